@@ -1,0 +1,1 @@
+"""The floor every other package stands on: diagnostics, digests, canonical encoding, units; knows nothing of models."""

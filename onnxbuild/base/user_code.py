@@ -1,0 +1,79 @@
+"""Loading and calling the Python functions that a recipe names, with tracebacks cut to the user's own frames.
+
+Knows nothing of processes: the engine has set the working directory, `sys.path` and the environment before.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import contextmanager
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any
+
+from onnxbuild.base.diagnostics import StageFailure
+
+_OURS = str(Path(__file__).resolve().parents[1])
+
+
+def load_function(file: Path, name: str) -> Callable[..., Any]:
+    """Import `file` as a module named by its stem and return its function `name`.
+
+    Raises StageFailure (`user-code`) with the user's traceback when the import raises, or when the name is
+    not there or is not callable.
+    """
+    with user_frames(f"importing {file.name}"):
+        module = _import(file)
+    try:
+        function = getattr(module, name)
+    except AttributeError:
+        raise StageFailure("user-code", f"{file.name} has no function '{name}'") from None
+    if not callable(function):
+        raise StageFailure("user-code", f"'{name}' in {file.name} is not a function")
+    return function  # type: ignore[no-any-return]  # callable() narrows to an unnamed callable
+
+
+@contextmanager
+def user_frames(doing: str) -> Iterator[None]:
+    """Turn any exception of user code into a StageFailure whose traceback starts at the user's first frame."""
+    try:
+        yield
+    except StageFailure:
+        raise
+    except Exception as error:
+        text = _traceback_from_user(error)
+        summary = "".join(traceback.format_exception_only(error)).strip()
+        raise StageFailure("user-code", f"{doing} raised {summary}", traceback=text) from None
+
+
+def _import(file: Path) -> ModuleType:
+    known = sys.modules.get(file.stem)
+    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == file.resolve():
+        return known
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[file.stem] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[file.stem]
+        raise
+    return module
+
+
+def _traceback_from_user(error: BaseException) -> str:
+    frame: TracebackType | None = error.__traceback__
+    while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
+        frame = frame.tb_next
+    if frame is None:
+        return "".join(traceback.format_exception_only(error))
+    return "".join(traceback.format_exception(type(error), error.with_traceback(frame), frame))
+
+
+def _is_ours(file: str) -> bool:
+    return file.startswith((_OURS, "<frozen importlib"))

@@ -1,0 +1,1 @@
+"""One small file a verb of the command line."""

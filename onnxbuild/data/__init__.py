@@ -1,0 +1,1 @@
+"""Evaluation, calibration and probe data as calls: reading, cutting, storing; knows numpy and recipes, no model."""

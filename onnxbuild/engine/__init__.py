@@ -1,0 +1,1 @@
+"""Deciding and running actions in workers; knows no stage by name."""

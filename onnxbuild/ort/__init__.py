@@ -1,0 +1,1 @@
+"""ONNX Runtime: sessions, its optimiser and its quantisers; the only package that imports onnxruntime."""

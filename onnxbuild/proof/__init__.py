@@ -1,0 +1,1 @@
+"""How far outputs are from the source's own, and whether that is good enough; knows arrays and limits, no files."""

@@ -1,0 +1,43 @@
+"""Error measures of one output against the reference, in double precision; knows no limits."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class WithinShare(msgspec.Struct, frozen=True, kw_only=True):
+    """The share of elements with |x - r| <= atol + rtol |r|."""
+
+    atol: float
+    rtol: float
+    share: float
+
+
+class OutputMeasures(msgspec.Struct, frozen=True, kw_only=True):
+    """How far one output is from the reference, over all elements of all samples.
+
+    A float that is NaN or infinite is the text "nan", "inf" or "-inf". `cosine` is the worst sample's.
+    `frontier` holds the (|x - r|, |r|) pairs that no other pair dominates: every elementwise limit without a
+    share holds for all elements exactly when it holds for these. `histogram` counts elements by
+    floor(log10 |x - r|), from -12 or less to +3 or more, exact zeros in their own first bin (17 bins).
+    Integers and strings have only `elements` and `unequal`.
+    """
+
+    name: str
+    dtype: str
+    elements: int
+    unequal: int
+    max_abs: float | str | None = None
+    mean_abs: float | str | None = None
+    p99_abs: float | str | None = None
+    max_rel: float | str | None = None
+    mean_rel: float | str | None = None
+    p99_rel: float | str | None = None
+    cosine: float | str | None = None
+    sqnr_db: float | str | None = None
+    argmax_agreement: float | None = None
+    nan_mismatches: int = 0
+    frontier: tuple[tuple[float, float], ...] = ()
+    within: tuple[WithinShare, ...] = ()
+    histogram: tuple[int, ...] = ()
+    worst_sample: int | None = None

@@ -1,0 +1,67 @@
+"""The shape every stage has, and the workspace it runs in; knows no particular stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+P = TypeVar("P", bound=msgspec.Struct)
+F = TypeVar("F", bound=msgspec.Struct)
+
+
+class Warning_(msgspec.Struct, frozen=True):
+    """What a stage or a tool warned of: a kebab-case `code` (such as `no-effect`) and one sentence."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where one action runs. The engine made it; the working directory is `recipe_folder`.
+
+    `inputs` maps each input's label to a read-only folder that holds the artifact's files; `files` maps each
+    label of a file or folder named by the recipe to where it is; each output is a folder below `out`.
+    """
+
+    inputs: dict[str, Path]
+    files: dict[str, Path]
+    out: Path
+    scratch: Path
+    recipe_folder: Path
+    warnings: list[Warning_] = field(default_factory=list)
+
+    def output(self, name: str) -> Path:
+        """Return the new, empty folder of the output artifact `name`."""
+        folder = self.out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def warn(self, code: str, message: str) -> None:
+        """Record a warning for the console, the trace and the report."""
+        self.warnings.append(Warning_(code, message))
+
+
+@dataclass(frozen=True)
+class Stage(Generic[P, F]):
+    """A kind of step. `version` goes into every key and rises with each change of what `run` delivers.
+
+    `packages` names the distributions whose versions are in the key for given parameters; `preload` the modules
+    a worker imports before it forks; `runs_user_code` whether `run` calls Python that the recipe names.
+    """
+
+    name: str
+    version: int
+    params: type[P]
+    facts: type[F]
+    run: Callable[[P, Workspace], F]
+    packages: Callable[[P], tuple[str, ...]]
+    preload: Callable[[P], tuple[str, ...]]
+    runs_user_code: Callable[[P], bool]
+
+
+AnyStage = Stage[Any, Any]
