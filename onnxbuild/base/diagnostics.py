@@ -42,6 +42,13 @@ class Diagnostic(msgspec.Struct, frozen=True, kw_only=True):
     severity: Severity = Severity.ERROR
 
 
+class Remark(msgspec.Struct, frozen=True):
+    """What a stage or a tool warned of: a kebab-case `code` (such as `no-effect`) and one sentence."""
+
+    code: str
+    message: str
+
+
 class UserError(Exception):
     """The call, a recipe or a file it names is wrong; carries every diagnostic found (exit code 2)."""
 

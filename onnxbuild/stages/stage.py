@@ -9,15 +9,10 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from onnxbuild.base.diagnostics import Remark
+
 P = TypeVar("P", bound=msgspec.Struct)
 F = TypeVar("F", bound=msgspec.Struct)
-
-
-class Warning_(msgspec.Struct, frozen=True):
-    """What a stage or a tool warned of: a kebab-case `code` (such as `no-effect`) and one sentence."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +28,8 @@ class Workspace:
     out: Path
     scratch: Path
     recipe_folder: Path
-    warnings: list[Warning_] = field(default_factory=list)
+    warnings: list[Remark] = field(default_factory=list)
+    seen: list[Path] = field(default_factory=list)
 
     def output(self, name: str) -> Path:
         """Return the new, empty folder of the output artifact `name`."""
@@ -41,9 +37,13 @@ class Workspace:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def saw(self, path: Path) -> None:
+        """Record a file that was read in a way Python's audit hook does not see, such as external data."""
+        self.seen.append(path)
+
     def warn(self, code: str, message: str) -> None:
         """Record a warning for the console, the trace and the report."""
-        self.warnings.append(Warning_(code, message))
+        self.warnings.append(Remark(code, message))
 
 
 @dataclass(frozen=True)

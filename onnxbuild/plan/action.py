@@ -1,0 +1,84 @@
+"""An action: one planned step with typed parameters and inputs; and the plan, a graph of them in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import msgspec
+
+from onnxbuild.recipe.types import Target
+
+
+class Ref(msgspec.Struct, frozen=True, order=True):
+    """An artifact that another action delivers."""
+
+    action: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Action:
+    """One planned step. `files` maps a label to a path relative to the project.
+
+    `after` are actions that must be done first although nothing of theirs is read; `env` and `reads` are what the
+    recipe declares for user code; `prefix` and `suffix` make the name.
+    """
+
+    name: str
+    stage: str
+    params: msgspec.Struct
+    inputs: dict[str, Ref]
+    files: dict[str, str]
+    folder: str
+    env: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """The names of all actions that must be done before this one."""
+        return tuple(dict.fromkeys([*(ref.action for ref in self.inputs.values()), *self.after]))
+
+
+NOT_KEYED = {
+    "name": "a renamed recipe or variant is the same work",
+    "folder": "a moved project is the same work",
+    "reads": "the files they match are keyed as discovered inputs",
+    "after": "order, not content",
+    "targets": "who asked is not what is made",
+}
+"""Fields of Action that are in no key, with the reason; every other field is in it."""
+
+
+class StageModel(msgspec.Struct, frozen=True):
+    """A model along a target's way: the label people read ("export", "optimize.1", "quantize") and who makes it."""
+
+    label: str
+    ref: Ref
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """A target and the actions that build and prove it, by what they mean to it.
+
+    `models` are in order, the last one is delivered; `validations` maps a provider to the validate action of each of
+    `models`, in the same order. `support` marks a target that is built only because another's ratio refers to it.
+    """
+
+    target: Target
+    models: tuple[StageModel, ...]
+    validations: dict[str, tuple[str, ...]]
+    evaluation: str
+    reference: str
+    package: str
+    calibration: str | None = None
+    support: bool = False
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Actions in an order in which each comes after what it needs, and the targets they are for."""
+
+    actions: dict[str, Action] = field(default_factory=dict)
+    targets: tuple[TargetPlan, ...] = ()

@@ -1,0 +1,343 @@
+"""From targets to a plan: which actions each target needs, shared where they are equal; pure, reads no file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+
+from onnxbuild.plan.action import Action, Plan, Ref, StageModel, TargetPlan
+from onnxbuild.recipe.types import (
+    CustomPass,
+    DataSource,
+    FileData,
+    Framework,
+    LoaderData,
+    OutputTolerance,
+    RandomData,
+    Recipe,
+    Source,
+    Target,
+)
+from onnxbuild.stages.data import DataParams
+from onnxbuild.stages.export import ExportParams
+from onnxbuild.stages.optimize import OptimizeParams
+from onnxbuild.stages.package import PackageParams
+from onnxbuild.stages.prune import PruneParams
+from onnxbuild.stages.quantize import QuantizeParams
+from onnxbuild.stages.reference import ReferenceParams
+from onnxbuild.stages.validate import ValidateParams, Within
+
+DEFAULT_STEP = OutputTolerance(atol=1e-5, rtol=1e-3)
+"""What a graph pass may change where the recipe names no tolerance for an output."""
+
+
+def build_plan(recipes: Sequence[Recipe], selected: Iterable[str]) -> Plan:
+    """Return the plan for the targets of `recipes` whose names are `selected`.
+
+    All targets are planned, so that an action has the same name whichever are selected; then only what the selected
+    ones need is kept. A target that only a ratio gate of a selected one refers to comes along as support.
+    """
+    drafts = _Drafts()
+    plans = [_plan_target(drafts, target) for recipe in recipes for target in recipe.targets]
+    return _select(_name(drafts, plans), set(selected))
+
+
+def _select(plan: Plan, selected: set[str]) -> Plan:
+    support = {
+        f"{p.target.recipe}:{p.target.size.of}"
+        for p in plan.targets
+        if p.target.name in selected and p.target.size is not None and p.target.size.of is not None
+    } - selected
+    targets = [p for p in plan.targets if p.target.name in selected]
+    targets += [replace(p, support=True) for p in plan.targets if p.target.name in support]
+    wanted: set[str] = set()
+    stack = [name for p in targets for name in _needs(p)]
+    while stack:
+        name = stack.pop()
+        if name not in wanted:
+            wanted.add(name)
+            stack.extend(plan.actions[name].upstream)
+    return Plan({name: action for name, action in plan.actions.items() if name in wanted}, tuple(targets))
+
+
+def _needs(plan: TargetPlan) -> tuple[str, ...]:
+    proofs = tuple(name for names in plan.validations.values() for name in names)
+    return proofs if plan.support else (plan.package, *proofs)
+
+
+@dataclass
+class _Drafts:
+    """Actions under provisional names, equal ones merged."""
+
+    actions: dict[str, Action] = field(default_factory=dict)
+    by_content: dict[object, str] = field(default_factory=dict)
+    wishes: dict[str, list[tuple[Target, str]]] = field(default_factory=dict)
+
+    def add(self, target: Target, label: str, action: Action) -> str:
+        """Add `action` for `target` and return its provisional name; `label` is how it is called within the target."""
+        content = (
+            action.stage,
+            msgspec.json.encode(action.params, order="deterministic"),
+            tuple(sorted(action.inputs.items())),
+            tuple(sorted(action.files.items())),
+            action.env,
+            action.folder if action.files else "",
+            action.after,
+        )
+        name = self.by_content.setdefault(content, str(len(self.actions)))
+        known = self.actions.setdefault(name, replace(action, name=name))
+        if target.name not in known.targets:
+            self.actions[name] = replace(known, targets=(*known.targets, target.name))
+        self.wishes.setdefault(name, []).append((target, label))
+        return name
+
+
+def _plan_target(drafts: _Drafts, target: Target) -> TargetPlan:
+    several = target.calibration is not None
+    evaluation = _add_data(drafts, target, "data.1" if several else "data", *_evaluation_data(target))
+    calibration = None
+    if target.calibration is not None:
+        calibration = _add_data(drafts, target, "data.2", target.calibration.data, target.calibration.samples, None)
+    probe = calibration if target.evaluation is None and calibration is not None else evaluation
+    models = _add_models(drafts, target, probe, calibration)
+    reference = drafts.add(
+        target,
+        "reference",
+        _action(
+            target,
+            "reference",
+            ReferenceParams(source=_keyed_source(target.source), inputs=target.inputs, outputs=target.outputs),
+            {"calls": Ref(evaluation, "inputs")},
+            _source_files(target),
+        ),
+    )
+    validations = _add_validations(drafts, target, models, evaluation, reference)
+    after = tuple(dict.fromkeys(name for names in validations.values() for name in names))
+    package = drafts.add(
+        target,
+        "package",
+        replace(
+            _action(
+                target,
+                "package",
+                PackageParams(
+                    package=target.package,
+                    session=target.session,
+                    inputs=target.inputs,
+                    outputs=target.outputs,
+                    axes=target.dynamic_axes,
+                    opset=target.opset,
+                    ir_version=target.ir_version,
+                ),
+                {"model": models[-1].ref},
+            ),
+            after=after,
+        ),
+    )
+    return TargetPlan(target, models, validations, evaluation, reference, package, calibration)
+
+
+def _add_models(drafts: _Drafts, target: Target, probe: str, calibration: str | None) -> tuple[StageModel, ...]:
+    stage = "canonicalize" if target.source.framework is Framework.ONNX else "export"
+    export = drafts.add(target, stage, _export(target, stage))
+    models = [StageModel(stage, Ref(export, "model"))]
+
+    def step(label: str, stage: str, params: msgspec.Struct, **extra: Ref) -> None:
+        files = {}
+        if isinstance(params, OptimizeParams) and isinstance(params.step, CustomPass):
+            files["custom"] = _in_project(target, params.step.function.file)
+        action = _action(target, stage, params, {"model": models[-1].ref, **extra}, files)
+        models.append(StageModel(label, Ref(drafts.add(target, label, action), "model")))
+
+    for number, entry in enumerate(target.passes, start=1):
+        label = "optimize" if len(target.passes) == 1 else f"optimize.{number}"
+        params = OptimizeParams(
+            step=entry, opset=target.opset, ir_version=target.ir_version, limits=_step_limits(target)
+        )
+        step(label, "optimize", params, probe=Ref(probe, "probe"))
+    origins = Ref(export, "origins")
+    if target.pruning is not None:
+        step("prune", "prune", PruneParams(pruning=target.pruning), origins=origins)
+    if target.quantization is not None:
+        extra = {"origins": origins}
+        if target.quantization.mode == "static" and calibration is not None:
+            extra["calibration"] = Ref(calibration, "inputs")
+        step("quantize", "quantize", QuantizeParams(quantization=target.quantization), **extra)
+    return tuple(models)
+
+
+def _export(target: Target, stage: str) -> Action:
+    params = ExportParams(
+        source=_keyed_source(target.source),
+        inputs=target.inputs,
+        outputs=target.outputs,
+        axes=target.dynamic_axes,
+        opset=target.opset,
+        ir_version=target.ir_version,
+    )
+    return _action(target, stage, params, {}, _source_files(target))
+
+
+def _add_validations(
+    drafts: _Drafts, target: Target, models: Sequence[StageModel], evaluation: str, reference: str
+) -> dict[str, tuple[str, ...]]:
+    validations = {}
+    for provider in target.providers:
+        names = []
+        for number, model in enumerate(models, start=1):
+            last = number == len(models)
+            label = f"validate@{provider.name}" if last else f"validate@{provider.name}.{number}"
+            names.append(drafts.add(target, label, _validate(target, provider.name, model.ref, evaluation, reference)))
+        validations[provider.name] = tuple(names)
+    return validations
+
+
+def _validate(target: Target, provider: str, model: Ref, evaluation: str, reference: str) -> Action:
+    wanted = target.evaluation
+    metric = wanted.metric if wanted is not None else None
+    tolerance = next(p.tolerance for p in target.providers if p.name == provider)
+    params = ValidateParams(
+        provider=provider,
+        session=target.session,
+        metric=metric,
+        output=(wanted.output if wanted and wanted.output else target.outputs[0].name) if metric else None,
+        axis=wanted.axis if wanted else -1,
+        average=wanted.average if wanted else None,
+        k=wanted.k if wanted else 5,
+        within=tuple(
+            Within(output=name, atol=limit.atol or 0.0, rtol=limit.rtol or 0.0)
+            for name, limit in sorted(tolerance.outputs.items())
+            if limit.share < 1.0
+        ),
+    )
+    inputs = {"model": model, "calls": Ref(evaluation, "inputs"), "reference": Ref(reference, "outputs")}
+    files = {}
+    if metric is not None:
+        inputs["labels"] = Ref(evaluation, "labels")
+        if metric.function is not None:
+            files["metric"] = _in_project(target, metric.function.file)
+    return _action(target, "validate", params, inputs, files)
+
+
+def _evaluation_data(target: Target) -> tuple[DataSource, int | None, str | None]:
+    if target.evaluation is None:
+        return RandomData(), None, None
+    wanted = target.evaluation
+    return wanted.data, wanted.samples, wanted.labels if wanted.metric is not None else None
+
+
+def _add_data(
+    drafts: _Drafts, target: Target, label: str, data: DataSource, samples: int | None, labels: str | None
+) -> str:
+    params = DataParams(data=data, inputs=target.inputs, axes=target.dynamic_axes, samples=samples, labels=labels)
+    files = {}
+    if isinstance(data, FileData):
+        files["data"] = _in_project(target, data.path)
+    elif isinstance(data, LoaderData):
+        files["loader"] = _in_project(target, data.function.file)
+    return drafts.add(target, label, _action(target, "data", params, {}, files))
+
+
+def _step_limits(target: Target) -> dict[str, OutputTolerance]:
+    limits = {}
+    for output in target.outputs:
+        wanted = target.tolerance.outputs.get(output.name)
+        limits[output.name] = DEFAULT_STEP
+        if wanted is not None and (wanted.atol is not None or wanted.rtol is not None):
+            limits[output.name] = OutputTolerance(
+                atol=(wanted.atol or 0.0) / 10, rtol=(wanted.rtol or 0.0) / 10, share=wanted.share
+            )
+    return limits
+
+
+def _action(
+    target: Target,
+    stage: str,
+    params: msgspec.Struct,
+    inputs: dict[str, Ref],
+    files: dict[str, str] | None = None,
+) -> Action:
+    return Action(
+        name="",
+        stage=stage,
+        params=params,
+        inputs=inputs,
+        files=files or {},
+        folder=target.folder,
+        env=target.source.env if files else (),
+        reads=target.source.reads if files else (),
+    )
+
+
+def _keyed_source(source: Source) -> Source:
+    return msgspec.structs.replace(source, sha256=None, reads=(), trust_pickle=False)
+
+
+def _source_files(target: Target) -> dict[str, str]:
+    source, files = target.source, {}
+    if source.factory is not None:
+        files["factory"] = _in_project(target, source.factory.file)
+    if source.weights is not None:
+        files["weights"] = _in_project(target, source.weights)
+    if source.path is not None:
+        files["path"] = _in_project(target, source.path)
+    return files
+
+
+def _in_project(target: Target, path: str) -> str:
+    return f"{target.folder}/{path}" if target.folder else path
+
+
+def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
+    names = _final_names(drafts)
+
+    def ref(old: Ref) -> Ref:
+        return Ref(names[old.action], old.output)
+
+    actions = {}
+    for draft in drafts.actions.values():
+        actions[names[draft.name]] = replace(
+            draft,
+            name=names[draft.name],
+            inputs={label: ref(old) for label, old in draft.inputs.items()},
+            after=tuple(names[old] for old in draft.after),
+        )
+    targets = tuple(
+        replace(
+            plan,
+            models=tuple(StageModel(m.label, ref(m.ref)) for m in plan.models),
+            validations={p: tuple(names[n] for n in old) for p, old in plan.validations.items()},
+            evaluation=names[plan.evaluation],
+            reference=names[plan.reference],
+            package=names[plan.package],
+            calibration=names[plan.calibration] if plan.calibration is not None else None,
+        )
+        for plan in plans
+    )
+    return Plan(actions, targets)
+
+
+def _final_names(drafts: _Drafts) -> dict[str, str]:
+    """Name an action for its recipe, or for its first variant where the recipe's other variants do it differently."""
+    different: dict[tuple[str, str], set[str]] = {}
+    for name, wishes in drafts.wishes.items():
+        for target, label in wishes:
+            different.setdefault((target.recipe, label), set()).add(name)
+    names: dict[str, str] = {}
+    used: set[str] = set()
+    for name, wishes in drafts.wishes.items():
+        target, label = wishes[0]
+        shared = len(different[target.recipe, label]) == 1
+        names[name] = _free(f"{target.recipe}/{label}" if shared else f"{target.name}/{label}", used)
+        used.add(names[name])
+    return names
+
+
+def _free(name: str, used: set[str]) -> str:
+    free, number = name, 1
+    while free in used:
+        number += 1
+        free = f"{name}.{number}"
+    return free

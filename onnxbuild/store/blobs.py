@@ -1,0 +1,94 @@
+"""Blobs by SHA-256: written once, whole or not at all, read-only, verified when consumed; knows nothing of actions."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from onnxbuild.base.digest import BLOCK, digest_file, list_files
+from onnxbuild.store.artifact import Artifact, Blob
+
+
+class CorruptBlobError(Exception):
+    """A blob is missing, or its bytes are not those of its name; it was set aside."""
+
+    def __init__(self, digest: str, name: str) -> None:
+        super().__init__(f"blob {digest} ({name}) is missing or altered")
+        self.digest = digest
+
+
+class BlobStore:
+    """The folder of blobs. Nothing in it knows an absolute path, so it can be moved, copied and shared."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "blobs"
+        self.aside = root / "corrupt"
+        self.temporary = root / "tmp"
+
+    def path(self, digest: str) -> Path:
+        """Return where the blob lies or would lie."""
+        return self.root / digest[:2] / digest
+
+    def has(self, blob: Blob) -> bool:
+        """Tell whether a file of the right name and size is there, without reading it."""
+        try:
+            return self.path(blob.digest).stat().st_size == blob.size
+        except FileNotFoundError:
+            return False
+
+    def has_artifact(self, artifact: Artifact) -> bool:
+        """Tell whether every blob of `artifact` is there, without reading them."""
+        return all(self.has(blob) for blob in artifact.files.values())
+
+    def add_file(self, source: Path) -> Blob:
+        """Copy a file in, hashing while writing; fsynced and renamed, so that a crash leaves no partial blob."""
+        self.temporary.mkdir(parents=True, exist_ok=True)
+        hasher, size = hashlib.sha256(), 0
+        handle, name = tempfile.mkstemp(dir=self.temporary)
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb", buffering=0) as out, source.open("rb", buffering=0) as file:
+                while block := file.read(BLOCK):
+                    hasher.update(block)
+                    out.write(block)
+                    size += len(block)
+                os.fchmod(out.fileno(), 0o444)
+                os.fsync(out.fileno())
+            blob = Blob(hasher.hexdigest(), size)
+            if self.has(blob):
+                return blob
+            target = self.path(blob.digest)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary.rename(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return blob
+
+    def add_folder(self, folder: Path) -> Artifact:
+        """Store every file below `folder` and return the artifact they make."""
+        return Artifact({name: self.add_file(folder / name) for name in list_files(folder)})
+
+    def verify(self, blob: Blob, name: str = "") -> None:
+        """Read the blob and raise CorruptBlobError, setting it aside, when it is not what its name says."""
+        path = self.path(blob.digest)
+        if self.has(blob) and digest_file(path) == blob.digest:
+            return
+        if path.exists():
+            self.aside.mkdir(parents=True, exist_ok=True)
+            path.replace(self.aside / blob.digest)
+        raise CorruptBlobError(blob.digest, name)
+
+    def lay_out(self, artifact: Artifact, folder: Path, *, writable: bool = False) -> None:
+        """Copy an artifact's files below `folder`, sharing extents where the file system can.
+
+        Always copies, never links: `onnx.load` refuses linked external data, and a tool that writes in place
+        must not reach the store.
+        """
+        for name, blob in artifact.files.items():
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.path(blob.digest), target)
+            target.chmod(0o644 if writable else 0o444)

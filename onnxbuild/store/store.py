@@ -1,0 +1,22 @@
+"""The store as one value: blobs, traces and locks below one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onnxbuild.store.blobs import BlobStore
+from onnxbuild.store.locks import KeyLock
+from onnxbuild.store.traces import TraceStore
+
+
+class Store:
+    """Everything that may be shared between projects; stamps, logs and scratch folders are not in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.blobs = BlobStore(root)
+        self.traces = TraceStore(root)
+
+    def lock(self, key: str) -> KeyLock:
+        """Return the lock of `key`, not yet taken."""
+        return KeyLock(self.root, key)

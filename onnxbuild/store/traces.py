@@ -1,0 +1,105 @@
+"""Traces: what happened once under a key, and with which discovered inputs; knows nothing of how keys are made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from onnxbuild.base.atomic import write_atomically
+from onnxbuild.base.codec import decode, encode
+from onnxbuild.base.diagnostics import Remark
+from onnxbuild.base.digest import digest_bytes
+from onnxbuild.store.artifact import Artifact
+
+FORMAT = 1
+
+
+class Component(msgspec.Struct, frozen=True):
+    """One labelled line of a manifest. `note` tells people where the value came from and is in no key."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+class Discovered(msgspec.Struct, frozen=True, order=True):
+    """An input that only running showed: `kind` is file, folder, absent, package; `digest` its content or version.
+
+    `name` is a path relative to the project, or a distribution's name.
+    """
+
+    kind: str
+    name: str
+    digest: str
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a trace was made."""
+
+    system: str
+    machine: str
+    cpu: str
+    cores: int
+    python: str
+
+
+class Trace(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run of an action was made from and delivered; `facts` is the stage's own JSON.
+
+    `made` is UTC in ISO format; `reasons` say why it ran; `action` is the name it had then.
+    """
+
+    key: str
+    action: str
+    stage: str
+    manifest: tuple[Component, ...]
+    discovered: tuple[Discovered, ...]
+    outputs: dict[str, Artifact]
+    facts: msgspec.Raw
+    warnings: tuple[Remark, ...]
+    reasons: tuple[str, ...]
+    seconds: float
+    host: Host
+    made: str
+    format: int = FORMAT
+
+    @property
+    def id(self) -> str:
+        """The trace's own name: one trace for each key and set of discovered digests."""
+        return digest_bytes(encode([self.key, self.discovered]))
+
+
+class TraceStore:
+    """One small file a trace, below a folder for its key."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root / "traces"
+
+    def find(self, key: str) -> list[Trace]:
+        """Return all readable traces under `key`, newest first; one of another format or cut short does not exist."""
+        traces = [
+            t for file in self._folder(key).glob("*.json") if (t := self._read(file)) is not None and t.key == key
+        ]
+        return sorted(traces, key=lambda trace: trace.made, reverse=True)
+
+    def get(self, key: str, trace_id: str) -> Trace | None:
+        """Return one trace, or None."""
+        trace = self._read(self._folder(key) / f"{trace_id}.json")
+        return trace if trace is not None and trace.key == key else None
+
+    def record(self, trace: Trace) -> None:
+        """Write a trace, after all its blobs are in the store."""
+        folder = self._folder(trace.key)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / f"{trace.id}.json", encode(trace))
+
+    def _folder(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def _read(self, file: Path) -> Trace | None:
+        try:
+            trace = decode(file.read_bytes(), Trace)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None
+        return trace if trace.format == FORMAT and trace.id == file.stem else None
