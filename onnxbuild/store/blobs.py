@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
+from typing import NoReturn
 
 from onnxbuild.base.digest import BLOCK, digest_file, list_files
 from onnxbuild.store.artifact import Artifact, Blob
@@ -73,22 +73,33 @@ class BlobStore:
 
     def verify(self, blob: Blob, name: str = "") -> None:
         """Read the blob and raise CorruptBlobError, setting it aside, when it is not what its name says."""
-        path = self.path(blob.digest)
-        if self.has(blob) and digest_file(path) == blob.digest:
-            return
-        if path.exists():
-            self.aside.mkdir(parents=True, exist_ok=True)
-            path.replace(self.aside / blob.digest)
-        raise CorruptBlobError(blob.digest, name)
+        if not self.has(blob) or digest_file(self.path(blob.digest)) != blob.digest:
+            self._set_aside(blob, name)
 
     def lay_out(self, artifact: Artifact, folder: Path, *, writable: bool = False) -> None:
-        """Copy an artifact's files below `folder`, sharing extents where the file system can.
+        """Copy an artifact's files below `folder`, verifying each byte that is consumed.
 
         Always copies, never links: `onnx.load` refuses linked external data, and a tool that writes in place
-        must not reach the store.
+        must not reach the store. Raises CorruptBlobError, with the blob set aside.
         """
         for name, blob in artifact.files.items():
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.path(blob.digest), target)
+            if not self.has(blob) or self._copy(blob, target) != blob.digest:
+                self._set_aside(blob, name)
             target.chmod(0o644 if writable else 0o444)
+
+    def _copy(self, blob: Blob, target: Path) -> str:
+        hasher = hashlib.sha256()
+        with self.path(blob.digest).open("rb", buffering=0) as file, target.open("wb", buffering=0) as out:
+            while block := file.read(BLOCK):
+                hasher.update(block)
+                out.write(block)
+        return hasher.hexdigest()
+
+    def _set_aside(self, blob: Blob, name: str) -> NoReturn:
+        path = self.path(blob.digest)
+        if path.exists():
+            self.aside.mkdir(parents=True, exist_ok=True)
+            path.replace(self.aside / blob.digest)
+        raise CorruptBlobError(blob.digest, name)

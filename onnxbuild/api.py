@@ -1,0 +1,269 @@
+"""Load, plan, run, judge, deliver, report: what the commands do, for Python callers too; prints nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from onnxbuild.base.diagnostics import Diagnostic, Severity, UserError
+from onnxbuild.engine.events import (
+    ActionDone,
+    DecisionKind,
+    Emit,
+    Event,
+    Gate,
+    PlanMade,
+    RunEnded,
+    Status,
+    TargetJudged,
+)
+from onnxbuild.engine.run import Hooks, Options, Outcome, Places, Run
+from onnxbuild.plan.action import Action, Plan, TargetPlan
+from onnxbuild.plan.build import build_plan
+from onnxbuild.proof.gates import Verdict, describe_failure
+from onnxbuild.recipe.load import load_project, load_recipes
+from onnxbuild.recipe.types import Project, Recipe
+from onnxbuild.report.collect import Reporter
+from onnxbuild.store.store import Store
+from onnxbuild.store.traces import Trace
+from onnxbuild.targets.deliver import deliver, describe_delivery, is_delivered
+from onnxbuild.targets.judge import Judge, Judgement
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """A loaded project: its settings, its recipes that hold together, the names selected, and warnings met on the way."""
+
+    project: Project
+    recipes: tuple[Recipe, ...]
+    selected: tuple[str, ...]
+    warnings: tuple[Diagnostic, ...] = ()
+
+    @property
+    def places(self) -> Places:
+        """The project's folders, absolute."""
+        root = Path(self.project.root)
+        own = root / ".onnxbuild"
+        hidden = (root / self.project.output, own, self.store.root, root / ".git")
+        return Places(root, own / "state", own / "logs", own / "scratch", hidden)
+
+    @property
+    def store(self) -> Store:
+        """The project's store."""
+        return Store(Path(self.project.root) / self.project.store)
+
+    def output(self, plan: TargetPlan) -> Path:
+        """Return the folder that a target is delivered to."""
+        return Path(self.project.root) / self.project.output / plan.target.recipe / plan.target.variant
+
+
+def open_project(root: Path, patterns: Sequence[str] = ()) -> Workplace:
+    """Load a project and select targets; raises UserError with everything that is wrong (exit code 2)."""
+    project = load_project(root)
+    loaded = load_recipes(project, patterns)
+    errors = [d for d in loaded.diagnostics if d.severity is Severity.ERROR]
+    if errors:
+        raise UserError(loaded.diagnostics)
+    return Workplace(project, loaded.recipes, loaded.selected, tuple(loaded.diagnostics))
+
+
+def make(workplace: Workplace, options: Options, emit: Emit, *, strict: bool = False) -> int:
+    """Build and prove the selected targets, deliver those that did not fail, draw the reports; return the exit code."""
+    return _Make(workplace, options, emit, strict).execute()
+
+
+@dataclass
+class _Make:
+    workplace: Workplace
+    options: Options
+    emit: Emit
+    strict: bool
+    began: float = field(default_factory=time.monotonic)
+
+    def execute(self) -> int:
+        plan = build_plan(self.workplace.recipes, self.workplace.selected)
+        self.plan = plan
+        self.by_action: dict[str, list[TargetPlan]] = {}
+        for target in plan.targets:
+            for name in _concerns(target):
+                self.by_action.setdefault(name, []).append(target)
+        self.held: list[Event] | None = []
+        self.told: set[str] = set()
+        self.emit(PlanMade(_names(plan), len(plan.actions)))
+        self.run = Run(plan, self.workplace.store, self.workplace.places, self.options, self._hear, self._hooks())
+        self.judge = Judge(plan, self.run.outcomes)
+        self.run.execute()
+        if self.options.dry_run:
+            self._release()
+            return self._end(0)
+        for target in plan.targets:
+            self._tell(target)
+        self._tell_what_is_not_passed()
+        reporter = Reporter(self.workplace.project, self.workplace.recipes, self.workplace.store, self.workplace.places)
+        reporter.draw(plan, self.run.outcomes)
+        return self._end(self._exit_code())
+
+    # What the run asks
+
+    def _hooks(self) -> Hooks:
+        return Hooks(self._admit, self._in_place, self._done)
+
+    def _admit(self, action: Action) -> str | None:
+        """Refuse to package what failed a gate."""
+        if action.stage != "package":
+            return None
+        judged = [(t, self.judge.judgement(t.target.name)) for t in self._packaged_by(action)]
+        if any(j is not None and j.verdict is not Verdict.FAILED for _, j in judged):
+            return None
+        failed = [gate for _, j in judged if j for gate in j.gates if gate.verdict is Verdict.FAILED]
+        return f"gate {failed[0].gate} failed" if failed else "its proof is missing"
+
+    def _in_place(self, action: Action, trace: Trace) -> bool:
+        if action.stage != "package":
+            return True
+        return all(
+            is_delivered(self.workplace.output(t), self._delivery(t, j, trace), self.run.inputs)
+            for t, j in self._deliverable(action)
+        )
+
+    def _done(self, action: Action, outcome: Outcome) -> bool:
+        """Judge the targets that this outcome completes and deliver what was packaged; True when a gate failed."""
+        failed = False
+        if action.stage == "package" and outcome.trace is not None and not self.options.dry_run:
+            for target, judgement in self._deliverable(action):
+                folder, trace = self.workplace.output(target), outcome.trace
+                manifest = self._delivery(target, judgement, trace)
+                if not is_delivered(folder, manifest, self.run.inputs):
+                    deliver(folder, manifest, trace, self.workplace.store.blobs, self.run.inputs)
+        for target in self.by_action.get(action.name, ()):
+            judgement = self.judge.judgement(target.target.name)
+            if judgement is None:
+                continue
+            failed = failed or judgement.verdict is Verdict.FAILED
+            self._tell_gates(target, judgement)
+        return failed
+
+    def _packaged_by(self, action: Action) -> list[TargetPlan]:
+        return [t for t in self.plan.targets if t.package == action.name and not t.support]
+
+    def _deliverable(self, action: Action) -> list[tuple[TargetPlan, Judgement]]:
+        judged = [(t, self.judge.judgement(t.target.name)) for t in self._packaged_by(action)]
+        return [(t, j) for t, j in judged if j is not None and j.verdict is not Verdict.FAILED]
+
+    def _delivery(self, target: TargetPlan, judgement: Judgement, package: Trace) -> dict[str, object]:
+        traces = {
+            name: outcome.trace
+            for name in _concerns(target)
+            if (outcome := self.run.outcomes.get(name)) is not None and outcome.trace is not None
+        }
+        return describe_delivery(target, judgement, package, traces)
+
+    # What the caller hears
+
+    def _hear(self, event: Event) -> None:
+        """Hold back what is up to date until something is not: a run with nothing to do says nothing."""
+        quiet = isinstance(event, Gate) or (
+            isinstance(event, ActionDone)
+            and (
+                event.decision is DecisionKind.UP_TO_DATE
+                or (event.decision is DecisionKind.BLOCKED and all("gate " in reason for reason in event.reasons))
+            )
+        )
+        if self.held is not None and quiet:
+            self.held.append(event)
+            return
+        self._release()
+        self.emit(event)
+
+    def _release(self) -> None:
+        for event in self.held or ():
+            self.emit(event)
+        self.held = None
+
+    def _tell_gates(self, target: TargetPlan, judgement: Judgement) -> None:
+        if target.target.name in self.told or target.support:
+            return
+        self.told.add(target.target.name)
+        for gate in judgement.gates:
+            self._hear(
+                Gate(
+                    target=target.target.name,
+                    gate=gate.gate,
+                    provider=gate.provider,
+                    limit=gate.limit,
+                    measured=gate.measured,
+                    verdict=gate.verdict.value,
+                    source=gate.source,
+                    margin=gate.margin,
+                    reason=describe_failure(gate) if gate.verdict is not Verdict.PASSED else gate.reason,
+                )
+            )
+
+    def _tell(self, target: TargetPlan) -> None:
+        """Write the target's verdict, unless nothing was done for any target."""
+        judgement = self.judge.judgement(target.target.name)
+        if self.held is None and judgement is not None and not target.support:
+            self.emit(self._verdict(target, judgement))
+
+    def _tell_what_is_not_passed(self) -> None:
+        if self.held is None:
+            return
+        for target in self.plan.targets:
+            judgement = self.judge.judgement(target.target.name)
+            if judgement is None or judgement.verdict is Verdict.PASSED or target.support:
+                continue
+            for event in self.held:
+                if isinstance(event, Gate) and event.target == target.target.name and event.verdict != "passed":
+                    self.emit(event)
+            self.emit(self._verdict(target, judgement))
+
+    def _verdict(self, target: TargetPlan, judgement: Judgement) -> TargetJudged:
+        outcome = self.run.outcomes.get(target.package)
+        output = sha256 = None
+        if judgement.verdict is not Verdict.FAILED and outcome is not None and outcome.trace is not None:
+            output = os.path.relpath(self.workplace.output(target) / "model.onnx", self.workplace.project.root)
+            sha256 = outcome.trace.outputs["package"].files["model.onnx"].digest
+        return TargetJudged(target=target.target.name, verdict=judgement.verdict.value, output=output, sha256=sha256)
+
+    # The end
+
+    def _exit_code(self) -> int:
+        failures = [o.failure for o in self.run.outcomes.values() if o.failure is not None]
+        if any(failure.code == "internal" for failure in failures):
+            return 3
+        judged = [self.judge.judgement(t.target.name) for t in self.plan.targets if not t.support]
+        verdicts = {judgement.verdict for judgement in judged if judgement is not None}
+        if failures or Verdict.FAILED in verdicts or any(judgement is None for judgement in judged):
+            return 1
+        return 1 if self.strict and Verdict.UNVERIFIED in verdicts else 0
+
+    def _end(self, code: int) -> int:
+        counts = dict.fromkeys(DecisionKind, 0)
+        for outcome in self.run.outcomes.values():
+            counts[outcome.decision] += outcome.status is not Status.CANCELLED
+        self.emit(
+            RunEnded(
+                exit_code=code,
+                seconds=round(time.monotonic() - self.began, 3),
+                ran=counts[DecisionKind.RUN],
+                restored=counts[DecisionKind.RESTORE],
+                up_to_date=counts[DecisionKind.UP_TO_DATE],
+            )
+        )
+        return code
+
+
+def _names(plan: Plan) -> tuple[str, ...]:
+    return tuple(target.target.name for target in plan.targets if not target.support)
+
+
+def _concerns(target: TargetPlan) -> tuple[str, ...]:
+    proofs = (name for names in target.validations.values() for name in names)
+    models = (model.ref.action for model in target.models)
+    data = (target.evaluation, *((target.calibration,) if target.calibration else ()), target.reference)
+    return tuple(dict.fromkeys([*data, *models, *proofs, target.package]))
+
+

@@ -1,0 +1,80 @@
+"""`onnxbuild make`: build, prove and deliver targets."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from onnxbuild import api
+from onnxbuild.base.diagnostics import Diagnostic, UserError
+from onnxbuild.console import Console
+from onnxbuild.engine.events import Emit, Event
+from onnxbuild.engine.run import Options
+from onnxbuild.recipe.load import find_root
+
+EXAMPLES = """\
+examples:
+  onnxbuild make                        everything
+  onnxbuild make digits-cnn             one recipe, all variants
+  onnxbuild make 'digits-*:int8' -j2    targets by pattern, two actions at once
+  onnxbuild make -n                     what would run, and why
+  onnxbuild make --events - -q          JSON lines on standard output
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="<recipe> or <recipe>:<variant>, * and ? match")
+    parser.add_argument("-j", "--jobs", type=int, metavar="N", help="actions at once (default: the number of cores)")
+    parser.add_argument("-k", "--keep-going", action="store_true", help="after a failure, build all that does not need it")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="decide only; run nothing")
+    parser.add_argument("--force", action="store_true", help="run every action although nothing changed")
+    parser.add_argument("--strict", action="store_true", help="fail on what could not be verified")
+    parser.add_argument("--events", metavar="FILE", help="write what happens as JSON lines; - is standard output")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Make the targets and return the exit code."""
+    root = find_root(Path(arguments.directory))
+    workplace = api.open_project(root, arguments.targets)
+    console.diagnose(workplace.warnings)
+    jobs = arguments.jobs if arguments.jobs is not None else workplace.project.jobs or os.cpu_count() or 1
+    if jobs < 1:
+        raise UserError(Diagnostic(code="jobs", message=f"-j takes a number of at least 1, not {jobs}"))
+    options = Options(
+        jobs=jobs,
+        keep_going=arguments.keep_going,
+        dry_run=arguments.dry_run,
+        force=arguments.force,
+        limits=workplace.project.limits,
+    )
+    with _listeners(arguments.events, console) as emit:
+        return api.make(workplace, options, emit, strict=arguments.strict)
+
+
+@contextmanager
+def _listeners(events: str | None, console: Console) -> Iterator[Emit]:
+    """Yield a function that tells the console and, as JSON lines, the events' file."""
+    if events is None:
+        yield console.hear
+        return
+    if events == "-":
+        console.out = sys.stderr
+        yield _both(console, sys.stdout.fileno())
+        return
+    with Path(events).open("wb") as file:
+        yield _both(console, file.fileno())
+
+
+def _both(console: Console, descriptor: int) -> Emit:
+    def emit(event: Event) -> None:
+        os.write(descriptor, msgspec.json.encode(event) + b"\n")
+        console.hear(event)
+
+    return emit

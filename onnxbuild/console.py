@@ -1,0 +1,146 @@
+"""Everything that is printed for people: progress, verdicts and diagnostics, from events and values."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+from onnxbuild.base.diagnostics import Diagnostic
+from onnxbuild.base.render import render
+from onnxbuild.base.units import format_duration
+from onnxbuild.engine.events import (
+    ActionDone,
+    ActionStarted,
+    DecisionKind,
+    Event,
+    Gate,
+    Notice,
+    PlanMade,
+    RunEnded,
+    Status,
+    TargetJudged,
+)
+
+_COLORS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
+_VERDICTS = {"passed": "green", "failed": "red", "unverified": "yellow"}
+
+
+class Console:
+    """Prints to `out` what happens and to `err` what is wrong; colour only on a terminal and without NO_COLOR."""
+
+    def __init__(
+        self, *, quiet: bool = False, verbose: bool = False, out: TextIO | None = None, err: TextIO | None = None
+    ) -> None:
+        self.out, self.err = out or sys.stdout, err or sys.stderr
+        self.quiet, self.verbose = quiet, verbose
+        self._targets: tuple[str, ...] = ()
+        self._gates: dict[str, list[Gate]] = {}
+        self._verdicts: dict[str, int] = {}
+        self._acted = False
+
+    def say(self, text: str) -> None:
+        """Print one line, unless quiet."""
+        if not self.quiet:
+            print(text, file=self.out, flush=True)
+
+    def print(self, text: str) -> None:
+        """Print what the command was called for, quiet or not."""
+        print(text, file=self.out, flush=True)
+
+    def diagnose(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Print diagnostics to standard error."""
+        for diagnostic in diagnostics:
+            print(render(diagnostic, color=self._colors(self.err)), file=self.err, flush=True)
+
+    def hear(self, event: Event) -> None:
+        """Print an event of a run."""
+        match event:
+            case PlanMade():
+                self._targets = event.targets
+            case ActionStarted():
+                if self.verbose:
+                    self.say(f"{self._paint('start', 'dim'):9} {event.action}  {'; '.join(event.reasons)}")
+            case ActionDone():
+                self._action(event)
+            case Gate():
+                self._gates.setdefault(event.target, []).append(event)
+            case TargetJudged():
+                self._verdict(event)
+            case Notice():
+                self.say(f"{self._paint('note', 'yellow')} {event.message}")
+            case RunEnded():
+                self._end(event)
+
+    def _action(self, event: ActionDone) -> None:
+        if event.status is Status.FAILED:
+            self._acted = True
+            self._failure(event)
+            return
+        if event.decision is DecisionKind.UP_TO_DATE:
+            if self.verbose:
+                self.say(f"{self._paint('up to date', 'dim')} {event.action}")
+            return
+        self._acted = True
+        reasons = self._paint("; ".join(event.reasons), "dim")
+        if event.decision is DecisionKind.RUN and event.seconds:
+            self.say(f"{'ran':9} {event.action:44} {format_duration(event.seconds):>8}  {reasons}")
+        elif event.on and event.decision is DecisionKind.WAITS:
+            self.say(f"{'waits':9} {event.action:44} on {', '.join(event.on)}")
+        elif event.decision is DecisionKind.BLOCKED:
+            why = "; ".join(event.reasons) or f"needs {', '.join(event.on)}"
+            self.say(f"{self._paint('skipped', 'yellow')}   {event.action:44} {why}")
+        else:
+            word = {DecisionKind.RESTORE: "restored", DecisionKind.RUN: "would run"}.get(event.decision, "")
+            self.say(f"{word:9} {event.action:44} {reasons}")
+        for warning in event.warnings:
+            self.say(f"          {self._paint('warning', 'yellow')} {warning.message} [{warning.code}]")
+
+    def _failure(self, event: ActionDone) -> None:
+        failure = event.failure
+        lines = [f"{self._paint('failed', 'red')}    {event.action}"]
+        if failure is not None:
+            where = "".join(f" ({kind} {name})" for kind, name in (("node", failure.node),) if name)
+            lines.append(f"          {failure.message}{where} [{failure.code}]")
+            if failure.traceback:
+                lines += [f"          {line}" for line in failure.traceback.rstrip().splitlines()]
+            if failure.hint:
+                lines.append(f"          {self._paint('hint', 'bold')} {failure.hint}")
+            if failure.log:
+                lines.append(f"          log {failure.log}")
+        print("\n".join(lines), file=self.err, flush=True)
+
+    def _verdict(self, event: TargetJudged) -> None:
+        self._verdicts[event.verdict] = self._verdicts.get(event.verdict, 0) + 1
+        word = self._paint(event.verdict, _VERDICTS[event.verdict])
+        where = f"  {event.output}" if event.output else ""
+        bad = [gate for gate in self._gates.get(event.target, ()) if gate.verdict != "passed"]
+        why = "".join(f"; {gate.reason}" for gate in bad if gate.reason)
+        line = f"{word:9} {event.target}{where}{why}"
+        if event.verdict == "passed":
+            self.say(line)
+        else:
+            self.print(line)
+
+    def _end(self, event: RunEnded) -> None:
+        took = format_duration(event.seconds)
+        if not self._acted and not self._verdicts:
+            self.say(f"Nothing to do: {_count(len(self._targets), 'target')} up to date ({took})")
+            return
+        verdicts = ", ".join(f"{number} {word}" for word, number in sorted(self._verdicts.items()))
+        done = f"{event.ran} ran, {event.restored} restored, {event.up_to_date} up to date"
+        if not self._acted:
+            self.say(f"Nothing to do ({took}): {verdicts}")
+        else:
+            self.say(f"{verdicts or 'nothing judged'}: {done}, in {took}")
+
+    def _colors(self, stream: TextIO) -> bool:
+        return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    def _paint(self, text: str, color: str) -> str:
+        return f"\x1b[{_COLORS[color]}m{text}\x1b[0m" if text and self._colors(self.out) else text
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

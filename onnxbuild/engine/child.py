@@ -1,0 +1,112 @@
+"""Runs one job in a process of its own: limits, environment, inputs laid out, the stage, outputs stored."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from onnxbuild.base.atomic import write_atomically
+from onnxbuild.base.codec import decode, encode
+from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.engine.discover import Watch, imported_packages, module_owners
+from onnxbuild.engine.events import Failure
+from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.stages.stage import AnyStage, Workspace
+from onnxbuild.stages.table import STAGES
+from onnxbuild.store.blobs import BlobStore, CorruptBlobError
+
+RESULT = "result.json"
+
+
+def run_job(file: Path, owners: Mapping[str, Sequence[str]] | None = None) -> None:
+    """Run the job that `file` describes and write its result beside it; never raises for what the job did."""
+    job = decode(file.read_bytes(), Job)
+    _enter(job)
+    try:
+        result = _run(job, owners)
+    except CorruptBlobError as error:
+        result = JobResult(corrupt=error.digest)
+    except StageFailure as failure:
+        result = JobResult(
+            failure=Failure(
+                code=failure.code,
+                message=failure.message,
+                hint=failure.hint,
+                tool=failure.tool,
+                node=failure.node,
+                traceback=failure.traceback,
+            )
+        )
+    except MemoryError:
+        traceback.print_exc()
+        result = JobResult(failure=Failure(code="out-of-memory", message="the stage ran out of memory"))
+    except BaseException as error:
+        traceback.print_exc()
+        text = "".join(traceback.format_exception_only(error)).strip()
+        result = JobResult(failure=Failure(code="internal", message=f"unexpected error: {text}"))
+    write_atomically(file.parent / RESULT, encode(result))
+
+
+def _enter(job: Job) -> None:
+    log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.environ.clear()
+    os.environ.update(job.environment)
+    temporary = Path(job.scratch, "tmp")
+    temporary.mkdir(parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(temporary)
+    os.chdir(job.folder)
+    sys.dont_write_bytecode = True
+
+
+def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
+    stage = STAGES[job.stage]
+    params = msgspec.json.decode(job.params, type=stage.params)
+    scratch = Path(job.scratch)
+    blobs = BlobStore(Path(job.store))
+    inputs = {label: scratch / "in" / label for label in job.inputs}
+    for label, artifact in job.inputs.items():
+        blobs.lay_out(artifact, inputs[label])
+    workspace = Workspace(
+        inputs=inputs,
+        files={label: Path(path) for label, path in job.files.items()},
+        out=scratch / "out",
+        scratch=Path(job.scratch, "tmp"),
+        recipe_folder=Path(job.folder),
+    )
+    watch = Watch(Path(job.project), (*job.hidden, job.scratch))
+    if job.user_code:
+        for folder in (job.project, *(str(Path(f).parent) for f in job.files.values() if f.endswith(".py"))):
+            sys.path.insert(0, folder)
+        watch.start()
+    facts = _run_stage(stage, params, workspace)
+    watch.add(workspace.seen)
+    outputs = {}
+    if workspace.out.exists():
+        outputs = {folder.name: blobs.add_folder(folder) for folder in sorted(workspace.out.iterdir())}
+    discovered, remarks = watch.found(job.files.values(), job.reads)
+    if job.user_code:
+        discovered = tuple(sorted({*discovered, *imported_packages(owners or module_owners())}))
+    return JobResult(
+        facts=msgspec.Raw(encode(facts)),
+        outputs=outputs,
+        warnings=(*dict.fromkeys([*workspace.warnings, *remarks]),),
+        discovered=discovered,
+    )
+
+
+def _run_stage(stage: AnyStage, params: msgspec.Struct, workspace: Workspace) -> msgspec.Struct:
+    facts: msgspec.Struct = stage.run(params, workspace)
+    if type(facts) is not stage.facts:
+        raise TypeError(f"stage {stage.name} returned {type(facts).__name__}, not {stage.facts.__name__}")
+    return facts

@@ -1,0 +1,115 @@
+"""What a run tells while it goes on, as values; whoever prints or writes them decides how."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+
+import msgspec
+
+from onnxbuild.base.diagnostics import Remark
+
+
+class DecisionKind(enum.Enum):
+    """What is to be done with an action."""
+
+    UP_TO_DATE = "up-to-date"
+    RESTORE = "restore"
+    RUN = "run"
+    WAITS = "waits"
+    BLOCKED = "blocked"
+
+
+class Status(enum.Enum):
+    """How an action ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an action failed; see base.diagnostics.StageFailure. `log` is relative to the project."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    tool: str | None = None
+    node: str | None = None
+    traceback: str | None = None
+    log: str | None = None
+
+
+class PlanMade(msgspec.Struct, frozen=True, tag_field="event", tag="plan"):
+    """The targets and the number of actions, before anything is decided."""
+
+    targets: tuple[str, ...]
+    actions: int
+
+
+class ActionStarted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="start"):
+    """An action's worker starts."""
+
+    action: str
+    stage: str
+    targets: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+class ActionDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="action"):
+    """An action was decided and, where it had to be, done."""
+
+    action: str
+    stage: str
+    targets: tuple[str, ...]
+    decision: DecisionKind
+    status: Status
+    reasons: tuple[str, ...] = ()
+    seconds: float = 0.0
+    warnings: tuple[Remark, ...] = ()
+    failure: Failure | None = None
+    on: tuple[str, ...] = ()
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="gate"):
+    """One gate of one target, judged."""
+
+    target: str
+    gate: str
+    provider: str | None
+    limit: str
+    measured: float | str | None
+    verdict: str
+    source: float | None = None
+    margin: float | None = None
+    reason: str | None = None
+
+
+class TargetJudged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="verdict"):
+    """What a target came to. `output` is relative to the project, None when failed."""
+
+    target: str
+    verdict: str
+    output: str | None
+    sha256: str | None
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="notice"):
+    """Something a person should know that belongs to no action."""
+
+    code: str
+    message: str
+
+
+class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="end"):
+    """The last line."""
+
+    exit_code: int
+    seconds: float
+    ran: int
+    restored: int
+    up_to_date: int
+
+
+Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | RunEnded
+Emit = Callable[[Event], None]

@@ -1,0 +1,69 @@
+"""This machine as a trace records it, and what user code may see of its environment."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from onnxbuild.store.traces import Host
+
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "KAGGLE_OFFLINE": "1",
+}
+"""Switches that keep model hubs from downloading: nothing is fetched at run time."""
+
+FIXED = {
+    "PYTHONHASHSEED": "0",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+    "KERAS_BACKEND": "tensorflow",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+"""Settings that make results repeatable: export and reference run on the CPU."""
+
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONPATH")
+
+
+def worker_environment() -> dict[str, str]:
+    """Return the environment that workers start with; it makes this very package importable."""
+    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    package = str(Path(__file__).resolve().parents[2])
+    path = os.pathsep.join(filter(None, [package, inherited.get("PYTHONPATH")]))
+    return {**inherited, **OFFLINE, **FIXED, "PYTHONPATH": path}
+
+
+def user_environment(declared: Iterable[str]) -> dict[str, str]:
+    """Return the environment that user code sees: the usual few and those that the recipe declares under `env`."""
+    names = [name for name in (*_INHERITED, *declared) if name in os.environ and name != "PYTHONPATH"]
+    return {**{name: os.environ[name] for name in names}, **OFFLINE, **FIXED}
+
+
+def declared_values(declared: Iterable[str]) -> Mapping[str, str | None]:
+    """Return the values of declared variables as they enter the key; None is unset."""
+    return {name: os.environ.get(name) for name in declared}
+
+
+def describe_host() -> Host:
+    """Return this machine's description."""
+    return Host(
+        system=platform.system(),
+        machine=platform.machine(),
+        cpu=_cpu_model(),
+        cores=os.cpu_count() or 1,
+        python=platform.python_version(),
+    )
+
+
+def _cpu_model() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"

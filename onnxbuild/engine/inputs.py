@@ -1,0 +1,114 @@
+"""Digests of the project's files and versions of installed packages, remembered by stat; knows no action."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import time
+from pathlib import Path
+
+from onnxbuild.base.atomic import write_atomically
+from onnxbuild.base.codec import encode
+from onnxbuild.base.digest import digest_bytes, digest_file, list_files
+from onnxbuild.store.traces import Discovered
+
+GRAIN = 50_000_000
+"""Nanoseconds within which two writes may get the same time stamp; younger files are hashed again next time."""
+
+ALIASES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "tensorflow": ("tensorflow-cpu", "tensorflow")}
+"""Distributions that deliver the same import package."""
+
+
+class Inputs:
+    """What is on disk now. One instance serves one run; `save` keeps the stat index for the next."""
+
+    def __init__(self, root: Path, index: Path) -> None:
+        self.root = root
+        self._index_file = index
+        self._index: dict[str, list[int | str]] = _read_index(index)
+        self._versions: dict[str, str] = {}
+        self._dirty = False
+
+    def digest(self, name: str) -> str | None:
+        """Return the digest of a file or of all files below a folder; None when there is neither.
+
+        `name` is relative to the project, or absolute.
+        """
+        path = self.root / name
+        try:
+            stat = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        if path.is_dir():
+            return digest_bytes(encode([[file, self.digest(str(path / file))] for file in list_files(path)]))
+        return self._file(str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path), path, stat)
+
+    def listing(self, name: str) -> str | None:
+        """Return the digest of a folder's entries by name; None when there is no such folder."""
+        try:
+            return digest_bytes(encode(sorted(e.name for e in (self.root / name).iterdir() if e.name != "__pycache__")))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def matching(self, pattern: str) -> str:
+        """Return the digest of the names and contents of all files that a glob matches."""
+        files = sorted(p.relative_to(self.root).as_posix() for p in self.root.glob(pattern) if p.is_file())
+        return digest_bytes(encode([[file, self.digest(file)] for file in files]))
+
+    def version(self, distribution: str) -> str:
+        """Return the installed version of a distribution, or "absent"."""
+        if distribution not in self._versions:
+            self._versions[distribution] = installed_version(distribution)
+        return self._versions[distribution]
+
+    def is_current(self, found: Discovered) -> bool:
+        """Tell whether a discovered input still is what it was."""
+        match found.kind:
+            case "file":
+                return self.digest(found.name) == found.digest
+            case "absent":
+                return self.digest(found.name) is None
+            case "folder":
+                return self.listing(found.name) == found.digest
+            case "glob":
+                return self.matching(found.name) == found.digest
+            case "package":
+                return self.version(found.name) == found.digest
+            case _:
+                return False
+
+    def save(self) -> None:
+        """Write the stat index, when anything in it is new."""
+        if self._dirty:
+            write_atomically(self._index_file, json.dumps(self._index).encode())
+            self._dirty = False
+
+    def _file(self, name: str, path: Path, stat: os.stat_result) -> str:
+        signature = [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        known = self._index.get(name)
+        if known is not None and known[:5] == signature:
+            return str(known[5])
+        digest = digest_file(path)
+        if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > GRAIN:
+            self._index[name] = [*signature, digest]
+            self._dirty = True
+        return digest
+
+
+def installed_version(distribution: str) -> str:
+    """Return the version of `distribution`, or of the one installed in its stead, or "absent"."""
+    for name in ALIASES.get(distribution, (distribution,)):
+        try:
+            return importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "absent"
+
+
+def _read_index(file: Path) -> dict[str, list[int | str]]:
+    try:
+        index = json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return index if isinstance(index, dict) else {}

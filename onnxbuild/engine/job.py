@@ -1,0 +1,45 @@
+"""What the engine hands to a worker and gets back, as values that cross a process boundary."""
+
+from __future__ import annotations
+
+import msgspec
+
+from onnxbuild.base.diagnostics import Remark
+from onnxbuild.engine.events import Failure
+from onnxbuild.store.artifact import Artifact
+from onnxbuild.store.traces import Discovered
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """One action to run. All paths are absolute; `params` is the stage's parameters in JSON.
+
+    `project`, `folder` (the recipe's) and `hidden` (folders whose files are never inputs) are for user code and for
+    what it is seen to read; `environment` is all that user code sees; `memory` is in bytes.
+    """
+
+    action: str
+    stage: str
+    params: msgspec.Raw
+    inputs: dict[str, Artifact]
+    files: dict[str, str]
+    store: str
+    project: str
+    folder: str
+    hidden: tuple[str, ...]
+    scratch: str
+    log: str
+    environment: dict[str, str]
+    reads: tuple[str, ...]
+    user_code: bool
+    memory: int
+
+
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a job. `corrupt` is the digest of an input blob that was not what its name says."""
+
+    facts: msgspec.Raw | None = None
+    outputs: dict[str, Artifact] = {}
+    warnings: tuple[Remark, ...] = ()
+    discovered: tuple[Discovered, ...] = ()
+    failure: Failure | None = None
+    corrupt: str | None = None

@@ -1,0 +1,370 @@
+"""Walks a plan: decides each action when what it needs is known, runs what must run, records traces; prints nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from onnxbuild.base.codec import decode, encode
+from onnxbuild.base.diagnostics import Remark
+from onnxbuild.engine.child import RESULT
+from onnxbuild.engine.decide import Decision, decide
+from onnxbuild.engine.events import ActionDone, ActionStarted, DecisionKind, Emit, Failure, Notice, Status
+from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
+from onnxbuild.engine.inputs import Inputs
+from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.pool import Ended, Pool
+from onnxbuild.engine.state import LastTraces
+from onnxbuild.plan.action import Action, Plan, Ref
+from onnxbuild.plan.manifest import make_manifest
+from onnxbuild.recipe.types import Limits
+from onnxbuild.stages.table import STAGES
+from onnxbuild.store.artifact import Artifact
+from onnxbuild.store.locks import KeyLock
+from onnxbuild.store.store import Store
+from onnxbuild.store.traces import Trace
+
+TIME_LIMIT = 1800.0
+"""Default seconds of wall time for one action."""
+
+LOCK_POLL = 0.1
+"""Seconds between two tries for a key that another process is building."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run: `jobs` at once, `keep_going` after failures, `dry_run` decides only, `force` runs everything."""
+
+    jobs: int = 1
+    keep_going: bool = False
+    dry_run: bool = False
+    force: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True)
+class Places:
+    """The folders of one project that the engine writes in; all absolute. `hidden` are never anyone's inputs."""
+
+    root: Path
+    state: Path
+    logs: Path
+    scratch: Path
+    hidden: tuple[Path, ...]
+
+
+@dataclass
+class Outcome:
+    """What became of one action in this run; `trace` is there unless it failed, waits or was not reached."""
+
+    decision: DecisionKind
+    status: Status
+    trace: Trace | None = None
+    failure: Failure | None = None
+
+
+@dataclass
+class Hooks:
+    """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), `in_place`
+    tells whether what a trace delivered outside the store is there, `done` hears each outcome; True is a failure.
+    """
+
+    admit: Callable[[Action], str | None] = lambda _: None
+    in_place: Callable[[Action, Trace], bool] = lambda *_: True
+    done: Callable[[Action, Outcome], bool] = lambda *_: False
+
+
+@dataclass
+class _Started:
+    action: Action
+    decision: Decision
+    lock: KeyLock
+    since: float
+    scratch: Path
+    log: Path
+
+
+@dataclass
+class Run:
+    """One walk over a plan; `outcomes` fills up as it goes."""
+
+    plan: Plan
+    store: Store
+    places: Places
+    options: Options
+    emit: Emit
+    hooks: Hooks = field(default_factory=Hooks)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.inputs = Inputs(self.places.root, self.places.state / "files.json")
+        self.last = LastTraces(self.places.state / "last.json")
+        self.failed = False
+        self._pending = dict(self.plan.actions)
+        self._started: dict[Path, _Started] = {}
+        self._contended: set[str] = set()
+        self._waited_for: dict[str, str] = {}
+        self._host = describe_host()
+        self._memory = self.options.limits.memory or int(psutil.virtual_memory().total * 0.75)
+        self._scratch = Path()
+
+    def execute(self) -> dict[str, Outcome]:
+        """Do the whole plan and return the outcome of each action by name."""
+        if self.options.dry_run:
+            self._advance(None)
+            return self.outcomes
+        self.places.scratch.mkdir(parents=True, exist_ok=True)
+        self.places.logs.mkdir(parents=True, exist_ok=True)
+        self._scratch = Path(tempfile.mkdtemp(dir=self.places.scratch))
+        pool = Pool(worker_environment())
+        try:
+            self._advance(pool)
+            while self._started or self._contended:
+                for ended in pool.wait(LOCK_POLL if self._contended else 3600.0):
+                    self._finish(ended)
+                self._advance(pool)
+        finally:
+            pool.close()
+            for started in self._started.values():
+                started.lock.release()
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self.last.save()
+            self.inputs.save()
+        return self.outcomes
+
+    # Deciding
+
+    def _advance(self, pool: Pool | None) -> None:
+        """Decide every pending action whose upstream is done, until nothing moves."""
+        self._contended.clear()
+        moved = True
+        while moved:
+            moved = False
+            for action in list(self._pending.values()):
+                if action.name in self._contended or not self._is_ready(action):
+                    continue
+                moved = self._consider(action, pool) or moved
+
+    def _is_ready(self, action: Action) -> bool:
+        return all(name in self.outcomes for name in action.upstream)
+
+    def _consider(self, action: Action, pool: Pool | None) -> bool:
+        """Settle or start one action; return whether anything changed."""
+        upstream = {name: self.outcomes[name] for name in action.upstream}
+        broken = [n for n, o in upstream.items() if o.status is not Status.OK]
+        waiting = [
+            n for n, o in upstream.items() if o.decision in (DecisionKind.WAITS, DecisionKind.RUN) and not o.trace
+        ]
+        if broken:
+            self._block(action, tuple(broken))
+            return True
+        if waiting:
+            self._settle(action, Outcome(DecisionKind.WAITS, Status.OK), on=tuple(waiting))
+            return True
+        if (refusal := self.hooks.admit(action)) is not None:
+            self._block(action, (), refusal)
+            return True
+        decision = self.decide(action)
+        if decision.trace is not None:
+            self.last.set(action.name, decision.trace)
+            self._settle(action, Outcome(decision.kind, Status.OK, decision.trace), decision.reasons)
+            return True
+        if pool is None:
+            self._settle(action, Outcome(DecisionKind.RUN, Status.OK), decision.reasons)
+            return True
+        if self.failed and not self.options.keep_going:
+            self._block(action, (), "an earlier action failed")
+            return True
+        return len(self._started) < self.options.jobs and self._start(action, decision, pool)
+
+    def decide(self, action: Action) -> Decision:
+        """Decide about an action whose upstream actions all have traces."""
+        stage = STAGES[action.stage]
+        digests = {}
+        for label, ref in action.inputs.items():
+            trace = self.outcomes[ref.action].trace
+            assert trace is not None
+            digests[label] = trace.outputs[ref.output].digest
+        manifest = make_manifest(
+            action,
+            stage.version,
+            {label: self.inputs.digest(path) or "absent" for label, path in action.files.items()},
+            digests,
+            {name: self.inputs.version(name) for name in stage.packages(action.params)},
+            declared_values(action.env),
+        )
+        return decide(
+            manifest,
+            self.store.traces.find,
+            self.last.get(action.name, self.store.traces),
+            self.inputs.is_current,
+            self.store.blobs.has_artifact,
+            lambda trace: self.hooks.in_place(action, trace),
+            force=self.options.force,
+        )
+
+    # Running
+
+    def _start(self, action: Action, decision: Decision, pool: Pool) -> bool:
+        """Start the action's job, unless another process is building the same key."""
+        lock = self.store.lock(decision.key)
+        if not lock.try_acquire(f"process {os.getpid()}, {action.name}"):
+            if self._waited_for.get(action.name) != (holder := lock.holder()):
+                self._waited_for[action.name] = holder
+                self.emit(Notice(code="waiting", message=f"{action.name} waits for {holder}, which builds the same"))
+            self._contended.add(action.name)
+            return False
+        if not self.options.force and (again := self.decide(action)).trace is not None:
+            lock.release()  # the other builder finished between our decision and our lock
+            self.last.set(action.name, again.trace)
+            self._settle(action, Outcome(again.kind, Status.OK, again.trace), again.reasons)
+            return True
+        del self._pending[action.name]
+        job = self._job(action)
+        stage = STAGES[action.stage]
+        file = pool.start(job, stage.preload(action.params), self.options.limits.time or TIME_LIMIT)
+        self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log))
+        self.emit(
+            ActionStarted(action=action.name, stage=action.stage, targets=action.targets, reasons=decision.reasons)
+        )
+        return True
+
+    def _job(self, action: Action) -> Job:
+        scratch = Path(tempfile.mkdtemp(dir=self._scratch))
+        root = self.places.root
+        return Job(
+            action=action.name,
+            stage=action.stage,
+            params=msgspec.Raw(encode(action.params)),
+            inputs={label: self._artifact(ref) for label, ref in action.inputs.items()},
+            files={label: str(root / path) for label, path in action.files.items()},
+            store=str(self.store.root),
+            project=str(root),
+            folder=str(root / action.folder),
+            hidden=tuple(str(folder) for folder in self.places.hidden),
+            scratch=str(scratch),
+            log=str(self.places.logs / (re.sub(r"[^A-Za-z0-9._@-]", "_", action.name) + ".log")),
+            environment=user_environment(action.env),
+            reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
+            user_code=STAGES[action.stage].runs_user_code(action.params),
+            memory=self._memory,
+        )
+
+    def _artifact(self, ref: Ref) -> Artifact:
+        trace = self.outcomes[ref.action].trace
+        assert trace is not None
+        return trace.outputs[ref.output]
+
+    def _finish(self, ended: Ended) -> None:
+        started = self._started.pop(ended.job)
+        try:
+            result = _read_result(started, ended)
+            if result.corrupt is not None:
+                self._rebuild_producer(started.action, result.corrupt)
+                return
+            seconds = time.monotonic() - started.since
+            if result.failure is not None:
+                log = os.path.relpath(started.log, self.places.root)
+                failure = msgspec.structs.replace(result.failure, log=log)
+                outcome = Outcome(DecisionKind.RUN, Status.FAILED, failure=failure)
+            else:
+                outcome = Outcome(DecisionKind.RUN, Status.OK, self._record(started, result, seconds))
+            self._settle(started.action, outcome, started.decision.reasons, seconds, result.warnings)
+        finally:
+            started.lock.release()
+            shutil.rmtree(started.scratch, ignore_errors=True)
+
+    def _record(self, started: _Started, result: JobResult, seconds: float) -> Trace:
+        assert result.facts is not None
+        trace = Trace(
+            key=started.decision.key,
+            action=started.action.name,
+            stage=started.action.stage,
+            manifest=started.decision.manifest,
+            discovered=result.discovered,
+            outputs=result.outputs,
+            facts=result.facts,
+            warnings=result.warnings,
+            reasons=started.decision.reasons,
+            seconds=round(seconds, 3),
+            host=self._host,
+            made=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        )
+        self.store.traces.record(trace)
+        self.last.set(started.action.name, trace)
+        return trace
+
+    def _rebuild_producer(self, action: Action, digest: str) -> None:
+        """Take an action back whose input blob was altered, and all that shares the blob, so that it is made again."""
+        producers = [
+            name
+            for name in action.upstream
+            if (trace := self.outcomes[name].trace) is not None
+            and any(blob.digest == digest for artifact in trace.outputs.values() for blob in artifact.files.values())
+        ]
+        self.emit(
+            Notice(
+                code="corrupt-artifact",
+                message=f"an artifact of {', '.join(producers)} was altered in the store, and is rebuilt (blob {digest})",
+            )
+        )
+        for name in producers:
+            del self.outcomes[name]
+            self._pending[name] = self.plan.actions[name]
+        self._pending[action.name] = action
+
+    # Settling
+
+    def _block(self, action: Action, on: tuple[str, ...], reason: str | None = None) -> None:
+        reasons = (reason,) if reason is not None else ()
+        self._settle(action, Outcome(DecisionKind.BLOCKED, Status.CANCELLED), reasons, on=on)
+
+    def _settle(
+        self,
+        action: Action,
+        outcome: Outcome,
+        reasons: tuple[str, ...] = (),
+        seconds: float = 0.0,
+        warnings: tuple[Remark, ...] = (),
+        on: tuple[str, ...] = (),
+    ) -> None:
+        self._pending.pop(action.name, None)
+        self.outcomes[action.name] = outcome
+        self.emit(
+            ActionDone(
+                action=action.name,
+                stage=action.stage,
+                targets=action.targets,
+                decision=outcome.decision,
+                status=outcome.status,
+                reasons=reasons,
+                seconds=round(seconds, 3),
+                warnings=warnings,
+                failure=outcome.failure,
+                on=on,
+            )
+        )
+        self.failed = self.hooks.done(action, outcome) or self.failed or outcome.status is Status.FAILED
+
+
+def _read_result(started: _Started, ended: Ended) -> JobResult:
+    """Return what the job left; a job whose process died has failed, whatever it had written."""
+    if ended.verdict is None:
+        try:
+            return decode((started.scratch / RESULT).read_bytes(), JobResult)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return JobResult(failure=Failure(code="crashed", message="its process left without a result"))
+    hint = None
+    if ended.code in ("time-limit", "memory-limit"):
+        hint = f"raise `limits: {{{ended.code.partition('-')[0]}: …}}` in onnxbuild.yaml if the model needs it"
+    return JobResult(failure=Failure(code=ended.code, message=f"the stage {ended.verdict}", hint=hint))

@@ -1,0 +1,116 @@
+"""The worker process: imports its framework once, then forks a fresh child for each job.
+
+So no interpreter runs user code twice.
+Reads job files' paths from standard input, one a line, and writes one JSON line when a child starts and one when it
+ends. When its input closes, it kills the children that still run and leaves. It never runs a framework's operators:
+a TensorFlow that has run anything hangs its forked children.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from onnxbuild.engine.child import run_job
+from onnxbuild.engine.discover import module_owners
+
+
+def main(preload: Sequence[str], *, owners: bool) -> None:
+    """Import `preload`, then serve until standard input closes; `owners` asks for the table of module owners."""
+    channel = os.dup(1)
+    os.dup2(2, 1)
+    for name in preload:
+        with contextlib.suppress(ImportError):  # the stage itself says which extra is missing
+            importlib.import_module(name)
+    table = module_owners() if owners else None
+    gc.freeze()
+    _serve(channel, table)
+
+
+def _serve(channel: int, owners: Mapping[str, Sequence[str]] | None) -> None:
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    children: dict[int, str] = {}
+    pending = b""
+    while True:
+        ready, _, _ = select.select([0, wake_read], [], [])
+        if wake_read in ready:
+            os.read(wake_read, 4096)
+            _reap(channel, children)
+        if 0 in ready:
+            data = os.read(0, 65536)
+            if not data:
+                _kill(children)
+                return
+            *lines, pending = (pending + data).split(b"\n")
+            for line in lines:
+                job = line.decode()
+                children[_fork(job, owners, channel, (wake_read, wake_write))] = job
+
+
+def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, channel: int, wake: tuple[int, int]) -> int:
+    pid = os.fork()
+    if pid:
+        _tell(channel, {"job": job, "pid": pid})
+        return pid
+    status = 1
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for descriptor in (0, channel, *wake):
+            os.close(descriptor)
+        os.open(os.devnull, os.O_RDONLY)
+        run_job(Path(job), owners)
+        status = 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def _reap(channel: int, children: dict[int, str]) -> None:
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        job = children.pop(pid, None)
+        if job is not None:
+            _tell(channel, {"job": job, "exit": os.waitstatus_to_exitcode(status)})
+
+
+def _tell(channel: int, message: dict[str, object]) -> None:
+    os.write(channel, json.dumps(message).encode() + b"\n")
+
+
+def _kill(children: dict[int, str]) -> None:
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def run_once(job: str) -> None:
+    """Run one job in this very process: the way where forking is not safe."""
+    with contextlib.suppress(PermissionError):
+        os.setsid()
+    run_job(Path(job), None)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["--job", path]:
+            run_once(path)
+        case ["--owners", *modules]:
+            main(modules, owners=True)
+        case modules:
+            main(modules, owners=False)

@@ -1,0 +1,111 @@
+"""Puts a packaged target under `build/`: the artifact's files and a manifest with names and gates, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from onnxbuild.base.atomic import replace_folder, write_atomically
+from onnxbuild.base.codec import to_builtins
+from onnxbuild.engine.inputs import Inputs
+from onnxbuild.plan.action import TargetPlan
+from onnxbuild.stages.package import PackageFacts
+from onnxbuild.store.blobs import BlobStore
+from onnxbuild.store.traces import Trace
+from onnxbuild.targets.judge import Judgement
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+def describe_delivery(
+    plan: TargetPlan, judgement: Judgement, package: Trace, traces: Mapping[str, Trace]
+) -> dict[str, Any]:
+    """Return the content of a target's manifest.json; `traces` are those of the actions that made it, by name.
+
+    It says nothing of when or where it was built: equal results give equal bytes.
+    """
+    target = plan.target
+    facts = msgspec.json.decode(package.facts, type=PackageFacts)
+    artifact = package.outputs["package"]
+    metric = [gate for gate in judgement.gates if gate.gate == "tolerance.metric"]
+    return {
+        "format": FORMAT,
+        "name": target.name,
+        "recipe": target.recipe,
+        "variant": target.variant,
+        "description": target.description,
+        "verdict": judgement.verdict.value,
+        "model": "model.onnx",
+        "files": {name: {"sha256": blob.digest, "bytes": blob.size} for name, blob in artifact.files.items()},
+        "inputs": [to_builtins(value) for value in facts.model.inputs],
+        "outputs": [to_builtins(value) for value in facts.model.outputs],
+        "dynamic_axes": to_builtins(target.dynamic_axes),
+        "opset": facts.model.opsets,
+        "ir_version": facts.model.ir_version,
+        "session": {k: v for k, v in to_builtins(target.session).items() if v is not None},
+        "providers": [provider.name for provider in target.providers],
+        "gates": [to_builtins(gate) for gate in judgement.gates],
+        "metric": {"model": metric[0].measured, "source": metric[0].source} if metric else None,
+        "metadata": target.package.metadata,
+        "versions": _versions(traces.values()),
+        "source": {
+            "framework": target.source.framework.value,
+            "files": _source_files(traces.values()),
+        },
+    }
+
+
+def is_delivered(folder: Path, manifest: dict[str, Any], inputs: Inputs) -> bool:
+    """Tell whether `folder` holds just what the manifest says, unaltered, and that very manifest."""
+    try:
+        present = (folder / MANIFEST).read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return present == _encode(manifest) and _has_files(folder, manifest, inputs)
+
+
+def deliver(folder: Path, manifest: dict[str, Any], package: Trace, blobs: BlobStore, inputs: Inputs) -> None:
+    """Make `folder` hold the package and its manifest; what was there before stays until the new one is complete."""
+    if _has_files(folder, manifest, inputs):
+        write_atomically(folder / MANIFEST, _encode(manifest))
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.new."))
+    try:
+        blobs.lay_out(package.outputs["package"], new, writable=True)
+        write_atomically(new / MANIFEST, _encode(manifest))
+        new.chmod(0o755)
+        replace_folder(new, folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def _has_files(folder: Path, manifest: dict[str, Any], inputs: Inputs) -> bool:
+    wanted = manifest["files"]
+    if not folder.is_dir() or {p.name for p in folder.iterdir()} - {MANIFEST} != set(wanted):
+        return False
+    return all(inputs.digest(str(folder / name)) == file["sha256"] for name, file in wanted.items())
+
+
+def _encode(manifest: dict[str, Any]) -> bytes:
+    return json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _versions(traces: Any) -> dict[str, str]:
+    lines = {line.label: line.value.strip('"') for trace in traces for line in trace.manifest}
+    return {label.removeprefix("package "): v for label, v in sorted(lines.items()) if label.startswith("package ")}
+
+
+def _source_files(traces: Any) -> dict[str, str]:
+    files = {}
+    for trace in traces:
+        if trace.stage in ("export", "canonicalize"):
+            files |= {line.label.removeprefix("file "): line.value for line in trace.manifest if line.label.startswith("file ")}
+    return files

@@ -1,0 +1,138 @@
+"""Gates of a target, computed from what its traces measured and what its recipe now requires; measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from onnxbuild.engine.events import Failure, Status
+from onnxbuild.engine.run import Outcome
+from onnxbuild.ir.facts import ModelFacts
+from onnxbuild.plan.action import Plan, TargetPlan
+from onnxbuild.proof.gates import GateResult, Verdict, judge_metric, judge_outputs, judge_size, worst_verdict
+from onnxbuild.recipe.types import Provider, RandomData
+from onnxbuild.stages.table import STAGES
+from onnxbuild.stages.validate import ValidateFacts
+from onnxbuild.store.traces import Trace
+
+
+class _WithModel(msgspec.Struct, frozen=True):
+    """The part of a model-making stage's facts that every one of them has."""
+
+    model: ModelFacts
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A target's verdict with all its gates; `failure` and `failed_action` tell which stage stopped it, if one did."""
+
+    verdict: Verdict
+    gates: tuple[GateResult, ...] = ()
+    failed_action: str | None = None
+    failure: Failure | None = None
+
+
+class Judge:
+    """Judges targets as soon as the outcomes they need are there; each once."""
+
+    def __init__(self, plan: Plan, outcomes: Mapping[str, Outcome]) -> None:
+        self._plans = {target.target.name: target for target in plan.targets}
+        self._actions = plan.actions
+        self._outcomes = outcomes
+        self._judged: dict[str, Judgement] = {}
+
+    def judgement(self, name: str) -> Judgement | None:
+        """Return the judgement of a target, or None while an outcome is missing or after a cancellation."""
+        if name not in self._judged:
+            judgement = self._judge(self._plans[name])
+            if judgement is None:
+                return None
+            self._judged[name] = judgement
+        return self._judged[name]
+
+    def forget(self, name: str) -> None:
+        """Judge the target afresh next time, because one of its actions is made again."""
+        self._judged.pop(name, None)
+
+    def _judge(self, plan: TargetPlan) -> Judgement | None:
+        stopped = self._first_failure(plan)
+        if stopped is not None:
+            return Judgement(Verdict.FAILED, (), stopped, self._outcomes[stopped].failure)
+        gates: list[GateResult] = []
+        for provider in plan.target.providers:
+            trace = self._trace(plan.validations[provider.name][-1])
+            if trace is None:
+                return None
+            facts = msgspec.json.decode(trace.facts, type=ValidateFacts)
+            gates += _accuracy_gates(plan, provider, facts)
+        if plan.target.size is not None:
+            size = self._size_gate(plan)
+            if size is None:
+                return None
+            gates.append(size)
+        return Judgement(worst_verdict(gate.verdict for gate in gates), tuple(gates))
+
+    def _size_gate(self, plan: TargetPlan) -> GateResult | None:
+        bound = plan.target.size
+        assert bound is not None
+        own = self._bytes(plan)
+        if own is None:
+            return None
+        if bound.of is None:
+            return judge_size(bound, own, None)
+        other = f"{plan.target.recipe}:{bound.of}"
+        if not self._is_settled(self._plans[other]):
+            return None
+        judged = self.judgement(other)
+        if judged is None or judged.verdict is Verdict.FAILED:
+            return judge_size(bound, own, None)
+        return judge_size(bound, own, self._bytes(self._plans[other]))
+
+    def _is_settled(self, plan: TargetPlan) -> bool:
+        return all(name in self._outcomes for names in plan.validations.values() for name in names)
+
+    def _first_failure(self, plan: TargetPlan) -> str | None:
+        seen, stack = set(), [plan.package, *(n for names in plan.validations.values() for n in names)]
+        while stack:
+            name = stack.pop()
+            if name in seen or name not in self._actions:
+                continue
+            seen.add(name)
+            outcome = self._outcomes.get(name)
+            if outcome is not None and outcome.status is Status.FAILED:
+                return name
+            stack.extend(self._actions[name].upstream)
+        return None
+
+    def _bytes(self, plan: TargetPlan) -> int | None:
+        trace = self._trace(plan.models[-1].ref.action)
+        return model_facts(trace).bytes if trace is not None else None
+
+    def _trace(self, action: str) -> Trace | None:
+        outcome = self._outcomes.get(action)
+        return outcome.trace if outcome is not None else None
+
+
+def model_facts(trace: Trace) -> ModelFacts:
+    """Return the model's description from the trace of any stage that makes a model."""
+    return msgspec.json.decode(trace.facts, type=_WithModel).model
+
+
+def decode_facts(trace: Trace) -> msgspec.Struct:
+    """Return a trace's facts as its stage's own type."""
+    facts: msgspec.Struct = msgspec.json.decode(trace.facts, type=STAGES[trace.stage].facts)
+    return facts
+
+
+def _accuracy_gates(plan: TargetPlan, provider: Provider, facts: ValidateFacts) -> list[GateResult]:
+    target = plan.target
+    generated = target.evaluation is None or isinstance(target.evaluation.data, RandomData)
+    gates = list(judge_outputs(provider.tolerance, facts.outputs, provider=provider.name, generated=generated))
+    if provider.tolerance.metric is not None:
+        metric = facts.metric
+        gates.append(judge_metric(provider.tolerance.metric, metric, provider=provider.name, generated=generated))
+    return gates
+
+
