@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from onnxbuild import __version__
+from onnxbuild.base.atomic import write_atomically
+from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Diagnostic, Severity, UserError
+from onnxbuild.base.digest import digest_bytes
+from onnxbuild.engine.alone import run_alone
 from onnxbuild.engine.events import (
     ActionDone,
     DecisionKind,
@@ -21,12 +27,15 @@ from onnxbuild.engine.events import (
     TargetJudged,
 )
 from onnxbuild.engine.run import Hooks, Options, Outcome, Places, Run
+from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict, describe_failure
 from onnxbuild.recipe.load import load_project, load_recipes
 from onnxbuild.recipe.types import Project, Recipe
-from onnxbuild.report.collect import Reporter
+from onnxbuild.report.collect import collect
+from onnxbuild.report.write import write_reports
+from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.deliver import deliver, describe_delivery, is_delivered
@@ -102,8 +111,7 @@ class _Make:
         for target in plan.targets:
             self._tell(target)
         self._tell_what_is_not_passed()
-        reporter = Reporter(self.workplace.project, self.workplace.recipes, self.workplace.store, self.workplace.places)
-        reporter.draw(plan, self.run.outcomes)
+        _draw_if_changed(self.workplace, plan, self.run.outcomes)
         return self._end(self._exit_code())
 
     # What the run asks
@@ -132,6 +140,9 @@ class _Make:
     def _done(self, action: Action, outcome: Outcome) -> bool:
         """Judge the targets that this outcome completes and deliver what was packaged; True when a gate failed."""
         failed = False
+        if outcome.status is Status.FAILED:
+            for target in self.by_action.get(action.name, ()):
+                self.judge.forget(target.target.name)
         if action.stage == "package" and outcome.trace is not None and not self.options.dry_run:
             for target, judgement in self._deliverable(action):
                 folder, trace = self.workplace.output(target), outcome.trace
@@ -267,3 +278,72 @@ def _concerns(target: TargetPlan) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*data, *models, *proofs, target.package]))
 
 
+def report(workplace: Workplace) -> str:
+    """Draw all pages from what the traces say and return the index's path, relative to the project."""
+    return _draw(workplace, {})
+
+
+def _draw_if_changed(workplace: Workplace, plan: Plan, outcomes: Mapping[str, Outcome]) -> None:
+    """Draw the reports, unless what they were last drawn from and the pages themselves are still there."""
+    traces = [(name, o.trace.id if o.trace is not None else o.status.value) for name, o in outcomes.items()]
+    wanted = digest_bytes(encode([__version__, [t.target for t in plan.targets], traces]))
+    mark = workplace.places.state / "reports"
+    folder = Path(workplace.project.root, workplace.project.reports)
+    pages = [folder / "index.html", *(folder / f"{recipe.name}.html" for recipe in workplace.recipes)]
+    if all(page.exists() for page in pages) and mark.exists() and mark.read_text() == wanted:
+        return
+    _draw(workplace, outcomes)
+    write_atomically(mark, wanted.encode())
+
+
+def _draw(workplace: Workplace, outcomes: Mapping[str, Outcome]) -> str:
+    """Draw every recipe's page: `outcomes` of this run, and for all else what would be decided now."""
+    plan = build_plan(workplace.recipes, [t.name for recipe in workplace.recipes for t in recipe.targets])
+    places, store = workplace.places, workplace.store
+    walk = Run(plan, store, places, Options(dry_run=True), lambda _: None, outcomes=dict(outcomes))
+    judge = Judge(plan, walk.outcomes)
+    walk.execute()
+    root = Path(workplace.project.root)
+    pages = [collect(r, plan, walk.outcomes, judge, root, workplace.project.output) for r in workplace.recipes]
+    write_reports(pages, root / workplace.project.reports)
+    return f"{workplace.project.reports}/index.html"
+
+
+def check(root: Path, patterns: Sequence[str]) -> tuple[Diagnostic, ...]:
+    """Return everything that is wrong with the recipes as far as files tell."""
+    return tuple(load_recipes(load_project(root), patterns).diagnostics)
+
+
+def get(workplace: Workplace, out: Path) -> Path:
+    """Copy the one selected target's last model to the folder `out` and return the model's file.
+
+    Raises UserError when the target was never built or `out` is not empty.
+    """
+    if len(workplace.selected) != 1:
+        names = ", ".join(workplace.selected)
+        raise UserError(Diagnostic(code="one-target", message=f"get copies one target, and these match: {names}"))
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(Diagnostic(code="not-empty", message=f"{out} is not an empty folder"))
+    plan = build_plan(workplace.recipes, workplace.selected)
+    walk = Run(plan, workplace.store, workplace.places, Options(dry_run=True), lambda _: None)
+    walk.execute()
+    model = next(t for t in plan.targets if t.target.name == workplace.selected[0]).models[-1].ref
+    outcome = walk.outcomes[model.action]
+    if outcome.trace is None:
+        name = workplace.selected[0]
+        hint = f"run: onnxbuild make {name}"
+        raise UserError(Diagnostic(code="not-built", message=f"{name} is not built from what is there now", hint=hint))
+    workplace.store.blobs.lay_out(outcome.trace.outputs[model.output], out, writable=True)
+    return out / "model.onnx"
+
+
+def inspect(model: Path) -> ModelFacts:
+    """Describe a foreign model file, in a worker with limits; raises UserError when it cannot be opened."""
+    if not model.is_file():
+        raise UserError(Diagnostic(code="missing-file", message=f"there is no file {model}"))
+    with tempfile.TemporaryDirectory(prefix="onnxbuild-") as scratch:
+        result = run_alone(INSPECT, InspectParams(), {"model": model.resolve()}, Path(scratch))
+    if result.failure is not None or result.facts is None:
+        message = result.failure.message if result.failure is not None else "its inspection was cut short"
+        raise UserError(Diagnostic(code="not-a-model", message=f"{model}: {message}"))
+    return decode(bytes(result.facts), InspectFacts).model

@@ -87,7 +87,10 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     wanted = next((word for word in given if word in VERBS), None)
     for verb, summary in VERBS.items():
         sub = verbs.add_parser(
-            verb, help=summary, description=summary.capitalize() + ".", formatter_class=argparse.RawDescriptionHelpFormatter
+            verb,
+            help=summary,
+            description=summary.capitalize() + ".",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _common(sub, suppress=True)
         if verb == wanted:

@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("targets", nargs="*", metavar="TARGET", help="<recipe> or <recipe>:<variant>, * and ? match")
     parser.add_argument("-j", "--jobs", type=int, metavar="N", help="actions at once (default: the number of cores)")
-    parser.add_argument("-k", "--keep-going", action="store_true", help="after a failure, build all that does not need it")
+    parser.add_argument(
+        "-k", "--keep-going", action="store_true", help="after a failure, build all that does not need it"
+    )
     parser.add_argument("-n", "--dry-run", action="store_true", help="decide only; run nothing")
     parser.add_argument("--force", action="store_true", help="run every action although nothing changed")
     parser.add_argument("--strict", action="store_true", help="fail on what could not be verified")

@@ -110,7 +110,7 @@ class Run:
         self.inputs = Inputs(self.places.root, self.places.state / "files.json")
         self.last = LastTraces(self.places.state / "last.json")
         self.failed = False
-        self._pending = dict(self.plan.actions)
+        self._pending = {name: action for name, action in self.plan.actions.items() if name not in self.outcomes}
         self._started: dict[Path, _Started] = {}
         self._contended: set[str] = set()
         self._waited_for: dict[str, str] = {}

@@ -107,5 +107,9 @@ def _source_files(traces: Any) -> dict[str, str]:
     files = {}
     for trace in traces:
         if trace.stage in ("export", "canonicalize"):
-            files |= {line.label.removeprefix("file "): line.value for line in trace.manifest if line.label.startswith("file ")}
+            files |= {
+                line.label.removeprefix("file "): line.value
+                for line in trace.manifest
+                if line.label.startswith("file ")
+            }
     return files

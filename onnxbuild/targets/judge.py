@@ -134,5 +134,3 @@ def _accuracy_gates(plan: TargetPlan, provider: Provider, facts: ValidateFacts) 
         metric = facts.metric
         gates.append(judge_metric(provider.tolerance.metric, metric, provider=provider.name, generated=generated))
     return gates
-
-

@@ -1,0 +1,26 @@
+# demo: build every recipe and say where the report is.  test: everything that must hold.  Both set themselves up.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check clean
+demo: $(VENV)/.ready
+	$(BIN)/onnxbuild make -k
+	@echo "Report: reports/index.html"
+
+test: $(VENV)/.ready
+	$(BIN)/python -m pytest -n auto
+
+check: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,dev]' -c constraints.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build .onnxbuild

@@ -1,0 +1,50 @@
+"""Runs one stage in a worker with limits, outside any plan: for commands that only look at a foreign model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from onnxbuild.base.codec import decode, encode
+from onnxbuild.engine.child import RESULT
+from onnxbuild.engine.events import Failure
+from onnxbuild.engine.host import user_environment, worker_environment
+from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.pool import Pool
+from onnxbuild.stages.stage import AnyStage
+
+MEMORY = 4_000_000_000
+SECONDS = 120.0
+
+
+def run_alone(stage: AnyStage, params: msgspec.Struct, files: Mapping[str, Path], scratch: Path) -> JobResult:
+    """Run `stage` on `files` with at most 4 GB and two minutes, and return what came of it; nothing is kept."""
+    job = Job(
+        action=stage.name,
+        stage=stage.name,
+        params=msgspec.Raw(encode(params)),
+        inputs={},
+        files={label: str(path) for label, path in files.items()},
+        store=str(scratch / "store"),
+        project=str(scratch),
+        folder=str(scratch),
+        hidden=(),
+        scratch=str(scratch),
+        log=str(scratch / "log"),
+        environment=user_environment(()),
+        reads=(),
+        user_code=False,
+        memory=MEMORY,
+    )
+    pool = Pool(worker_environment())
+    try:
+        file = pool.start(job, stage.preload(params), SECONDS)
+        ended = pool.wait(SECONDS + 60)
+        if not ended or ended[0].verdict is not None:
+            why = ended[0].verdict if ended else "did not end"
+            return JobResult(failure=Failure(code="crashed", message=f"the stage {why}"))
+        return decode((file.parent / RESULT).read_bytes(), JobResult)
+    finally:
+        pool.close()

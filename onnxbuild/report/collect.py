@@ -1,0 +1,246 @@
+"""Gathers what a report shows from plan, outcomes and traces; draws nothing and reads no model."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from onnxbuild import __version__
+from onnxbuild.engine.events import Status
+from onnxbuild.engine.run import Outcome
+from onnxbuild.plan.action import Action, Plan, TargetPlan
+from onnxbuild.proof.gates import Verdict
+from onnxbuild.recipe.types import FileData, LoaderData, RandomData, Recipe
+from onnxbuild.report.facts import (
+    ActionFacts,
+    ActionRun,
+    ArtifactFacts,
+    DataSetFacts,
+    DeclaredFacts,
+    FailureFacts,
+    FileFacts,
+    ProvenanceFacts,
+    ProviderAccuracy,
+    ReportFacts,
+    RunFacts,
+    StepFacts,
+    TargetFacts,
+)
+from onnxbuild.report.titles import title_action
+from onnxbuild.stages.data import DataFacts
+from onnxbuild.stages.export import ExportFacts
+from onnxbuild.stages.optimize import OptimizeFacts
+from onnxbuild.stages.package import PackageFacts
+from onnxbuild.stages.prune import PruneFacts
+from onnxbuild.stages.quantize import QuantizeFacts
+from onnxbuild.stages.reference import ReferenceFacts
+from onnxbuild.stages.validate import ValidateFacts
+from onnxbuild.store.traces import Trace
+from onnxbuild.targets.judge import Judge, model_facts
+
+F = TypeVar("F", bound=msgspec.Struct)
+Outcomes = Mapping[str, Outcome]
+
+
+def collect(recipe: Recipe, plan: Plan, outcomes: Outcomes, judge: Judge, root: Path, output: str) -> ReportFacts:
+    """Return the facts of one recipe's page.
+
+    `plan` covers all of the recipe's targets; `outcomes` are this run's, and for targets that were not asked for
+    what their traces say. `output` is the delivery folder relative to the project.
+    """
+    targets = [t for t in plan.targets if t.target.recipe == recipe.name]
+    names = {t.target.name for t in targets}
+    actions = [a for a in plan.actions.values() if names & set(a.targets)]
+    return ReportFacts(
+        name=recipe.name,
+        file=recipe.file,
+        description=recipe.description,
+        text=(root / recipe.file).read_text(encoding="utf-8", errors="replace"),
+        version=__version__,
+        targets=tuple(_target(t, plan, outcomes, judge, root, output) for t in targets),
+        actions=tuple(_action(a, outcomes) for a in actions),
+        provenance=_provenance(targets, actions, outcomes, root),
+        volatile=RunFacts(actions={a.name: _action_run(a, outcomes) for a in actions}),
+    )
+
+
+def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, root: Path, output: str) -> TargetFacts:
+    target = plan.target
+    judgement = judge.judgement(target.name)
+    folder = f"{output}/{target.recipe}/{target.variant}"
+    last = _trace(plan.models[-1].ref.action, outcomes)
+    package = _trace(plan.package, outcomes)
+    failed = judgement is not None and judgement.verdict is Verdict.FAILED
+    return TargetFacts(
+        name=target.name,
+        variant=target.variant,
+        declared=DeclaredFacts(
+            inputs=target.inputs,
+            outputs=target.outputs,
+            axes=target.dynamic_axes,
+            opset=target.opset,
+            ir_version=target.ir_version,
+            tolerances={p.name: p.tolerance for p in target.providers},
+            metadata=target.package.metadata,
+        ),
+        verdict=None if judgement is None else judgement.verdict,
+        gates=() if judgement is None else judgement.gates,
+        steps=_steps(plan, whole, outcomes),
+        reference=_facts(plan.reference, outcomes, ReferenceFacts),
+        output=f"{folder}/model.onnx" if package is not None and not failed else None,
+        sha256=last.outputs["model"].files["model.onnx"].digest if last is not None else None,
+        bytes=model_facts(last).bytes if last is not None else None,
+        stale=failed and (root / folder / "model.onnx").exists(),
+        failed_action=None if judgement is None else judgement.failed_action,
+    )
+
+
+def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts, ...]:
+    steps = []
+    for number, model in enumerate(plan.models):
+        action = whole.actions[model.ref.action]
+        if _trace(action.name, outcomes) is None:
+            continue
+        accuracy = []
+        for provider, validations in plan.validations.items():
+            facts = _facts(validations[number], outcomes, ValidateFacts)
+            if facts is not None:
+                accuracy.append(ProviderAccuracy(provider, facts))
+        steps.append(
+            StepFacts(
+                label=model.label,
+                action=action.name,
+                title=title_action(action),
+                export=_facts(action.name, outcomes, ExportFacts)
+                if action.stage in ("export", "canonicalize")
+                else None,
+                optimize=_facts(action.name, outcomes, OptimizeFacts) if action.stage == "optimize" else None,
+                prune=_facts(action.name, outcomes, PruneFacts) if action.stage == "prune" else None,
+                quantize=_facts(action.name, outcomes, QuantizeFacts) if action.stage == "quantize" else None,
+                accuracy=tuple(accuracy),
+            )
+        )
+    if (package := _facts(plan.package, outcomes, PackageFacts)) is not None:
+        steps.append(StepFacts(label="package", action=plan.package, title="package", package=package))
+    return tuple(steps)
+
+
+def _action(action: Action, outcomes: Outcomes) -> ActionFacts:
+    trace = _trace(action.name, outcomes)
+    outcome = outcomes.get(action.name)
+    failure = outcome.failure if outcome is not None else None
+    upstream = [_trace(name, outcomes) for name in dict.fromkeys(ref.action for ref in action.inputs.values())]
+    packages = {} if trace is None else _packages(trace)
+    return ActionFacts(
+        name=action.name,
+        stage=action.stage,
+        title=title_action(action),
+        targets=action.targets,
+        inputs=tuple(dict.fromkeys(ref.action for ref in action.inputs.values())),
+        artifacts=tuple(
+            ArtifactFacts(label=label, digest=artifact.digest, bytes=artifact.size)
+            for label, artifact in (trace.outputs if trace is not None else {}).items()
+        ),
+        bytes_in=sum(a.size for t in upstream if t is not None for a in t.outputs.values()) if upstream else None,
+        bytes_out=sum(a.size for a in trace.outputs.values()) if trace is not None and trace.outputs else None,
+        packages=packages,
+        warnings=trace.warnings if trace is not None else (),
+        command=f"onnxbuild make --force {action.targets[0]}" if action.targets else None,
+        failure=None if failure is None else FailureFacts(**msgspec.structs.asdict(failure)),
+    )
+
+
+def _action_run(action: Action, outcomes: Outcomes) -> ActionRun:
+    outcome, trace = outcomes.get(action.name), _trace(action.name, outcomes)
+    return ActionRun(
+        decision=outcome.decision.value if outcome is not None else "not asked for",
+        status=outcome.status.value if outcome is not None else None,
+        reasons=trace.reasons if trace is not None else (),
+        seconds=trace.seconds if trace is not None else None,
+        made=trace.made if trace is not None else None,
+        host=trace.host.cpu if trace is not None else None,
+        key=trace.key if trace is not None else None,
+    )
+
+
+def _provenance(targets: list[TargetPlan], actions: list[Action], outcomes: Outcomes, root: Path) -> ProvenanceFacts:
+    traces = [t for a in actions if (t := _trace(a.name, outcomes)) is not None]
+    commit, dirty = git_state(root)
+    versions: dict[str, str] = {}
+    files: dict[str, FileFacts] = {}
+    for trace in traces:
+        versions |= _packages(trace)
+        for line in trace.manifest:
+            if line.label.startswith("file "):
+                files[line.note] = FileFacts(label=line.label.removeprefix("file "), path=line.note, sha256=line.value)
+        for found in trace.discovered:
+            if found.kind == "file":
+                files.setdefault(found.name, FileFacts(label="read by user code", path=found.name, sha256=found.digest))
+    host = traces[0].host if traces else None
+    return ProvenanceFacts(
+        commit=commit,
+        dirty=dirty,
+        files=tuple(files[name] for name in sorted(files)),
+        data=_data_sets(targets, outcomes),
+        versions=dict(sorted(versions.items())),
+        hardware={}
+        if host is None
+        else {"cpu": host.cpu, "system": f"{host.system} {host.machine}", "python": host.python},
+    )
+
+
+def _data_sets(targets: list[TargetPlan], outcomes: Outcomes) -> tuple[DataSetFacts, ...]:
+    found: dict[str, DataSetFacts] = {}
+    for plan in targets:
+        roles = [
+            ("evaluation", plan.evaluation, plan.target.evaluation),
+            ("calibration", plan.calibration, plan.target.calibration),
+        ]
+        for role, action, declared in roles:
+            if action is None or action in found or (facts := _facts(action, outcomes, DataFacts)) is None:
+                continue
+            match declared.data if declared is not None else RandomData():
+                case FileData(path=path):
+                    source = path
+                case LoaderData(function=function):
+                    source = f"{function.file}:{function.name}"
+                case RandomData(seed=seed, samples=samples):
+                    source = f"random, seed {seed}, {samples} samples"
+            found[action] = DataSetFacts(role=role, source=source, facts=facts)
+    return tuple(found.values())
+
+
+def _packages(trace: Trace) -> dict[str, str]:
+    return {l.label.removeprefix("package "): l.value for l in trace.manifest if l.label.startswith("package ")}
+
+
+def _trace(action: str, outcomes: Outcomes) -> Trace | None:
+    outcome = outcomes.get(action)
+    return outcome.trace if outcome is not None and outcome.status is Status.OK else None
+
+
+def _facts(action: str, outcomes: Outcomes, kind: type[F]) -> F | None:
+    trace = _trace(action, outcomes)
+    return None if trace is None else msgspec.json.decode(trace.facts, type=kind)
+
+
+def git_state(root: Path) -> tuple[str | None, bool]:
+    """Return the project's commit and whether tracked files differ from it; (None, False) outside a repository."""
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
+        )
+        state = subprocess.run(
+            ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no", "."],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None, False
+    return (commit.stdout.strip(), bool(state.stdout.strip())) if commit.returncode == 0 else (None, False)

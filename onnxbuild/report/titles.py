@@ -1,0 +1,92 @@
+"""What an action does in the recipe's words, such as "static int8, qdq" or "onnxruntime basic"."""
+
+from __future__ import annotations
+
+from onnxbuild.plan.action import Action
+from onnxbuild.recipe.types import (
+    CustomPass,
+    FileData,
+    LoaderData,
+    OnnxoptimizerPass,
+    OnnxruntimePass,
+    OnnxscriptPass,
+    OnnxslimPass,
+    Pass,
+    Pruning,
+    Quantization,
+    TransformersPass,
+)
+from onnxbuild.stages.data import DataParams
+from onnxbuild.stages.export import ExportParams
+from onnxbuild.stages.optimize import OptimizeParams
+from onnxbuild.stages.prune import PruneParams
+from onnxbuild.stages.quantize import QuantizeParams
+from onnxbuild.stages.validate import ValidateParams
+
+
+def title_action(action: Action) -> str:
+    """Return the action's title; the stage's own name where parameters say nothing a reader would ask for."""
+    match action.params:
+        case ExportParams(source=source):
+            return f"{action.stage} from {source.framework.value}"
+        case OptimizeParams(step=step):
+            return title_pass(step)
+        case PruneParams(pruning=pruning):
+            return _pruning(pruning)
+        case QuantizeParams(quantization=quantization):
+            return _quantization(quantization)
+        case ValidateParams(provider=provider):
+            return f"validate {action.inputs['model'].action} on {provider}"
+        case DataParams(data=data):
+            match data:
+                case FileData(path=path):
+                    return f"read {path}"
+                case LoaderData(function=function):
+                    return f"load {function.file}:{function.name}"
+                case _:
+                    return "generate random data"
+        case _:
+            return action.stage
+
+
+def title_pass(step: Pass) -> str:
+    """Return a pass as the recipe names it."""
+    match step:
+        case OnnxscriptPass():
+            return "onnxscript optimize"
+        case OnnxoptimizerPass(names=None):
+            return "onnxoptimizer default"
+        case OnnxoptimizerPass(names=names):
+            return f"onnxoptimizer {', '.join(names or ())}"
+        case OnnxslimPass():
+            return "onnxslim default"
+        case OnnxruntimePass(level=level):
+            return f"onnxruntime {level}"
+        case TransformersPass(model_type=kind):
+            return f"transformers {kind}"
+        case CustomPass(function=function):
+            return f"custom {function.file}:{function.name}"
+
+
+def _pruning(pruning: Pruning) -> str:
+    match pruning.method:
+        case "magnitude":
+            return f"magnitude, {(pruning.sparsity or 0) * 100:g}% by {pruning.scope}"
+        case "threshold":
+            return f"threshold {pruning.threshold:g}"
+        case _:
+            return f"{pruning.n}:{pruning.m} sparsity"
+
+
+def _quantization(quantization: Quantization) -> str:
+    match quantization.mode:
+        case "static":
+            channel = ", per channel" if quantization.per_channel else ""
+            types = f"{quantization.weights} weights, {quantization.activations} activations"
+            return f"static {types}, {quantization.format}, {quantization.calibrate}{channel}"
+        case "dynamic":
+            return f"dynamic {quantization.weights}" + (", per channel" if quantization.per_channel else "")
+        case "int4":
+            return f"int4 in blocks of {quantization.block_size}"
+        case mode:
+            return mode

@@ -1,0 +1,39 @@
+"""The inspect stage: describes a foreign model file; part of no plan, run for the commands that only look."""
+
+from __future__ import annotations
+
+import msgspec
+
+from onnxbuild.ir.describe import describe
+from onnxbuild.ir.facts import ModelFacts
+from onnxbuild.ir.preflight import preflight
+from onnxbuild.stages.stage import Stage, Workspace
+
+
+class InspectParams(msgspec.Struct, frozen=True):
+    """Nothing to choose. Workspace file: `model`."""
+
+
+class InspectFacts(msgspec.Struct, frozen=True):
+    """What the model is; no artifact."""
+
+    model: ModelFacts
+
+
+def run(params: InspectParams, workspace: Workspace) -> InspectFacts:
+    """Describe the model after a pre-flight; raises StageFailure when the file is not a model that may be opened."""
+    file = workspace.files["model"]
+    preflight(file)
+    return InspectFacts(describe(file))
+
+
+INSPECT = Stage(
+    name="inspect",
+    version=1,
+    params=InspectParams,
+    facts=InspectFacts,
+    run=run,
+    packages=lambda _: ("onnx", "onnx-ir"),
+    preload=lambda _: ("onnx", "onnx_ir"),
+    runs_user_code=lambda _: False,
+)

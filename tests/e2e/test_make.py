@@ -1,0 +1,115 @@
+"""`onnxbuild make` on one ONNX recipe, from nothing to nothing to do."""
+
+from __future__ import annotations
+
+import json
+
+import onnxruntime as ort
+import pytest
+
+from tests.project import MLP, Project, write_mlp
+
+VARIANTS = """
+variants:
+  fp32: {}
+  int8: {quantization: {mode: dynamic}, tolerance: {metric: {at_least: 90% of source}}, gates: {size: {at_most: 200% of fp32}}}
+"""
+
+
+def test_first_make_delivers_a_model_that_runs(mlp: Project) -> None:
+    done = mlp.make()
+    assert done.code == 0, done.err
+    folder = mlp.root / "build/mlp/default"
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["opset"] == {"": 20}
+    assert [i["name"] for i in manifest["inputs"]] == ["x"]
+    assert manifest["inputs"][0]["shape"] == ["batch", 8]
+    session = ort.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+    assert [o.name for o in session.get_outputs()] == ["y"]
+    assert done.event("verdict")["verdict"] == "passed"
+    assert (mlp.root / "reports/mlp.html").exists()
+    assert (mlp.root / "reports/index.html").exists()
+
+
+def test_second_make_says_in_one_line_that_nothing_is_to_do(mlp: Project) -> None:
+    assert mlp.make().code == 0
+    done = mlp.make()
+    assert done.code == 0
+    assert [e["event"] for e in done.events] == ["plan", "end"]
+    assert done.out.count("\n") == 1
+    assert done.out.startswith("Nothing to do")
+
+
+def test_equal_prefixes_of_variants_run_once(mlp: Project) -> None:
+    mlp.recipe("mlp", MLP + VARIANTS)
+    done = mlp.make()
+    assert done.code == 0, done.err
+    assert done.ran.count("mlp/canonicalize") == 1
+    assert "mlp:int8/quantize" in done.ran or "mlp/quantize" in done.ran
+
+
+def test_failed_gate_keeps_the_last_good_output_and_fails_again_without_measuring(mlp: Project) -> None:
+    assert mlp.make().code == 0
+    good = (mlp.root / "build/mlp/default/model.onnx").read_bytes()
+    mlp.recipe("mlp", MLP + "quantization: {mode: dynamic}\ntolerance: {outputs: {y: {max_abs: 1.0e-7}}}\n")
+    done = mlp.make()
+    assert done.code == 1
+    gate = done.event("gate", gate="tolerance.y.max_abs")
+    assert gate["verdict"] == "failed"
+    assert done.event("verdict")["output"] is None
+    assert (mlp.root / "build/mlp/default/model.onnx").read_bytes() == good
+    again = mlp.make()
+    assert again.code == 1
+    assert again.ran == []
+    assert again.event("gate", gate="tolerance.y.max_abs") == gate
+
+
+def test_altered_output_is_restored(mlp: Project) -> None:
+    assert mlp.make().code == 0
+    model = mlp.root / "build/mlp/default/model.onnx"
+    good = model.read_bytes()
+    model.write_bytes(good[:-1] + b"x")
+    done = mlp.make()
+    assert done.code == 0
+    assert done.actions("restore") == ["mlp/package"]
+    assert done.ran == []
+    assert model.read_bytes() == good
+
+
+def test_edit_and_revert_restores_without_running(mlp: Project) -> None:
+    assert mlp.make().code == 0
+    write_mlp(mlp, seed=1)
+    assert mlp.make().ran
+    write_mlp(mlp, seed=0)
+    done = mlp.make()
+    assert done.code == 0
+    assert done.ran == []
+    assert done.event("end")["restored"] > 0
+
+
+def test_altered_blob_is_detected_and_rebuilt(mlp: Project) -> None:
+    assert mlp.make().code == 0
+    clean = (mlp.root / "build/mlp/default/model.onnx").read_bytes()
+    blobs = [p for p in (mlp.root / ".onnxbuild/blobs").rglob("*") if p.is_file()]
+    for blob in blobs:
+        data = bytearray(blob.read_bytes())
+        data[len(data) // 2] ^= 1
+        blob.chmod(0o644)
+        blob.write_bytes(data)
+    mlp.recipe("mlp", MLP + "passes: [{onnxscript: optimize}]\n")
+    done = mlp.make()
+    assert done.code == 0, done.err
+    assert any(e["event"] == "notice" and e["code"] == "corrupt-artifact" for e in done.events)
+    mlp.recipe("mlp", MLP)
+    (mlp.root / "build/mlp/default/model.onnx").unlink()
+    assert mlp.make().code == 0
+    assert (mlp.root / "build/mlp/default/model.onnx").read_bytes() == clean
+
+
+@pytest.mark.parametrize("flag", ["-k", None])
+def test_without_keep_going_nothing_new_starts_after_a_failure(mlp: Project, flag: str | None) -> None:
+    mlp.recipe("a-broken", MLP + "passes: [{onnxoptimizer: [no_such_pass]}]\n")
+    done = mlp.make("-j1", *([flag] if flag else []))
+    assert done.code == 1
+    built = (mlp.root / "build/mlp/default/model.onnx").exists()
+    assert built is (flag is not None)
