@@ -31,15 +31,11 @@ FORMAT = 1
 ALIGNMENT = 64
 STRING = "string"
 
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+NARROW = ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "int4", "uint4")
 DTYPES: dict[str, np.dtype[np.generic]] = {
-    **{
-        name: np.dtype(name).newbyteorder("<")
-        for name in "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64".split()
-    },
-    **{
-        name: np.dtype(getattr(ml_dtypes, name))
-        for name in ("bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "int4", "uint4")
-    },
+    **{name: np.dtype(name).newbyteorder("<") for name in ("bool", *INTEGERS, "float16", "float32", "float64")},
+    **{name: np.dtype(getattr(ml_dtypes, name)) for name in NARROW},
 }
 """Every dtype an array may have besides string, by the name that recipes use."""
 
