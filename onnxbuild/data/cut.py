@@ -1,4 +1,4 @@
-"""Cutting whole arrays into calls along axis 0 by the declared dims, the unit every kind of data ends as; knows no files."""
+"""Cutting arrays into calls along axis 0 by the declared dims, the unit every kind of data ends as; knows no files."""
 
 from __future__ import annotations
 
