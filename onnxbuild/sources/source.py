@@ -1,0 +1,93 @@
+"""What every source framework offers: its model as raw ONNX, and its own outputs; knows no particular framework."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from onnxbuild.recipe.types import Axis, Input, Output, Source
+
+if TYPE_CHECKING:
+    from onnxbuild.ort.session import Call
+
+GeneratedName = Callable[[str], bool]
+"""Whether a node's or value's name was made by the converter (True) or given by the source (False)."""
+
+
+def no_name_is_generated(name: str) -> bool:
+    """Keep every name: the source gave them all."""
+    return False
+
+
+def every_name_is_generated(name: str) -> bool:
+    """Keep no name: the converter made them all."""
+    return True
+
+
+@dataclass(frozen=True)
+class SourceRequest:
+    """What a source needs to load its model.
+
+    `files` holds 'factory', 'weights' and 'path' where the source has them, as absolute paths. `warn` takes a
+    kebab-case code and one sentence.
+    """
+
+    source: Source
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    axes: dict[str, Axis]
+    files: dict[str, Path]
+    warn: Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A raw ONNX file as the converter wrote it, not yet canonical.
+
+    `generated` tells the names that the converter made, which the canonical form replaces. `notes` are remarks
+    for the trace, such as a step that the converter took by itself.
+    """
+
+    path: Path
+    generated: GeneratedName = no_name_is_generated
+    notes: tuple[str, ...] = ()
+
+
+class SourceKind(Protocol):
+    """One framework, without state: what it needs installed, its export and its own outputs.
+
+    `packages` are the distributions whose versions enter the key of export, `preload` the modules that a worker
+    imports before it forks, `extra` the extra of onnxbuild that installs them ('' when none is needed).
+    Importing the module of a kind does not import its framework.
+    """
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The distributions whose versions enter the key."""
+        ...
+
+    @property
+    def preload(self) -> tuple[str, ...]:
+        """The modules that a worker imports before it forks."""
+        ...
+
+    @property
+    def extra(self) -> str:
+        """The extra of onnxbuild that brings the framework: 'torch', 'tensorflow', 'sklearn' or ''."""
+        ...
+
+    def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
+        """Write the model as ONNX below `folder`; inputs and outputs in the recipe's order where names do not tell.
+
+        `opset` is what the recipe wants (None: the source's own); the nearest that the converter can deliver is
+        enough, for the stage converts afterwards. Raises StageFailure.
+        """
+        ...
+
+    def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the framework's own outputs, by the recipe's names, one mapping for each call. Raises StageFailure."""
+        ...
