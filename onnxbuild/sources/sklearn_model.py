@@ -78,7 +78,7 @@ def _from_file(request: SourceRequest) -> Any:
             f"{file.name} is a pickle, which runs code when it is read",
             hint="if you trust it, add `trust: pickle` and its `sha256` to the source; or save it with skops.io.dump",
         )
-    import joblib
+    import joblib  # type: ignore[import-untyped]  # it has no type information
 
     return _read(file, joblib.load)  # reads plain pickles too
 
@@ -197,6 +197,8 @@ def chosen_methods(estimator: Estimator, outputs: tuple[Output, ...]) -> list[st
                 else f"output {output.name} names no method while others do",
                 hint=f"a {kind} has {', '.join(known)}",
             )
+    if len(set(named)) < len(named):
+        raise StageFailure("source-outputs", "two outputs of the recipe are the same method", hint="name each once")
     if "decision_function" in named and len(getattr(estimator.final, "classes_", ())) == 2:
         raise StageFailure(
             "source-outputs",

@@ -164,6 +164,8 @@ def _register_boosters() -> None:
     from skl2onnx import update_registered_converter
     from skl2onnx.common.shape_calculator import (
         calculate_linear_classifier_output_shapes as classifier_shapes,
+    )
+    from skl2onnx.common.shape_calculator import (
         calculate_linear_regressor_output_shapes as regressor_shapes,
     )
 
@@ -211,7 +213,7 @@ def _select_outputs(proto: Any, order: list[int], path: Path) -> None:
     if odd or max(order) >= len(delivered):
         raise StageFailure(
             "export-failed",
-            f"skl2onnx delivers {len(delivered)} outputs of the {len(order)} wanted, and {len(odd)} that are no tensors",
+            f"skl2onnx delivers {len(delivered)} outputs where {len(order)} are wanted, {len(odd)} of them no tensors",
             tool="skl2onnx",
         )
     model.graph.outputs[:] = [delivered[index] for index in order]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ DTYPES = (
     "uint64",
     "bool",
 )
-LOGGERS = ("torch", "torch.onnx", "torch.export", "torch._export", "torch._dynamo", "onnxscript", "onnx_ir")
+LOGGERS = ("torch", "onnxscript", "onnx_ir")
 DROP = (
     "torchvision is not installed",
     "register_buffer",
@@ -70,7 +70,7 @@ class TorchSource:
         _fold_scaffolding(program.model)
         path = folder / "exported.onnx"
         program.save(path, external_data=True)
-        return ExportedModel(path, generated=_is_generated(program.exported_program))
+        return ExportedModel(path)
 
     def _export_module(self, request: SourceRequest, opset: int) -> Any:
         import torch
@@ -221,8 +221,14 @@ def _bounds(size: Any, program: torch.export.ExportedProgram) -> tuple[float, fl
         return float(size), float(size)
     from torch.utils._sympy.value_ranges import bound_sympy
 
-    bounds = bound_sympy(size.node.expr, program.range_constraints)
-    return _number(bounds.lower), _number(bounds.upper)
+    expression, known = size.node.expr, program.range_constraints
+    bounds = bound_sympy(expression, known)
+    low, high = _number(bounds.lower), _number(bounds.upper)
+    if expression in known:  # a multiple: torch never lets the counted root below 2, and means no limit by it
+        roots = [_number(known[symbol].lower) for symbol in expression.free_symbols if symbol in known]
+        if all(root <= 2 for root in roots):
+            low = _number(known[expression].lower)
+    return low, high
 
 
 def _number(bound: Any) -> float:
@@ -253,11 +259,6 @@ def _fold_scaffolding(model: ir.Model) -> None:
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     common.CommonSubexpressionEliminationPass()(model)
     common.RemoveUnusedNodesPass()(model)
-
-
-def _is_generated(program: torch.export.ExportedProgram) -> Callable[[str], bool]:
-    given = set(program.state_dict) | set(program.constants)
-    return lambda name: name not in given
 
 
 KIND = TorchSource()
