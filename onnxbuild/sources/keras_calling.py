@@ -45,7 +45,9 @@ def _knows_inputs(model: Any) -> bool:
 
 def _arrange_known(model: Any, request: SourceRequest) -> Arrange:
     """Arrange for a model that knows its inputs: one tensor, or one flat list."""
-    structure = model.input
+    import keras
+
+    structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     if isinstance(structure, Mapping):
         raise _nested("a dictionary of inputs")
     flat = list(structure) if isinstance(structure, list | tuple) else [structure]
@@ -77,7 +79,7 @@ def _arrange_subclassed(model: Any, request: SourceRequest) -> Arrange:
     if len(required) <= 1 <= len(positional):
         return lambda tensors: ((list(tensors),), {})
     raise StageFailure(
-        "inputs-differ",
+        "source-inputs",
         f"the recipe declares {len(names)} inputs, {type(model).__name__}.call takes {', '.join(required)}",
         hint="declare each argument of call under `inputs`",
     )
@@ -91,7 +93,7 @@ def _pick(result: Any, wanted: Sequence[str], given: Sequence[str] | None) -> li
             values = list(result.values())
             return [_tensor(values[i]) for i in match_outputs(wanted, names)]
         raise StageFailure(
-            "outputs-differ",
+            "source-outputs",
             f"the model returns a dictionary with {', '.join(names)}; the recipe's outputs are {', '.join(wanted)}",
             hint="name the outputs under `outputs` as the model does",
         )

@@ -83,7 +83,7 @@ def _read(path: Path) -> Any:
             ) from None
         unknown = "Could not locate" in text
         raise StageFailure(
-            "model-does-not-load",
+            "source-does-not-load",
             f"Keras cannot load {path.name}: {text.splitlines()[0] if text else type(error).__name__}",
             tool="keras",
             hint="custom layers need a `factory` that makes the model, with `weights`" if unknown else None,

@@ -25,7 +25,7 @@ def match_inputs(declared: Sequence[Input], values: Sequence[SourceValue]) -> tu
     """
     if len(declared) != len(values):
         raise StageFailure(
-            "inputs-differ",
+            "source-inputs",
             f"the recipe declares {len(declared)} inputs, the model takes {len(values)}: {_listed(values)}",
             hint="declare each input of the model under `inputs`",
         )
@@ -48,7 +48,7 @@ def match_outputs(wanted: Sequence[str], given: Sequence[str]) -> tuple[int, ...
         return tuple(given.index(name) for name in wanted)
     if len(wanted) != len(given):
         raise StageFailure(
-            "outputs-differ",
+            "source-outputs",
             f"the recipe names {len(wanted)} outputs, the model has {len(given)}: {', '.join(given)}",
             hint="name all outputs under `outputs`, or some by the model's own names",
         )
@@ -59,7 +59,7 @@ def check_input(declared: Input, value: SourceValue) -> None:
     """Raise StageFailure when the declared dtype or dims cannot be had of the model's input."""
     if declared.dtype != value.dtype:
         raise StageFailure(
-            "dtype-differs",
+            "source-inputs",
             f"input '{declared.name}' is declared {declared.dtype}, but the model's '{value.name}' is {value.dtype}",
             hint=f"write `dtype: {value.dtype}`",
         )
@@ -67,7 +67,7 @@ def check_input(declared: Input, value: SourceValue) -> None:
         return
     if len(declared.shape) != len(value.shape):
         raise StageFailure(
-            "shape-differs",
+            "source-inputs",
             f"input '{declared.name}' is declared with {len(declared.shape)} dims, the model's '{value.name}' "
             f"has {len(value.shape)}: {_shape(value.shape)}",
         )
@@ -81,7 +81,7 @@ def check_input(declared: Input, value: SourceValue) -> None:
                 hint=f"write {own} in place of '{dim}', or save the model again with this axis left open",
             )
         raise StageFailure(
-            "shape-differs",
+            "source-inputs",
             f"input '{declared.name}' is declared as {_shape(declared.shape)}, the model's '{value.name}' "
             f"is {_shape(value.shape)}",
         )

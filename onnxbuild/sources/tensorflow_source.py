@@ -62,7 +62,7 @@ def _load(request: SourceRequest) -> _Signature:
             loaded = tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises a dozen types for a broken folder
         raise StageFailure(
-            "model-does-not-load", f"TensorFlow cannot load {folder.name}: {_first_line(error)}", tool="tensorflow"
+            "source-does-not-load", f"TensorFlow cannot load {folder.name}: {_first_line(error)}", tool="tensorflow"
         ) from None
     function = _find(getattr(loaded, "signatures", {}), request.source.signature)
     _, keywords = function.structured_input_signature

@@ -85,7 +85,7 @@ def _open(request: SourceRequest) -> _Opened:
         interpreter = Interpreter(str(path), num_threads=1)
     except (ValueError, RuntimeError) as error:
         raise StageFailure(
-            "model-does-not-load", f"the tflite interpreter cannot load {path.name}: {error}", tool="ai-edge-litert"
+            "source-does-not-load", f"the tflite interpreter cannot load {path.name}: {error}", tool="ai-edge-litert"
         ) from None
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     wanted = [item.name for item in request.outputs]
