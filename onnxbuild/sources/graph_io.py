@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +12,6 @@ from onnxbuild.recipe.types import Input
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
-
-_ADDRESS = re.compile(r"^(einsum|OPT\w*_)(\d{6,})")
-"""tf2onnx puts the memory address of an object into names that its einsum optimiser makes."""
 
 
 def unknown_operators(proto: onnx.ModelProto) -> dict[str, str]:
@@ -41,7 +37,7 @@ def write_with_names(
 
     model = ir.from_proto(proto)
     graph = model.graph
-    _forget_process(graph)
+    _drop_symbols(graph)
     _free_names(graph, {item.name for item in inputs.values()} | set(outputs.values()))
     have_inputs = {value.name: value for value in graph.inputs}
     have_outputs = {value.name: value for value in graph.outputs}
@@ -62,21 +58,13 @@ def write_with_names(
     ir.save(model, path)
 
 
-def _forget_process(graph: ir.Graph) -> None:
-    """Replace addresses in names by counting from one, and dims that are only the converter's symbols by unknown."""
+def _drop_symbols(graph: ir.Graph) -> None:
+    """Make dims unknown that have only a symbol of the converter's, which it numbers."""
     import onnx_ir as ir
 
-    seen: dict[str, int] = {}
     for value in _values(graph):
-        if value.name is not None:
-            renamed = _ADDRESS.sub(lambda m: f"{m[1]}{seen.setdefault(m[2], len(seen) + 1)}", value.name)
-            if renamed != value.name:
-                value.name = renamed
         if value.shape is not None and any(not isinstance(dim, int) for dim in value.shape):
             value.shape = ir.Shape([dim if isinstance(dim, int) else None for dim in value.shape])
-    for node in graph.all_nodes():
-        if node.name is not None:
-            node.name = _ADDRESS.sub(lambda m: f"{m[1]}{seen.setdefault(m[2], len(seen) + 1)}", node.name)
 
 
 def _free_names(graph: ir.Graph, wanted: set[str]) -> None:

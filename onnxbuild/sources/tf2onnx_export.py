@@ -1,8 +1,8 @@
 """TensorFlow functions and tflite files through tf2onnx, made repeatable and strict; knows no recipe's source kinds.
 
-tf2onnx walks sets of nodes, which Python orders by memory address, and numbers names from a process-wide counter:
-two runs of one model differ in names and in which of two equal constants stays. While it runs, its sets keep
-insertion order and its counter starts afresh, so that one model gives one file.
+tf2onnx walks sets of nodes, which Python orders by memory address, numbers names from a process-wide counter and
+sorts by them: two runs of one model differ in names, in order and in which of two equal constants stays. While it
+runs, its sets keep insertion order and its counters start afresh, so that one model gives one file.
 """
 
 from __future__ import annotations
@@ -185,21 +185,37 @@ def _recorded_errors() -> Iterator[list[logging.LogRecord]]:
         logger.propagate, logger.handlers = propagate, handlers
 
 
+class _Numbers:
+    """Stands in for `id`: numbers objects in the order in which they are asked for, and keeps them alive."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[int, object]] = {}
+
+    def __call__(self, item: object) -> int:
+        return self._known.setdefault(id(item), (len(self._known) + 1, item))[0]
+
+
 @contextmanager
 def _repeatable() -> Iterator[None]:
-    """Let tf2onnx's modules see a set that keeps insertion order, and its name counter start at one."""
-    import tf2onnx.tfonnx
-    import tf2onnx.utils
+    """Let tf2onnx see sets that keep insertion order, a name counter at its start, and no memory addresses.
+
+    It sorts nodes by name, and its einsum optimiser makes names of addresses.
+    """
+    from tf2onnx import utils
+    from tf2onnx.optimizer import einsum_optimizer
 
     modules = [m for name, m in sys.modules.items() if name.split(".")[0] == "tf2onnx" and "set" not in vars(m)]
     for module in modules:
-        module.set = OrderedSet  # type: ignore[attr-defined]
-    tf2onnx.utils.INTERNAL_NAME = 0
+        vars(module)["set"] = OrderedSet
+    vars(einsum_optimizer)["id"] = _Numbers()
+    einsum_optimizer.CachedEinsum.einsum_cache.clear()
+    utils.INTERNAL_NAME = 0
     try:
         yield
     finally:
         for module in modules:
-            del module.set
+            del vars(module)["set"]
+        del vars(einsum_optimizer)["id"]
 
 
 def _convert_erfc(ctx: Any, node: Any, name: str, args: Any) -> None:

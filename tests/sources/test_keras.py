@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("keras")
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ort.session import open_session, run_call
@@ -18,6 +17,7 @@ from onnxbuild.sources import tensorflow_runtime
 from onnxbuild.sources.keras_source import KIND
 from onnxbuild.sources.source import SourceRequest
 
+pytest.importorskip("tensorflow")  # after tensorflow_runtime, which quietens it
 pytestmark = pytest.mark.tensorflow
 
 FACTORIES = """
@@ -103,8 +103,11 @@ def factories(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request_for(
-    inputs: dict[str, tuple[str, tuple[int | str, ...]]], outputs: list[str], function: str | None = None,
-    args: dict[str, Any] | None = None, **files: Path,
+    inputs: dict[str, tuple[str, tuple[int | str, ...]]],
+    outputs: list[str],
+    function: str | None = None,
+    args: dict[str, Any] | None = None,
+    **files: Path,
 ) -> SourceRequest:
     return SourceRequest(
         source=Source(
@@ -252,7 +255,13 @@ def refused(request: SourceRequest, folder: Path) -> StageFailure:
         ("cnn", IMAGE, ["y", "z"], "source-outputs", "2 outputs"),
         ("dictionary", PAIR, ["y"], "nested-values", "dictionary"),
         ("nested", {"x": ("float32", ("batch", 3))}, ["y", "z"], "nested-values", "nested outputs"),
-        ("attention", {"tokens": ("int64", ("batch", 5)), "scale": ("float32", ())}, ["y", "z"], "source-outputs", "mean"),
+        (
+            "attention",
+            {"tokens": ("int64", ("batch", 5)), "scale": ("float32", ())},
+            ["y", "z"],
+            "source-outputs",
+            "mean",
+        ),
         ("unsupported", {"x": ("float32", ("batch", 3, 3))}, ["y"], "unsupported-operator", "Svd"),
         ("raising", IMAGE, ["y"], "user-code", "no such file"),
         ("not_a_model", IMAGE, ["y"], "not-a-keras-model", "int"),
