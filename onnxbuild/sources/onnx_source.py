@@ -1,0 +1,67 @@
+"""An existing ONNX file as a source: checked before it is read, otherwise untouched; knows no other framework."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.sources.source import ExportedModel, SourceRequest
+
+if TYPE_CHECKING:
+    from onnxbuild.ort.session import Call
+
+
+@dataclass(frozen=True)
+class OnnxSource:
+    """An ONNX file, with its external data, functions, subgraphs and metadata as they are."""
+
+    packages: tuple[str, ...] = ("onnx", "onnx-ir", "onnxscript", "numpy", "protobuf")
+    preload: tuple[str, ...] = ("onnx", "onnx_ir", "onnxruntime")
+    extra: str = ""
+
+    def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
+        """Return the file itself after the pre-flight; every name is the source's own. Raises StageFailure."""
+        from onnxbuild.ir.preflight import preflight
+
+        path = request.files["path"]
+        preflight(path)
+        return ExportedModel(path)
+
+    def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
+        """Yield what ONNX Runtime computes on the CPU from the untouched file, unoptimised; raises StageFailure."""
+        from onnxbuild.ir.preflight import preflight
+        from onnxbuild.ort.session import UNOPTIMIZED, open_session, run_call
+
+        path = request.files["path"]
+        preflight(path)
+        session = open_session(path, UNOPTIMIZED)
+        inputs = match_names([v.name for v in session.get_inputs()], [v.name for v in request.inputs], "inputs")
+        outputs = match_names([v.name for v in session.get_outputs()], [v.name for v in request.outputs], "outputs")
+        for call in calls:
+            values = run_call(session, {theirs: call[ours] for theirs, ours in inputs.items()})
+            yield {ours: values[theirs] for theirs, ours in outputs.items()}
+
+
+def match_names(delivered: list[str], declared: list[str], what: str) -> dict[str, str]:
+    """Return the recipe's name for each delivered one: by name where all match, else by order.
+
+    The mapping is in the recipe's order. Raises StageFailure (`source-inputs`, `source-outputs`) when the numbers
+    differ.
+    """
+    if len(delivered) != len(declared):
+        raise StageFailure(
+            f"source-{what}",
+            f"the model has {len(delivered)} {what} ({', '.join(delivered)}), the recipe declares {len(declared)}",
+            hint=f"declare these {what} in this order, under names of your choice",
+        )
+    if set(delivered) == set(declared):
+        return {name: name for name in declared}
+    return dict(zip(delivered, declared, strict=True))
+
+
+KIND = OnnxSource()

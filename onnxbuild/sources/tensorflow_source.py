@@ -1,0 +1,97 @@
+"""A TensorFlow SavedModel: one of its signatures, converted and run; knows nothing of how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onnxbuild.base.diagnostics import StageFailure, did_you_mean
+from onnxbuild.sources.signature import SourceValue, match_inputs, match_outputs
+from onnxbuild.sources.source import ExportedModel, SourceRequest
+
+if TYPE_CHECKING:
+    from onnxbuild.ort.session import Call
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """A loaded signature: `call` takes tensors and returns them, both in the recipe's order; `owner` keeps it alive."""
+
+    owner: object
+    call: Callable[..., Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class TensorflowSource:
+    """SavedModel folders through tf2onnx; the reference calls the signature."""
+
+    packages: tuple[str, ...] = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "protobuf")
+    preload: tuple[str, ...] = ("onnxbuild.sources.tensorflow_runtime", "tensorflow", "keras", "tf2onnx.tfonnx")
+    extra: str = "tensorflow"
+
+    def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
+        """Convert the signature with its variables as constants, at opset 18 or below."""
+        from onnxbuild.sources.tf2onnx_export import export_function
+
+        signature = _load(request)
+        return export_function(signature.call, signature.owner, request, opset, folder)
+
+    def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
+        """Call the signature on each call."""
+        from onnxbuild.sources.tensorflow_runtime import run_calls
+
+        yield from run_calls(_load(request).call, request, calls)
+
+
+KIND = TensorflowSource()
+
+
+def _load(request: SourceRequest) -> _Signature:
+    from onnxbuild.sources import tensorflow_runtime
+
+    tensorflow_runtime.start()
+    import tensorflow as tf
+
+    folder = request.files["path"]
+    try:
+        with tensorflow_runtime.quiet():
+            loaded = tf.saved_model.load(str(folder))
+    except Exception as error:  # TensorFlow raises a dozen types for a broken folder
+        raise StageFailure(
+            "source-does-not-load", f"TensorFlow cannot load {folder.name}: {_first_line(error)}", tool="tensorflow"
+        ) from None
+    function = _find(getattr(loaded, "signatures", {}), request.source.signature)
+    _, keywords = function.structured_input_signature
+    given = [
+        SourceValue(name, spec.dtype.name, None if spec.shape.rank is None else tuple(spec.shape.as_list()))
+        for name, spec in sorted(keywords.items())
+    ]
+    names = [value.name for value in match_inputs(request.inputs, given)]
+    outputs = sorted(function.structured_outputs)
+    picked = [outputs[i] for i in match_outputs([item.name for item in request.outputs], outputs)]
+
+    def call(*tensors: Any) -> list[Any]:
+        result = function(**dict(zip(names, tensors, strict=True)))
+        return [result[name] for name in picked]
+
+    return _Signature(owner=loaded, call=call)
+
+
+def _find(signatures: Any, name: str) -> Any:
+    known = sorted(signatures)
+    if name in known:
+        return signatures[name]
+    raise StageFailure(
+        "no-such-signature",
+        f"the SavedModel has no signature '{name}'; it has {', '.join(known) if known else 'none'}",
+        hint=did_you_mean(name, known)
+        or (f"write `signature: {known[0]}` under `source`" if known else "save the model again with signatures"),
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
