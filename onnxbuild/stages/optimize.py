@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
+from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.facts import ModelFacts
-from onnxbuild.recipe.types import OutputTolerance, Pass, Session
+from onnxbuild.recipe.types import (
+    CustomPass,
+    OnnxoptimizerPass,
+    OnnxruntimePass,
+    OnnxscriptPass,
+    OnnxslimPass,
+    OutputTolerance,
+    Pass,
+    TransformersPass,
+)
+from onnxbuild.stages.packages import MODEL, ONNXRUNTIME
+from onnxbuild.stages.stage import Stage, Workspace
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 class OptimizeParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,3 +45,131 @@ class OptimizeFacts(msgspec.Struct, frozen=True, kw_only=True):
     changed: bool
     nodes_before: int
     worst: dict[str, float] = {}
+
+
+def run(params: OptimizeParams, ws: Workspace) -> OptimizeFacts:
+    """Apply the pass and deliver its result; raises StageFailure when the tool fails or the outputs differ."""
+    from onnxbuild.data.calls import read_calls
+    from onnxbuild.ir.describe import describe
+    from onnxbuild.ir.model import MODEL as FILE
+    from onnxbuild.stages import delivery
+    from onnxbuild.stages.agreement import require_agreement
+
+    source, tool = ws.inputs["model"], tool_name(params.step)
+    before = describe(source)
+    _warn_of_risk(params.step, ws)
+    model = _apply(params.step, ws)
+    folder = delivery.write_candidate(model, source, ws, tool, opset=params.opset, ir_version=params.ir_version)
+    changed = not delivery.is_same(source, folder)
+    worst = {}
+    if changed:
+        worst = require_agreement(source / FILE, folder / FILE, read_calls(ws.inputs["probe"]), params.limits, tool)
+    facts = delivery.deliver(folder, ws)
+    if isinstance(params.step, TransformersPass):
+        _require_fusions(params.step, facts)
+    if not changed:
+        ws.warn("no-effect", f"{tool} changed nothing")
+    return OptimizeFacts(model=facts, changed=changed, nodes_before=before.nodes, worst=worst)
+
+
+def tool_name(step: Pass) -> str:
+    """Return what messages call a pass, such as "onnxruntime basic"."""
+    match step:
+        case OnnxscriptPass():
+            return "onnxscript optimize"
+        case OnnxoptimizerPass(names=None):
+            return "onnxoptimizer default"
+        case OnnxoptimizerPass(names=names):
+            return f"onnxoptimizer {', '.join(names or ())}"
+        case OnnxslimPass():
+            return "onnxslim"
+        case OnnxruntimePass(level=level):
+            return f"onnxruntime {level}"
+        case TransformersPass(model_type=model_type):
+            return f"onnxruntime transformers {model_type}"
+        case CustomPass(function=function):
+            return f"{function.file}:{function.name}"
+
+
+def _apply(step: Pass, ws: Workspace) -> ir.Model:
+    import onnx_ir as ir
+
+    from onnxbuild.ir import passes
+    from onnxbuild.ir.model import MODEL as FILE
+    from onnxbuild.ir.model import read_model
+    from onnxbuild.ort import optimizer, transformers
+
+    source = ws.inputs["model"]
+    match step:
+        case OnnxscriptPass():
+            return passes.onnxscript.optimize(read_model(source), ws.scratch)
+        case OnnxoptimizerPass(names=names):
+            return passes.onnxoptimizer.optimize(read_model(source), names, ws.scratch)
+        case OnnxslimPass():
+            return passes.onnxslim.slim(source / FILE, ws.scratch)
+        case OnnxruntimePass(level=level):
+            return ir.load(optimizer.optimize(source / FILE, level, ws.scratch))
+        case TransformersPass():
+            return ir.from_proto(transformers.optimize(source / FILE, step, ws.scratch))
+        case CustomPass(function=function):
+            return passes.custom.apply(read_model(source), function, ws.files["custom"])
+
+
+def _warn_of_risk(step: Pass, ws: Workspace) -> None:
+    from onnxbuild.ir.passes.onnxoptimizer import RISKY
+
+    for name in step.names or () if isinstance(step, OnnxoptimizerPass) else ():
+        if name in RISKY:
+            ws.warn("risky-pass", f"onnxoptimizer's {name} can change what a model computes or how it is called")
+
+
+def _require_fusions(step: TransformersPass, facts: ModelFacts) -> None:
+    found: dict[str, int] = {}
+    for operator, count in facts.operators.items():
+        name = operator.rpartition(".")[2]
+        found[name] = found.get(name, 0) + count
+    missed = {name: count for name, count in step.expect.items() if found.get(name, 0) != count}
+    if missed:
+        fused = {name.rpartition(".")[2]: count for name, count in facts.operators.items() if "." in name}
+        wanted = ", ".join(f"{count} {name}, found {found.get(name, 0)}" for name, count in missed.items())
+        listed = ", ".join(f"{count} {name}" for name, count in sorted(fused.items())) or "none"
+        raise StageFailure(
+            "expected-fusion-missing",
+            f"{tool_name(step)}: expected {wanted}; the fused operators are: {listed}",
+            hint="check model_type, num_heads and hidden_size; `onnxscript: optimize` before it can help",
+            tool="onnxruntime.transformers",
+        )
+
+
+_TOOLS = {
+    OnnxscriptPass: ("onnxscript",),
+    OnnxoptimizerPass: ("onnxoptimizer",),
+    OnnxslimPass: ("onnxslim",),
+    OnnxruntimePass: (),
+    TransformersPass: (),
+    CustomPass: (),
+}
+
+
+def _packages(params: OptimizeParams) -> tuple[str, ...]:
+    return (*MODEL, ONNXRUNTIME, *_TOOLS[type(params.step)])
+
+
+def _preload(params: OptimizeParams) -> tuple[str, ...]:
+    return ("onnx", "onnx_ir", "onnxruntime", *_TOOLS[type(params.step)])
+
+
+def _runs_user_code(params: OptimizeParams) -> bool:
+    return isinstance(params.step, CustomPass)
+
+
+OPTIMIZE = Stage(
+    name="optimize",
+    version=1,
+    params=OptimizeParams,
+    facts=OptimizeFacts,
+    run=run,
+    packages=_packages,
+    preload=_preload,
+    runs_user_code=_runs_user_code,
+)

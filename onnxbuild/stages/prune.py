@@ -6,6 +6,8 @@ import msgspec
 
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.recipe.types import Pruning
+from onnxbuild.stages.packages import MODEL, ONNXRUNTIME
+from onnxbuild.stages.stage import Stage, Workspace
 
 
 class PruneParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,3 +31,38 @@ class PruneFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     model: ModelFacts
     tensors: tuple[PrunedTensor, ...]
+
+
+def run(params: PruneParams, ws: Workspace) -> PruneFacts:
+    """Prune the model's weights; a model without prunable weights is delivered as it is, with a warning."""
+    from onnxbuild.ir.model import read_model
+    from onnxbuild.ir.pruning import prune
+    from onnxbuild.stages import delivery
+
+    source = ws.inputs["model"]
+    model = read_model(source)
+    pruned = prune(model, params.pruning)
+    if all(tensor.zeros == tensor.zeros_before for tensor in pruned):
+        reason = "no element was to become zero" if pruned else "no MatMul, Gemm or Conv has constant float weights"
+        ws.warn("no-effect", f"pruning changed nothing: {reason}")
+        folder = source
+    else:
+        folder = delivery.write_candidate(model, source, ws, "pruning")
+    facts = delivery.deliver(folder, ws)
+    tensors = tuple(
+        PrunedTensor(name=t.name, node=t.node, elements=t.elements, zeros_before=t.zeros_before, zeros=t.zeros)
+        for t in pruned
+    )
+    return PruneFacts(model=facts, tensors=tensors)
+
+
+PRUNE = Stage(
+    name="prune",
+    version=1,
+    params=PruneParams,
+    facts=PruneFacts,
+    run=run,
+    packages=lambda _: (*MODEL, ONNXRUNTIME, "numpy", "ml-dtypes"),
+    preload=lambda _: ("onnx", "onnx_ir", "onnxruntime"),
+    runs_user_code=lambda _: False,
+)

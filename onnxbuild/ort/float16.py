@@ -1,0 +1,26 @@
+"""Converting a model to float16 with ONNX Runtime's converter; knows no patterns and no model artifacts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+
+from onnxbuild.base.foreign import foreign_tool
+
+TOOL = "onnxruntime.transformers.float16"
+
+
+def convert(file: Path, keep_io: bool, exclude: Sequence[str], scratch: Path) -> onnx.ModelProto:
+    """Return the model in `file` with float16 for float32; with `keep_io` its inputs and outputs stay float32.
+
+    Operators that have no float16 kernel, and the nodes named in `exclude`, stay float32 between casts. Inserted
+    nodes come last: the result is not in topological order. The tool writes beside `file` too.
+    """
+    with foreign_tool(TOOL, scratch):
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        return convert_float_to_float16(  # type: ignore[no-any-return]  # onnxruntime is untyped
+            str(file), keep_io_types=keep_io, node_block_list=list(exclude)
+        )

@@ -1,0 +1,48 @@
+"""ONNX Runtime's transformer fusions, by model type; knows nothing of what a recipe expects of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+
+from onnxbuild.base.diagnostics import StageFailure, did_you_mean
+from onnxbuild.base.foreign import foreign_tool
+from onnxbuild.recipe.types import TransformersPass
+
+TOOL = "onnxruntime.transformers"
+
+
+def known_model_types() -> tuple[str, ...]:
+    """Return the model types that the installed ONNX Runtime has fusions for."""
+    from onnxruntime.transformers.optimizer import MODEL_TYPES
+
+    return tuple(sorted(MODEL_TYPES))
+
+
+def optimize(file: Path, step: TransformersPass, scratch: Path) -> onnx.ModelProto:
+    """Return the model in `file` with the fusions of `step.model_type`; fusing nothing is no error here.
+
+    Only the fusions in Python run (level 0): the runtime's own optimisation is a pass of its own. Raises
+    StageFailure (`unknown-model-type`).
+    """
+    known = known_model_types()
+    if step.model_type not in known:
+        raise StageFailure(
+            "unknown-model-type",
+            f"ONNX Runtime has no transformer fusions for the model type '{step.model_type}'",
+            hint=did_you_mean(step.model_type, known) or f"it has {', '.join(known)}",
+            tool=TOOL,
+        )
+    with foreign_tool(TOOL, scratch):
+        from onnxruntime.transformers.optimizer import optimize_model
+
+        result = optimize_model(
+            str(file),
+            model_type=step.model_type,
+            num_heads=step.num_heads,
+            hidden_size=step.hidden_size,
+            opt_level=0,
+            only_onnxruntime=False,
+        )
+        return result.model  # type: ignore[no-any-return]  # onnxruntime is untyped
