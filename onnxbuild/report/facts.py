@@ -1,0 +1,236 @@
+"""What a report shows, as recorded values: filled from plan and traces, read by pages/; knows nothing of their looks."""
+
+from __future__ import annotations
+
+import msgspec
+
+from onnxbuild.ir.facts import ModelFacts
+from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.recipe.types import Axis, Input, Output, Tolerance
+from onnxbuild.stages.data import DataFacts
+from onnxbuild.stages.export import ExportFacts
+from onnxbuild.stages.optimize import OptimizeFacts
+from onnxbuild.stages.package import PackageFacts
+from onnxbuild.stages.prune import PruneFacts
+from onnxbuild.stages.quantize import QuantizeFacts
+from onnxbuild.stages.reference import ReferenceFacts
+from onnxbuild.stages.stage import Warning_
+from onnxbuild.stages.validate import ValidateFacts
+
+TWIN_FORMAT = 1
+"""Version of the JSON twin; rises when a field changes its meaning."""
+
+
+class ArtifactFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One output of an action: its label ("model", "outputs"), digest and size in bytes (None: not known)."""
+
+    label: str
+    digest: str
+    bytes: int | None = None
+
+
+class FailureFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an action failed, as its StageFailure said; `log` is relative to the project."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    tool: str | None = None
+    node: str | None = None
+    traceback: str | None = None
+    log: str | None = None
+
+
+class ActionFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One planned action and what it delivered: only what an identical build anywhere would repeat.
+
+    `name` is the plan's ("digits-cnn:int8/quantize"), `title` what it does in the recipe's words ("static int8,
+    qdq"), `targets` the names of the targets that need it, `inputs` the names of the actions it reads from.
+    `packages` maps the distributions in its key to versions; `command` reproduces it alone. `artifacts` is empty
+    when it has not run.
+    """
+
+    name: str
+    stage: str
+    title: str = ""
+    targets: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    artifacts: tuple[ArtifactFacts, ...] = ()
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    packages: dict[str, str] = {}
+    warnings: tuple[Warning_, ...] = ()
+    command: str | None = None
+    failure: FailureFacts | None = None
+
+
+class ActionRun(msgspec.Struct, frozen=True, kw_only=True):
+    """How one action came about, which differs from build to build.
+
+    `decision` (up-to-date, restore, run, blocked) and `status` (ok, failed, cancelled, None: did not run) are of the
+    run that drew the report; `reasons` say why its trace last ran; `seconds` what that took; `started` seconds after
+    the beginning of this run, if it ran in it; `made` the ISO time, `host` and `key` are the trace's.
+    """
+
+    decision: str
+    status: str | None = None
+    reasons: tuple[str, ...] = ()
+    seconds: float | None = None
+    started: float | None = None
+    made: str | None = None
+    host: str | None = None
+    key: str | None = None
+
+
+class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The run that drew the report: everything volatile is in here. `actions` maps an action's name to how it came about."""
+
+    drawn: str | None = None
+    command: str | None = None
+    seconds: float | None = None
+    actions: dict[str, ActionRun] = {}
+
+
+class ProviderAccuracy(msgspec.Struct, frozen=True):
+    """What validate measured on one provider."""
+
+    provider: str
+    facts: ValidateFacts
+
+
+class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One model along a target's way, in order: export first, then each step, package last if it is done.
+
+    `label` is the stage with its number ("export", "optimize.1", "quantize"), `title` the step in the recipe's words,
+    `action` the action's name. Just one of the stages' facts is set. `accuracy` is empty where the step's model was not
+    validated.
+    """
+
+    label: str
+    action: str
+    title: str = ""
+    export: ExportFacts | None = None
+    optimize: OptimizeFacts | None = None
+    prune: PruneFacts | None = None
+    quantize: QuantizeFacts | None = None
+    package: PackageFacts | None = None
+    accuracy: tuple[ProviderAccuracy, ...] = ()
+
+    @property
+    def model(self) -> ModelFacts | None:
+        """The model that the step delivered."""
+        for facts in (self.export, self.optimize, self.prune, self.quantize, self.package):
+            if facts is not None:
+                return facts.model
+        return None
+
+
+class DeclaredFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the recipe asks of a target; `tolerances` by provider, `opset` and `ir_version` None are left to the source."""
+
+    inputs: tuple[Input, ...]
+    outputs: tuple[Output, ...]
+    axes: dict[str, Axis] = {}
+    opset: int | None = None
+    ir_version: int | None = None
+    tolerances: dict[str, Tolerance] = {}
+    metadata: dict[str, str] = {}
+
+
+class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One target: verdict, gates, and the models on its way.
+
+    `verdict` None is a target that is not built. `output` is the delivered model's path relative to the project,
+    `bytes` its size with external data, `sha256` the model file's; they describe the model that was judged.
+    `stale` says that the folder in `build/` still holds an older model. `failed_action` names the action that stopped it.
+    """
+
+    name: str
+    variant: str
+    declared: DeclaredFacts
+    verdict: Verdict | None = None
+    gates: tuple[GateResult, ...] = ()
+    steps: tuple[StepFacts, ...] = ()
+    reference: ReferenceFacts | None = None
+    output: str | None = None
+    sha256: str | None = None
+    bytes: int | None = None
+    stale: bool = False
+    failed_action: str | None = None
+
+
+class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that went into the build: what it was for ("factory", "weights", "evaluation"), its path and digest."""
+
+    label: str
+    path: str
+    sha256: str
+    bytes: int | None = None
+
+
+class DataSetFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Data that was read: its role (evaluation, calibration, probe), where from, and what was in it."""
+
+    role: str
+    source: str
+    facts: DataFacts
+
+
+class ProvenanceFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Where all of it comes from; `commit` None: not in a git repository. `dirty`: uncommitted changes in the project."""
+
+    commit: str | None = None
+    dirty: bool = False
+    files: tuple[FileFacts, ...] = ()
+    data: tuple[DataSetFacts, ...] = ()
+    seeds: dict[str, int] = {}
+    versions: dict[str, str] = {}
+    hardware: dict[str, str] = {}
+
+
+class ReportFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One recipe's report, and its JSON twin as it is. `file` is relative to the project, `text` its YAML.
+
+    `name` is the page's stem; `targets` and `actions` are in the plan's order. `volatile` alone may differ between two
+    builds with identical results.
+    """
+
+    name: str
+    file: str
+    format: int = TWIN_FORMAT
+    description: str = ""
+    text: str | None = None
+    version: str = ""
+    targets: tuple[TargetFacts, ...] = ()
+    actions: tuple[ActionFacts, ...] = ()
+    provenance: ProvenanceFacts = ProvenanceFacts()
+    volatile: RunFacts | None = None
+
+
+class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One target in the index. `metric_*` in the metric's own unit, `size_ratio` is its size over that of `baseline`."""
+
+    target: str
+    recipe: str
+    variant: str
+    link: str
+    verdict: Verdict | None
+    summary: str
+    metric: str | None = None
+    metric_model: float | None = None
+    metric_source: float | None = None
+    higher_is_better: bool = True
+    bytes: int | None = None
+    baseline: str | None = None
+    size_ratio: float | None = None
+    gates_passed: int = 0
+    gates: int = 0
+    providers: tuple[str, ...] = ()
+
+
+class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """All targets of a project, and the index's JSON twin."""
+
+    rows: tuple[IndexRow, ...]
+    format: int = TWIN_FORMAT
+    version: str = ""

@@ -1,0 +1,72 @@
+"""A gate's name, measurement and margin as people read them; knows the gates' units, judges nothing."""
+
+from __future__ import annotations
+
+import re
+
+from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.report import numbers
+
+_MILLISECONDS = ("latency",)
+_BYTES = ("size", "memory")
+_SHARES = ("argmax_agreement", "share")
+
+
+def gate_unit(gate: GateResult) -> str:
+    """Return the unit of `measured`: bytes, percent, ratio, ms, dB, share, or "" for a plain number."""
+    kind = gate.gate.split(".", maxsplit=1)[0]
+    last = gate.gate.rsplit(".", maxsplit=1)[-1]
+    if kind == "placement" or last in _SHARES:
+        return "share"
+    if kind == "tolerance":
+        return "dB" if last == "sqnr_db" else ""
+    if " of " in gate.limit:
+        return "percent" if "%" in gate.limit else "ratio"
+    if kind in _BYTES:
+        return "bytes"
+    return "ms" if kind in _MILLISECONDS else ""
+
+
+def measured_text(gate: GateResult) -> str:
+    """Return what was measured, with its unit."""
+    return _text(gate, gate.measured)
+
+
+def margin_text(gate: GateResult) -> str:
+    """Return the distance to the limit with its sign: plus is room left, minus is missed by."""
+    if gate.margin is None:
+        return numbers.NONE
+    text = _text(gate, abs(gate.margin))
+    return numbers.signed(text, gate.margin)
+
+
+def gate_sentence(gate: GateResult) -> str:
+    """Return a gate that is not passed in one clause: what was required, what was measured, by how much it missed."""
+    where = f" on {gate.provider}" if gate.provider else ""
+    name = gate_name(gate.gate)
+    if gate.verdict is Verdict.UNVERIFIED:
+        return f"{name} unverified{where}" + (f": {gate.reason}" if gate.reason else "")
+    missed = f", missed by {_text(gate, abs(gate.margin))}" if gate.margin is not None and gate.margin < 0 else ""
+    return f"{name}{where} is {measured_text(gate)}, required {gate.limit}{missed}"
+
+
+def gate_name(name: str) -> str:
+    """Return a gate's name without the word that all of them share: "tolerance.logits.atol" is "logits.atol"."""
+    return re.sub(r"^tolerance\.", "", name)
+
+
+def _text(gate: GateResult, value: float | str | None) -> str:
+    unit = gate_unit(gate)
+    if value is None:
+        return "not measured"
+    if isinstance(value, str):
+        return numbers.number(value)
+    if unit in ("share", "percent"):
+        return numbers.percent(value, 2)
+    if unit == "bytes":
+        return numbers.size(round(value))
+    if unit == "ratio":
+        return f"{value:.2f}x"
+    if gate.gate == "tolerance.metric":
+        return numbers.number(value, 4)
+    return numbers.number(value) + (f" {unit}" if unit else "")

@@ -1,0 +1,45 @@
+"""Names from models and recipes as harmless markup: escaped, isolated from the text's direction, long ones folded."""
+
+from __future__ import annotations
+
+import re
+
+from markupsafe import Markup
+
+LONG = 72
+"""Characters above which a name is folded, with the whole of it one click away."""
+CUT = 600
+"""Characters above which a name is cut on the page; the JSON twin has it whole."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def visible(text: str) -> str:
+    """Return `text` with characters that HTML cannot hold replaced by their code in brackets, such as "[U+0000]"."""
+    return _CONTROL.sub(lambda match: f"[U+{ord(match[0]):04X}]", text)
+
+
+def markup_name(name: str) -> Markup:
+    """Return a name from outside: isolated, and folded into a <details> when it is long."""
+    text = visible(name)
+    if len(text) <= LONG:
+        return Markup("<bdi>{}</bdi>").format(text)
+    head = text[: LONG - 20].rstrip()
+    whole = text if len(text) <= CUT else f"{text[:CUT]}… ({len(text):,} characters, whole in the JSON twin)"
+    return Markup('<details class="name"><summary><bdi>{}</bdi>…</summary><bdi>{}</bdi></details>').format(head, whole)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return `text`, with its middle left out when it has more than `limit` characters."""
+    if len(text) <= limit:
+        return text
+    keep = limit - 1
+    return f"{text[: keep - keep // 3]}…{text[len(text) - keep // 3 :]}"
+
+
+def script_json(data: bytes) -> Markup:
+    """Return JSON for the inside of a <script>: no character in it can end the element or start a comment."""
+    text = data.decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # noqa: S704  # escaped above

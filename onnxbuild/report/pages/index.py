@@ -1,0 +1,73 @@
+"""The index over all recipes: one row a target."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from onnxbuild.proof.gates import Verdict
+from onnxbuild.report import numbers
+from onnxbuild.report.facts import IndexFacts, IndexRow
+from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, verdict_mark
+
+CAP = 1500
+"""Rows on the page, so that it stays about a megabyte; the worst verdicts are kept."""
+
+
+@dataclass(frozen=True)
+class IndexPage:
+    """Everything that the template of the index prints; `counts` are marks with the number of targets that bear them."""
+
+    lead: str
+    version: str
+    counts: tuple[tuple[Mark, str], ...]
+    table: Table
+    twin: str
+
+
+def index_page(facts: IndexFacts) -> IndexPage:
+    """Return the index page; what is not passed comes first where rows must be left out."""
+    rows = list(facts.rows)
+    if len(rows) > CAP:
+        kept = sorted(range(len(rows)), key=lambda i: rows[i].verdict is Verdict.PASSED)[:CAP]
+        rows = [rows[i] for i in sorted(kept)]
+    columns = (
+        Column("Target"),
+        Column("Verdict"),
+        Column("Metric"),
+        Column("Value", "num"),
+        Column("vs source", "num"),
+        Column("Size", "num"),
+        Column("vs baseline", "num"),
+        Column("Gates passed", "num"),
+        Column("Providers"),
+    )
+    shown = f"showing {len(rows):,} of {len(facts.rows):,}" if len(rows) < len(facts.rows) else ""
+    table = Table("All targets", columns, tuple(Row(_cells(row)) for row in rows), shown,
+                  empty="No recipe has a target yet.", hide_caption=True, class_="index")  # fmt: skip
+    marks = Counter(verdict_mark(row.verdict) for row in facts.rows)
+    order = ("passed", "failed", "unverified", "missing")
+    counts = tuple((mark, numbers.count(n)) for mark, n in sorted(marks.items(), key=lambda p: order.index(p[0].kind)))
+    recipes = len({row.recipe for row in facts.rows})
+    said = f"{numbers.plural(len(facts.rows), 'target')} of {numbers.plural(recipes, 'recipe')}"
+    return IndexPage(said, facts.version, counts, table, "index.json")
+
+
+def _cells(row: IndexRow) -> tuple[Cell, ...]:
+    change = None
+    if row.metric is not None and row.metric_model is not None and row.metric_source is not None:
+        change = row.metric_model - row.metric_source
+    name = row.metric or ""
+    ratio = row.size_ratio
+    return (
+        Cell(name=row.target, href=row.link),
+        Cell(mark=verdict_mark(row.verdict), sort=str(list(Verdict).index(row.verdict)) if row.verdict else "9"),
+        Cell(name.replace("_", " ") or numbers.NONE),
+        Cell(numbers.metric_value(name, row.metric_model) if row.metric else numbers.NONE, sort=str(row.metric_model or "")),
+        Cell(numbers.metric_change(name, change) if change is not None else numbers.NONE, sort=str(change or 0)),
+        Cell(numbers.size(row.bytes), title=numbers.exact_size(row.bytes) or "", sort=str(row.bytes or 0)),
+        Cell(numbers.percent(ratio, 0) if ratio is not None else numbers.NONE, note=f"of {row.baseline}" if ratio else "",
+             sort=str(ratio or "")),
+        Cell(f"{row.gates_passed} of {row.gates}" if row.gates else numbers.NONE),
+        Cell(", ".join(row.providers) or numbers.NONE),
+    )  # fmt: skip

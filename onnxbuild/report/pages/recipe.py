@@ -1,0 +1,125 @@
+"""One recipe's page, put together from its sections in the order a reviewer asks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from onnxbuild.report import summary
+from onnxbuild.report.facts import FailureFacts, ReportFacts, TargetFacts
+from onnxbuild.report.pages import accuracy, graph, provenance, size, stages, verdict, warnings
+from onnxbuild.report.pages.table import Mark, Table
+
+MOST_DETAILED = 12
+"""Variants with a section of their own on the page; the tables above and the JSON twin have all."""
+MOST_OPEN = 6
+"""Variants up to which every section starts open; above, only those that did not pass."""
+_TEXT_LIMIT = 20_000
+
+
+@dataclass(frozen=True)
+class VariantSection:
+    """One variant in detail; a part is None where there is nothing to show, and `empty` says why."""
+
+    id: str
+    variant: str
+    mark: Mark
+    sentence: str
+    trouble: str
+    is_open: bool
+    output: str
+    sha256: str
+    accuracy: tuple[accuracy.Accuracy, ...]
+    accuracy_empty: str
+    nonfinite: str
+    size: size.Size | None
+    graph: graph.Graph | None
+    empty: str
+
+
+@dataclass(frozen=True)
+class RecipePage:
+    """Everything that the template of a recipe prints."""
+
+    name: str
+    description: str
+    file: str
+    version: str
+    lead: str
+    verdicts: tuple[verdict.VerdictLine, ...]
+    failures: Sequence[tuple[str, FailureFacts]]
+    comparison: Table | None
+    gates: Table
+    actions: Table
+    commands: Table | None
+    lineage: Markup | None
+    scan: stages.Scan | None
+    variants: tuple[VariantSection, ...]
+    variants_left_out: str
+    provenance: provenance.Provenance
+    warnings: Table
+    text: str
+    twin: str
+
+
+def recipe_page(facts: ReportFacts) -> RecipePage:
+    """Return the page of one recipe."""
+    largest = max((step.model.bytes for t in facts.targets for step in t.steps if step.model), default=0)
+    shown = sorted(facts.targets, key=_passed)[:MOST_DETAILED]
+    detailed = [target for target in facts.targets if target in shown]
+    left_out = len(facts.targets) - len(detailed)
+    return RecipePage(
+        name=facts.name,
+        description=facts.description,
+        file=facts.file,
+        version=facts.version,
+        lead=verdict.lead(facts),
+        verdicts=verdict.verdict_lines(facts),
+        failures=verdict.failures(facts),
+        comparison=verdict.comparison(facts),
+        gates=verdict.gate_table(facts),
+        actions=stages.action_table(facts),
+        commands=stages.command_table(facts),
+        lineage=stages.draw_lineage(facts),
+        scan=stages.scan(facts),
+        variants=tuple(_variant(facts, target, largest) for target in detailed),
+        variants_left_out=f"showing {len(detailed)} of {len(facts.targets)} variants in detail" if left_out else "",
+        provenance=provenance.provenance(facts),
+        warnings=warnings.warning_table(facts),
+        text=(facts.text or "")[:_TEXT_LIMIT],
+        twin=f"{facts.name}.json",
+    )
+
+
+def _passed(target: TargetFacts) -> bool:
+    return verdict.target_mark(target).kind == "passed"
+
+
+def _variant(facts: ReportFacts, target: TargetFacts, largest: int) -> VariantSection:
+    built = target.verdict is not None and target.failed_action is None
+    nonfinite = target.reference.nonfinite if target.reference else {}
+    said = ", ".join(f"{n:,} in {name}" for name, n in sorted(nonfinite.items()) if n)
+    return VariantSection(
+        id=summary.anchor(target),
+        variant=target.variant,
+        mark=verdict.target_mark(target),
+        sentence=summary.sentence(target, facts.targets) + "." if built else "",
+        trouble=(summary.trouble(target) or "") if built else summary.target_summary(facts, target),
+        is_open=len(facts.targets) <= MOST_OPEN or not _passed(target),
+        output=target.output or "",
+        sha256=target.sha256 or "",
+        accuracy=accuracy.accuracy(target),
+        accuracy_empty=_accuracy_empty(target),
+        nonfinite=f"The source's own outputs hold values that are not finite: {said}." if said else "",
+        size=size.size(target, largest),
+        graph=graph.graph(target),
+        empty="No model was made: there is nothing to show yet." if not target.steps else "",
+    )
+
+
+def _accuracy_empty(target: TargetFacts) -> str:
+    if target.failed_action is not None:
+        return f"Not measured: {target.failed_action} failed first."
+    return "Not measured: the target is not built." if target.verdict is None else "No validation was recorded."

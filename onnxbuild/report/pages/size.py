@@ -1,0 +1,125 @@
+"""Where the bytes are: by step and dtype, and by tensor with its zeros."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from onnxbuild.ir.facts import InitializerFacts, ModelFacts
+from onnxbuild.report import numbers
+from onnxbuild.report.charts.bars import bar, stacked
+from onnxbuild.report.facts import StepFacts, TargetFacts
+from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows
+
+_TONES = ("a", "b", "c", "d", "e")
+_GRAPH = "graph"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of one target; `sentence` answers before the tables do."""
+
+    sentence: str
+    steps: Table
+    weights: Table
+
+
+def size(target: TargetFacts, largest: int) -> Size | None:
+    """Return the sizes, on a scale that ends at `largest` bytes; None where no model was made."""
+    models = [(step, step.model) for step in target.steps if step.model is not None]
+    if not models:
+        return None
+    tones = dtype_tones([model for _, model in models])
+    last = models[-1][1]
+    return Size(_sentence(last), _steps(models, tones, largest), _weights(last, tones))
+
+
+def dtype_tones(models: Sequence[ModelFacts]) -> dict[str, str]:
+    """Return a tone for each dtype, the one with most bytes first; the sixth and later share the last."""
+    totals: dict[str, int] = {}
+    for model in models:
+        for dtype, count in model.weight_bytes_by_dtype.items():
+            totals[dtype] = max(totals.get(dtype, 0), count)
+    ordered = sorted(totals, key=lambda dtype: (-totals[dtype], dtype))
+    return {dtype: _TONES[min(i, len(_TONES) - 1)] for i, dtype in enumerate(ordered)}
+
+
+def sparsity(model: ModelFacts) -> float | None:
+    """Return the share of exact zeros among the elements whose zeros were counted."""
+    counted = [(w.zeros, math.prod(w.shape)) for w in model.weights if w.zeros is not None]
+    elements = sum(n for _, n in counted)
+    return sum(zeros for zeros, _ in counted) / elements if elements else None
+
+
+def _sentence(model: ModelFacts) -> str:
+    zeros = sparsity(model)
+    parts = [
+        f"{numbers.size(model.bytes)} in all, {numbers.size(model.weight_bytes)} of it weights"
+        f" in {numbers.plural(model.weight_tensors, 'tensor')}"
+    ]
+    parts += [f"{numbers.percent(zeros)} of their elements are zero"] if zeros is not None else []
+    if model.weights and model.weight_bytes:
+        first = model.weights[0]
+        parts.append(f"the largest tensor holds {numbers.percent(first.bytes / model.weight_bytes, 0)} of the weights")
+    return "; ".join(parts) + "."
+
+
+def _steps(models: list[tuple[StepFacts, ModelFacts]], tones: dict[str, str], largest: int) -> Table:
+    rows, before = [], None
+    for step, model in models:
+        parts = [(dtype, n) for dtype, n in sorted(model.weight_bytes_by_dtype.items(), key=lambda p: (-p[1], p[0]))]
+        rest = max(0, model.bytes - sum(n for _, n in parts))
+        said = ", ".join(f"{numbers.size(n)} {dtype}" for dtype, n in [*parts, (_GRAPH, rest)] if n)
+        drawn = [(tones[dtype], float(n)) for dtype, n in parts] + [(_GRAPH, float(rest))]
+        zeros = sparsity(model)
+        rows.append(
+            Row((
+                Cell(step.label, note=step.title),
+                Cell(numbers.size(model.bytes), title=numbers.exact_size(model.bytes) or ""),
+                Cell(numbers.size_change(before, model.bytes) or numbers.NONE),
+                Cell(chart=stacked(drawn, largest, f"{step.label}: {said}")),
+                Cell(numbers.percent(zeros)),
+            ))
+        )  # fmt: skip
+        before = model.bytes
+    columns = (
+        Column("Step"),
+        Column("Size", "num"),
+        Column("Change", "num"),
+        Column("By dtype", "chart"),
+        Column("Zeros", "num"),
+    )
+    legend = tuple((tone, dtype) for dtype, tone in tones.items()) + ((_GRAPH, "graph and metadata"),)
+    kept, shown = cap_rows(rows)
+    return Table("Size by step", columns, kept, shown, legend=legend)
+
+
+def _weights(model: ModelFacts, tones: dict[str, str]) -> Table:
+    columns = (
+        Column("Tensor"),
+        Column("Dtype"),
+        Column("Shape", "code"),
+        Column("Size", "num"),
+        Column("Of the weights", "num"),
+        Column("", "chart"),
+        Column("Zeros", "num"),
+    )
+    largest = max((w.bytes for w in model.weights), default=0)
+    rows, shown = cap_rows([Row(_weight_cells(w, model, tones, largest)) for w in model.weights], model.weight_tensors)
+    return Table("Largest tensors of the delivered model", columns, rows, shown, empty="The model has no weight tensors.",
+                 hide_caption=True)  # fmt: skip
+
+
+def _weight_cells(w: InitializerFacts, model: ModelFacts, tones: dict[str, str], largest: int) -> tuple[Cell, ...]:
+    share = w.bytes / model.weight_bytes if model.weight_bytes else 0.0
+    elements = math.prod(w.shape)
+    return (
+        Cell(name=w.name),
+        Cell(w.dtype),
+        Cell("×".join(str(n) for n in w.shape) or "scalar", code=True),
+        Cell(numbers.size(w.bytes), title=numbers.exact_size(w.bytes) or "", sort=str(w.bytes)),
+        Cell(numbers.percent(share)),
+        Cell(chart=bar(w.bytes, largest, f"{numbers.percent(share)} of the weights", tone=tones.get(w.dtype, "plain"))),
+        Cell(numbers.percent(w.zeros / elements) if w.zeros is not None and elements else numbers.NONE),
+    )

@@ -1,0 +1,175 @@
+"""May this ship? The verdict strip, the comparison of variants, and the table of gates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.report import numbers, summary
+from onnxbuild.report.facts import FailureFacts, ReportFacts, TargetFacts
+from onnxbuild.report.gate_text import gate_name, margin_text, measured_text
+from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, cap_rows, verdict_mark
+
+
+@dataclass(frozen=True)
+class VerdictLine:
+    """One target in the strip: its sentence, and below it what stands in the way."""
+
+    mark: Mark
+    variant: str
+    href: str
+    sentence: str
+    trouble: str
+    failure: FailureFacts | None
+
+
+def verdict_lines(facts: ReportFacts) -> tuple[VerdictLine, ...]:
+    """Return one line a target, in the recipe's order."""
+    return tuple(_line(facts, target) for target in facts.targets)
+
+
+def lead(facts: ReportFacts) -> str:
+    """Return the answer to "may this ship?" over all variants."""
+    targets = facts.targets
+    if not targets:
+        return "The recipe has no target."
+    by_word = {
+        word: [t.variant for t in targets if target_mark(t).kind == kind]
+        for kind, word in (("passed", "passed"), ("failed", "failed"), ("unverified", "unverified"))
+    }
+    missing = [t.variant for t in targets if target_mark(t).kind == "missing"]
+    if len(targets) == 1:
+        return {"passed": "Every gate passed.", "failed": "Failed.", "unverified": "Not verified."}.get(
+            target_mark(targets[0]).kind, "Not built yet."
+        )
+    if len(by_word["passed"]) == len(targets):
+        return f"All {len(targets)} variants passed every gate."
+    said = [f"{len(names)} {word}" for word, names in by_word.items() if names]
+    said += [f"{len(missing)} not built"] if missing else []
+    return f"{numbers.plural(len(targets), 'variant')}: " + ", ".join(said) + "."
+
+
+def target_mark(target: TargetFacts) -> Mark:
+    """Return the target's mark; a target that a stage stopped has failed, whatever it was before."""
+    return verdict_mark(target.verdict, stopped=target.failed_action is not None)
+
+
+def comparison(facts: ReportFacts) -> Table | None:
+    """Return the variants side by side; None for a recipe with one."""
+    if len(facts.targets) < 2:
+        return None
+    metric = next((m[0].name for m in map(summary.final_metric, facts.targets) if m), None)
+    columns = [Column("Variant"), Column("Verdict")]
+    if metric is not None:
+        columns += [Column(metric.replace("_", " ").capitalize(), "num"), Column("vs source", "num")]
+    columns += [
+        Column("Largest error", "num"),
+        Column("Size", "num"),
+        Column("vs baseline", "num"),
+        Column("Nodes", "num"),
+        Column("Opset", "num"),
+        Column("Gates passed", "num"),
+    ]
+    rows = [Row(tuple(_compare(facts, target, metric))) for target in facts.targets]
+    kept, shown = cap_rows(rows)
+    return Table("Variants side by side", tuple(columns), kept, shown)
+
+
+def gate_table(facts: ReportFacts) -> Table:
+    """Return every gate of every target, a group each, the worst first."""
+    columns = (
+        Column("Gate"),
+        Column("Provider"),
+        Column("Limit"),
+        Column("Measured", "num"),
+        Column("Margin", "num"),
+        Column("Verdict"),
+        Column("Remark"),
+    )
+    rows: list[Row] = []
+    groups = len(facts.targets) > 1
+    left, cap = sum(len(t.gates) for t in facts.targets), 50
+    shown_gates = 0
+    for i, target in enumerate(facts.targets):
+        gates = summary.order_gates(target.gates)
+        fair = max(4, (cap - shown_gates) // (len(facts.targets) - i)) if shown_gates < cap else 0
+        if not gates or not fair:
+            continue
+        if groups:
+            rows.append(Row((Cell(name=target.variant, href="#" + summary.anchor(target)),), group=True))
+        rows += [Row(_gate_cells(gate)) for gate in gates[:fair]]
+        shown_gates += min(fair, len(gates))
+    shown = f"showing {shown_gates} of {left:,}, the worst of each variant first" if shown_gates < left else ""
+    return Table(
+        "Gates", columns, tuple(rows), shown, empty="No gate was judged: nothing is built yet.", hide_caption=True
+    )
+
+
+def failures(facts: ReportFacts) -> Sequence[tuple[str, FailureFacts]]:
+    """Return what stopped targets, once an action."""
+    names = dict.fromkeys(t.failed_action for t in facts.targets if t.failed_action is not None)
+    return [(a.name, a.failure) for a in facts.actions if a.name in names and a.failure is not None]
+
+
+def _line(facts: ReportFacts, target: TargetFacts) -> VerdictLine:
+    failure = next((a.failure for a in facts.actions if a.name == target.failed_action), None)
+    if target.failed_action is not None:
+        said = f"{target.variant} was stopped: {target.failed_action} failed."
+        note = failure.message if failure else "Its log tells why."
+    elif target.verdict is None:
+        said, note = f"{target.variant} is not built.", ""
+    else:
+        said, note = summary.sentence(target, facts.targets) + ".", summary.trouble(target) or ""
+    if target.stale:
+        note = (note + " " if note else "") + "The folder in build/ still holds an older model."
+    return VerdictLine(target_mark(target), target.variant, "#" + summary.anchor(target), said, note, failure)
+
+
+def _compare(facts: ReportFacts, target: TargetFacts, metric: str | None) -> list[Cell]:
+    cells = [Cell(name=target.variant, href="#" + summary.anchor(target)), Cell(mark=target_mark(target))]
+    found = summary.final_metric(target)
+    if metric is not None:
+        cells += (
+            [Cell(numbers.NONE)] * 2 if found is None else _metric_cells(found[0].name, found[0].model, found[0].source)
+        )
+    last = target.steps[-1].model if target.steps else None
+    base = summary.baseline_of(target, facts.targets)
+    passed = sum(gate.verdict is Verdict.PASSED for gate in target.gates)
+    return [
+        *cells,
+        Cell(_largest_error(target)),
+        Cell(numbers.size(target.bytes), title=numbers.exact_size(target.bytes) or ""),
+        Cell((numbers.size_change(base[1], target.bytes) if base and target.bytes else "") or numbers.NONE,
+             note=f"of {base[0]}" if base and target.bytes else ""),
+        Cell(numbers.count(last.nodes) if last else numbers.NONE),
+        Cell(str(last.opsets.get("", numbers.NONE)) if last else numbers.NONE),
+        Cell(f"{passed} of {len(target.gates)}" if target.gates else numbers.NONE),
+    ]  # fmt: skip
+
+
+def _metric_cells(name: str, model: float | None, source: float | None) -> list[Cell]:
+    change = "" if model is None or source is None else numbers.metric_change(name, model - source)
+    return [Cell(numbers.metric_value(name, model)), Cell(change or numbers.NONE)]
+
+
+def _largest_error(target: TargetFacts) -> str:
+    found = summary.final_accuracy(target)
+    values = [o.max_abs for o in found[1][0].facts.outputs] if found else []
+    odd = next((value for value in values if isinstance(value, str)), None)
+    if odd is not None:
+        return numbers.number(odd)
+    return numbers.number(max((v for v in values if isinstance(v, float | int)), default=None))
+
+
+def _gate_cells(gate: GateResult) -> tuple[Cell, ...]:
+    source = f"source {numbers.number(gate.source, 4)}" if gate.source is not None else ""
+    return (
+        Cell(name=gate_name(gate.gate), title=gate.gate),
+        Cell(gate.provider or "any"),
+        Cell(gate.limit),
+        Cell(measured_text(gate), note=source),
+        Cell(margin_text(gate), tone="bad" if gate.margin is not None and gate.margin < 0 else ""),
+        Cell(mark=verdict_mark(gate.verdict)),
+        Cell(gate.reason or ""),
+    )

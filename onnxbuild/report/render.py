@@ -1,0 +1,91 @@
+"""Pages to HTML: templates, style and script in one file that may load nothing; knows no facts beyond their JSON."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from pathlib import Path
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from onnxbuild.base.codec import encode
+from onnxbuild.report.facts import IndexFacts, ReportFacts
+from onnxbuild.report.names import markup_name, script_json, visible
+from onnxbuild.report.pages.index import index_page
+from onnxbuild.report.pages.recipe import recipe_page
+
+TEMPLATES = Path(__file__).parent / "templates"
+EMBED_LIMIT = 350_000
+"""Bytes of JSON that a page carries inside; above, it holds a summary and points to the twin."""
+_SUMMARY_GATES = 50
+
+
+def render_recipe(facts: ReportFacts) -> str:
+    """Return one recipe's page; identical facts, the volatile ones apart, give identical bytes outside `data-volatile`."""
+    stable = encode(msgspec.structs.replace(facts, volatile=None))
+    complete = len(stable) <= EMBED_LIMIT
+    return _environment().get_template("recipe.html.j2").render(
+        page=recipe_page(facts),
+        complete=complete,
+        json=script_json(stable if complete else _summary(facts)),
+        volatile_json=script_json(encode(facts.volatile)),
+    )  # fmt: skip
+
+
+def render_index(facts: IndexFacts) -> str:
+    """Return the index page."""
+    whole = encode(facts)
+    complete = len(whole) <= EMBED_LIMIT
+    data = whole if complete else encode({"complete": False, "twin": "index.json", "targets": len(facts.rows)})
+    return _environment().get_template("index.html.j2").render(
+        page=index_page(facts), complete="true" if complete else "false", json=script_json(data)
+    )  # fmt: skip
+
+
+def content_policy(style: str, script: str) -> str:
+    """Return the policy of a page that loads nothing and runs only `style` and `script`, by their SHA-256."""
+    return (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+@functools.cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+        keep_trailing_newline=True,
+    )
+    style = (TEMPLATES / "style.css").read_text("utf-8")
+    script = (TEMPLATES / "script.js").read_text("utf-8")
+    environment.filters["name"] = markup_name
+    environment.filters["text"] = _cut_text
+    environment.globals.update(
+        style=Markup(style), script=Markup(script), policy=content_policy(style, script)  # noqa: S704  # our own files
+    )  # fmt: skip
+    return environment
+
+
+def _shown(value: object) -> object:
+    return visible(value) if type(value) is str else value
+
+
+def _cut_text(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}\n… ({len(text):,} characters, whole in the log)"
+
+
+def _hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _summary(facts: ReportFacts) -> bytes:
+    targets = [{"name": t.name, "verdict": t.verdict, "gates": t.gates[:_SUMMARY_GATES]} for t in facts.targets[:50]]
+    return encode({"complete": False, "twin": f"{facts.name}.json", "name": facts.name, "targets": targets})

@@ -1,0 +1,153 @@
+"""One target in a sentence and a row: verdict, size against its baseline, metric against its source; draws nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.recipe.types import Bound
+from onnxbuild.report import numbers
+from onnxbuild.report.budget import limited, metric_sentence, used
+from onnxbuild.report.facts import IndexFacts, IndexRow, ProviderAccuracy, ReportFacts, StepFacts, TargetFacts
+from onnxbuild.report.gate_text import gate_sentence
+from onnxbuild.stages.validate import MetricMeasure
+
+EXPORTED = "the exported model"
+_ORDER = (Verdict.FAILED, Verdict.UNVERIFIED, Verdict.PASSED)
+
+
+def baseline_of(target: TargetFacts, targets: Sequence[TargetFacts]) -> tuple[str, int] | None:
+    """Return the name and size in bytes of what `target` is compared with.
+
+    That is the first other variant that is neither pruned nor quantised, else the target's own exported model.
+    """
+    for other in targets:
+        if other.name == target.name:
+            break
+        if other.bytes is not None and not any(step.prune or step.quantize for step in other.steps):
+            return other.variant, other.bytes
+    first = target.steps[0].model if target.steps else None
+    return None if first is None else (EXPORTED, first.bytes)
+
+
+def final_accuracy(target: TargetFacts) -> tuple[StepFacts, tuple[ProviderAccuracy, ...]] | None:
+    """Return the last step whose model was validated, and what was measured, by provider."""
+    for step in reversed(target.steps):
+        if step.accuracy:
+            return step, step.accuracy
+    return None
+
+
+def final_metric(target: TargetFacts) -> tuple[MetricMeasure, Bound | None] | None:
+    """Return the metric of the delivered model, on the first provider, and its limit."""
+    found = final_accuracy(target)
+    if found is None:
+        return None
+    accuracy = found[1][0]
+    tolerance = target.declared.tolerances.get(accuracy.provider)
+    metric = accuracy.facts.metric
+    return None if metric is None else (metric, None if tolerance is None else tolerance.metric)
+
+
+def size_sentence(target: TargetFacts, targets: Sequence[TargetFacts]) -> str | None:
+    """Return the size against the baseline, such as "3.6x smaller than fp32"."""
+    base = baseline_of(target, targets)
+    if base is None or not target.bytes or not base[1]:
+        return None if target.bytes is None else numbers.size(target.bytes)
+    smaller = base[1] / target.bytes
+    if base[0] == EXPORTED and 1 / 1.05 < smaller < 1.05:
+        return f"{numbers.size(target.bytes)}, as exported"
+    if smaller >= 1.05:
+        return f"{numbers.ratio(smaller)} smaller than {base[0]}"
+    if smaller <= 1 / 1.05:
+        return f"{numbers.ratio(1 / smaller)} larger than {base[0]}"
+    return f"as large as {base[0]}"
+
+
+def error_sentence(target: TargetFacts) -> str | None:
+    """Return how much of the output tolerance is used, for targets without a metric."""
+    found = final_accuracy(target)
+    if found is None:
+        return None
+    shares = []
+    for accuracy in found[1]:
+        tolerance = target.declared.tolerances.get(accuracy.provider)
+        for measures in accuracy.facts.outputs:
+            limits = None if tolerance is None else tolerance.outputs.get(measures.name)
+            shares += [] if limits is None else [used(limits, m, measures) for m in limited(limits)]
+    known = [share for share in shares if share is not None]
+    if not known:
+        return None
+    worst = max(known)
+    return f"outputs use {numbers.percent(worst)} of their tolerance" if worst <= 1 else "outputs are beyond tolerance"
+
+
+def sentence(target: TargetFacts, targets: Sequence[TargetFacts]) -> str:
+    """Return the verdict in words that need no knowledge of ONNX, without the verdict's own word."""
+    parts = [size_sentence(target, targets)]
+    metric = final_metric(target)
+    parts.append(error_sentence(target) if metric is None else metric_sentence(*metric))
+    said = "; ".join(part for part in parts if part)
+    text = f"{target.variant} is {said}" if parts[0] else f"{target.variant}: {said}"
+    return text if said else f"{target.variant} was judged without measurements"
+
+
+def trouble(target: TargetFacts) -> str | None:
+    """Return the first gate that is not passed, in words, and how many more there are."""
+    open_gates = order_gates([gate for gate in target.gates if gate.verdict is not Verdict.PASSED])
+    if not open_gates:
+        return None
+    more = len(open_gates) - 1
+    return gate_sentence(open_gates[0]) + (f"; {numbers.plural(more, 'more gate')} not passed" if more else "")
+
+
+def order_gates(gates: Sequence[GateResult]) -> list[GateResult]:
+    """Return the gates worst verdict first, else in the given order."""
+    return sorted(gates, key=lambda gate: _ORDER.index(gate.verdict))
+
+
+def index_facts(reports: Sequence[ReportFacts]) -> IndexFacts:
+    """Return the index over all targets of `reports`, in their order."""
+    rows = [_row(report, target) for report in reports for target in report.targets]
+    return IndexFacts(rows=tuple(rows), version=reports[0].version if reports else "")
+
+
+def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
+    built = target.verdict is not None and target.failed_action is None
+    base = baseline_of(target, report.targets) if built else None
+    metric = final_metric(target)
+    measure = None if metric is None else metric[0]
+    return IndexRow(
+        target=target.name,
+        recipe=report.name,
+        variant=target.variant,
+        link=f"./{report.name}.html#{anchor(target)}",
+        verdict=target.verdict,
+        summary=target_summary(report, target),
+        metric=None if measure is None else measure.name,
+        metric_model=None if measure is None else measure.model,
+        metric_source=None if measure is None else measure.source,
+        higher_is_better=measure is None or measure.higher_is_better,
+        bytes=target.bytes,
+        baseline=None if base is None else base[0],
+        size_ratio=target.bytes / base[1] if base and base[1] and target.bytes else None,
+        gates_passed=sum(gate.verdict is Verdict.PASSED for gate in target.gates),
+        gates=len(target.gates),
+        providers=tuple(target.declared.tolerances),
+    )
+
+
+def target_summary(report: ReportFacts, target: TargetFacts) -> str:
+    """Return what became of a target in one sentence: built, stopped by a stage, or not built."""
+    if target.failed_action is not None:
+        failure = next((a.failure for a in report.actions if a.name == target.failed_action), None)
+        return f"{target.failed_action} failed" + (f": {failure.message}" if failure else "")
+    if target.verdict is None:
+        return "not built"
+    problem = trouble(target)
+    return sentence(target, report.targets) + (f"; {problem}" if problem else "")
+
+
+def anchor(target: TargetFacts) -> str:
+    """Return the id of a target's section; variants' names are made of letters that an id may have."""
+    return f"variant-{target.variant}"

@@ -1,0 +1,56 @@
+"""Reports to files: whole or not at all, and untouched where nothing changed; knows nothing of what is in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from onnxbuild.base.codec import encode
+from onnxbuild.report.facts import ReportFacts
+from onnxbuild.report.render import render_index, render_recipe
+from onnxbuild.report.summary import index_facts
+
+INDEX = "index"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def write_reports(facts: Sequence[ReportFacts], folder: Path) -> list[Path]:
+    """Write a page and a JSON twin for each recipe, and the index over all of `facts`; return the files that changed.
+
+    Raises ValueError for a recipe whose name is no plain file name, OSError as the file system says.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    changed = []
+    for report in facts:
+        if not _NAME.fullmatch(report.name) or report.name == INDEX:
+            raise ValueError(f"'{report.name}' cannot name a report")
+        changed += _write_pair(folder, report.name, render_recipe(report), encode(report))
+    index = index_facts(facts)
+    return changed + _write_pair(folder, INDEX, render_index(index), encode(index))
+
+
+def _write_pair(folder: Path, stem: str, page: str, twin: bytes) -> list[Path]:
+    wanted = {folder / f"{stem}.html": page.encode(), folder / f"{stem}.json": twin + b"\n"}
+    return [path for path, data in wanted.items() if write_if_changed(path, data)]
+
+
+def write_if_changed(path: Path, data: bytes) -> bool:
+    """Put `data` at `path` in one step unless it is there already; return whether it was written."""
+    try:
+        if path.stat().st_size == len(data) and path.read_bytes() == data:
+            return False
+    except OSError:
+        pass  # not there, or not readable: written below
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return True

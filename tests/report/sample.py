@@ -1,0 +1,317 @@
+"""Facts of a believable recipe for the report's tests: digits CNN as fp32, int8, fp16 and pruned; measures nothing real.
+
+`python tests/report/sample.py` records them as facts_digits.json, from which the tests draw.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from onnxbuild.base.codec import encode
+from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
+from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.proof.measures import OutputMeasures
+from onnxbuild.recipe.types import Axis, Bound, Input, Output, OutputTolerance, Tolerance
+from onnxbuild.report.facts import (
+    ActionFacts,
+    ActionRun,
+    ArtifactFacts,
+    DataSetFacts,
+    DeclaredFacts,
+    FailureFacts,
+    FileFacts,
+    ProvenanceFacts,
+    ProviderAccuracy,
+    ReportFacts,
+    RunFacts,
+    StepFacts,
+    TargetFacts,
+)
+from onnxbuild.stages.data import DataFacts
+from onnxbuild.stages.export import ExportFacts
+from onnxbuild.stages.optimize import OptimizeFacts
+from onnxbuild.stages.package import PackageFacts
+from onnxbuild.stages.prune import PrunedTensor, PruneFacts
+from onnxbuild.stages.quantize import QuantizeFacts
+from onnxbuild.stages.reference import ReferenceFacts
+from onnxbuild.stages.stage import Warning_
+from onnxbuild.stages.validate import MetricMeasure, ValidateFacts
+
+RECORDED = Path(__file__).with_name("facts_digits.json")
+SAMPLES, SOURCE = 540, 527 / 540
+METRIC = Bound(kind="at_least", value=0.99, of="source", text="at least 99% of source")
+SHAPES = {
+    "fc1.weight": (64, 512),
+    "conv2.weight": (32, 16, 3, 3),
+    "fc2.weight": (10, 64),
+    "conv1.weight": (16, 1, 3, 3),
+    "fc1.bias": (64,),
+    "conv2.bias": (32,),
+    "conv1.bias": (16,),
+    "fc2.bias": (10,),
+}
+WIDTH = {"float32": 4, "float16": 2, "int8": 1, "int32": 4}
+
+
+def digest(seed: str) -> str:
+    return ("%064x" % (sum(ord(c) * 7919**i for i, c in enumerate(seed * 8)) % 16**64))[::-1]
+
+
+def model(nodes: dict[str, int], dtype: str = "float32", zeros: float = 0.0, extra: int = 0) -> ModelFacts:
+    weights = []
+    for name, shape in SHAPES.items():
+        kind = dtype if name.endswith("weight") or dtype == "float16" else {"int8": "int32"}.get(dtype, dtype)
+        count = int(np.prod(shape))
+        sparse = int(count * zeros) if name.endswith("weight") else 0
+        weights.append(InitializerFacts(name=name, dtype=kind, shape=shape, bytes=count * WIDTH[kind], zeros=sparse))
+    if extra:
+        weights.append(InitializerFacts(name="fc1.weight_scale", dtype="float32", shape=(64,), bytes=256, zeros=0))
+    by_dtype: dict[str, int] = {}
+    for weight in weights:
+        by_dtype[weight.dtype] = by_dtype.get(weight.dtype, 0) + weight.bytes
+    total = sum(by_dtype.values())
+    return ModelFacts(
+        inputs=(ValueFacts("image", "float32", ("batch", 1, 8, 8)),),
+        outputs=(ValueFacts("logits", "float32", ("batch", 10)),),
+        opsets={"": 20} | ({"com.microsoft": 1} if "QLinearConv" in nodes else {}),
+        ir_version=10,
+        nodes=sum(nodes.values()),
+        operators=nodes,
+        bytes=total + 900 + 90 * sum(nodes.values()),
+        weight_bytes=total,
+        weight_tensors=len(weights),
+        weight_bytes_by_dtype=by_dtype,
+        weights=tuple(sorted(weights, key=lambda w: -w.bytes)),
+    )
+
+
+def outputs(error: float, agreement: int, seed: int = 0) -> OutputMeasures:
+    """Return the measures of made-up outputs whose errors are about `error` in size."""
+    random = np.random.default_rng(seed)
+    r = random.normal(0, 6, (SAMPLES, 10))
+    d = np.abs(random.normal(0, error, r.shape)) * (random.random(r.shape) > (0.3 if error < 1e-5 else 0.002))
+    bins = np.clip(np.floor(np.log10(np.maximum(d, 1e-300))), -12, 3).astype(int) + 13
+    bins[d == 0] = 0
+    order = np.argsort(-d.ravel())
+    frontier, least = [], np.inf
+    for i in order:
+        if abs(r.ravel()[i]) < least:
+            least = float(abs(r.ravel()[i]))
+            frontier.append((round(float(d.ravel()[i]), 9), round(least, 6)))
+    rel = d / np.maximum(np.abs(r), 1e-3)
+    noise = 20 * np.log10(np.linalg.norm(r) / np.linalg.norm(d))
+    cosine = 1 - 0.5 * (np.linalg.norm(d, axis=1) / np.linalg.norm(r, axis=1)).max() ** 2
+    return OutputMeasures(
+        name="logits",
+        dtype="float32",
+        elements=r.size,
+        unequal=int((d > 0).sum()),
+        max_abs=float(d.max()),
+        mean_abs=float(d.mean()),
+        p99_abs=float(np.quantile(d, 0.99)),
+        max_rel=float(rel.max()),
+        mean_rel=float(rel.mean()),
+        p99_rel=float(np.quantile(rel, 0.99)),
+        cosine=float(cosine),
+        sqnr_db=round(float(noise), 3),
+        argmax_agreement=agreement / SAMPLES,
+        frontier=tuple(frontier[:12]),
+        histogram=tuple(int(n) for n in np.bincount(bins.ravel(), minlength=17)),
+        worst_sample=int(d.max(axis=1).argmax()),
+    )
+
+
+def validated(error: float, right: int, agreement: int, seed: int = 0) -> tuple[ProviderAccuracy, ...]:
+    metric = MetricMeasure(name="accuracy", model=right / SAMPLES, source=SOURCE, higher_is_better=True)
+    facts = ValidateFacts(calls=540, samples=SAMPLES, outputs=(outputs(error, agreement, seed),), metric=metric)
+    return (ProviderAccuracy("cpu", facts),)
+
+
+EXPORTED = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Reshape": 2, "Shape": 1, "Gather": 1, "Concat": 1, "Gemm": 2, "Identity": 2})
+SLIM = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2})
+PRUNED = model(SLIM.operators, zeros=0.8)
+INT8 = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2, "QuantizeLinear": 7, "DequantizeLinear": 15}, "int8", 0.01, 1)
+FP16 = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2, "Cast": 2}, "float16")
+
+
+def common() -> list[StepFacts]:
+    optimized = OptimizeFacts(model=SLIM, changed=True, nodes_before=15, worst={"logits": 1.4e-6})
+    return [
+        StepFacts(label="export", action="digits-cnn/export", title="torch, opset 20", export=ExportFacts(model=EXPORTED),
+                  accuracy=validated(4e-7, 527, 540)),
+        StepFacts(label="optimize.1", action="digits-cnn/optimize.1", title="onnxscript: optimize", optimize=optimized,
+                  accuracy=validated(5e-7, 527, 540, 1)),
+        StepFacts(label="optimize.2", action="digits-cnn/optimize.2", title="onnxslim: default",
+                  optimize=OptimizeFacts(model=SLIM, changed=False, nodes_before=9, worst={"logits": 0.0}),
+                  accuracy=validated(5e-7, 527, 540, 1)),
+    ]  # fmt: skip
+
+
+def package(variant: str, kind: ModelFacts) -> StepFacts:
+    facts = PackageFacts(model=kind, digests={"model.onnx": digest(variant)})
+    return StepFacts(label="package", action=f"digits-cnn:{variant}/package", title="onnx, portable", package=facts)
+
+
+def target(variant: str, steps: list[StepFacts], verdict: Verdict | None, gates: list[GateResult], *,
+           limits: OutputTolerance | None = None, size: int | None = None, **more: object) -> TargetFacts:  # fmt: skip
+    tolerance = Tolerance(outputs={} if limits is None else {"logits": limits}, metric=METRIC)
+    declared = DeclaredFacts(
+        inputs=(Input(name="image", dtype="float32", shape=("batch", 1, 8, 8), range=(0.0, 1.0)),),
+        outputs=(Output(name="logits"),),
+        axes={"batch": Axis(max=256)},
+        opset=20,
+        ir_version=10,
+        tolerances={"cpu": tolerance},
+        metadata={"team": "kiosk", "licence": "MIT"},
+    )
+    delivered = {"output": f"build/digits-cnn/{variant}/model.onnx", "sha256": digest(variant)} if size else {}
+    return TargetFacts(name=f"digits-cnn:{variant}", variant=variant, declared=declared, verdict=verdict, gates=tuple(gates),
+                       steps=tuple(steps), reference=ReferenceFacts(calls=540), bytes=size, **delivered, **more)  # fmt: skip
+
+
+def gate(name: str, limit: str, measured: float | None, margin: float | None, verdict: Verdict, **more: object) -> GateResult:
+    provider = None if name == "size" else "cpu"
+    return GateResult(gate=name, provider=provider, limit=limit, measured=measured, margin=margin, verdict=verdict, **more)
+
+
+def targets() -> tuple[TargetFacts, ...]:
+    passed, failed, unverified = Verdict.PASSED, Verdict.FAILED, Verdict.UNVERIFIED
+    least = 0.99 * SOURCE
+    prune = [PrunedTensor(name=n, node=n.split(".")[0], elements=int(np.prod(SHAPES[n])), zeros_before=0,
+                          zeros=int(np.prod(SHAPES[n]) * 0.8)) for n in ("conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight")]  # fmt: skip
+    strict = OutputTolerance(atol=1e-4, rtol=1e-3)
+    fp32 = target("fp32", [*common(), package("fp32", SLIM)], passed, [
+        gate("tolerance.logits.elementwise", "atol 0.0001, rtol 0.001", 2.1e-6, 9.79e-5, passed),
+        gate("tolerance.metric", METRIC.text, SOURCE, SOURCE - least, passed, source=SOURCE),
+    ], limits=strict, size=SLIM.bytes)  # fmt: skip
+    int8_steps = [*common(), StepFacts(
+        label="quantize", action="digits-cnn:int8/quantize", title="static int8, qdq, per channel",
+        quantize=QuantizeFacts(model=INT8, changed=True, quantized={"Conv": 2, "Gemm": 1, "MaxPool": 1}, kept={"Gemm": 1}, excluded=("fc2/Gemm",)),
+        accuracy=validated(0.04, 526, 537, 2)), package("int8", INT8)]  # fmt: skip
+    int8 = target("int8", int8_steps, passed, [
+        gate("tolerance.logits.sqnr_db", "at least 30 dB", 43.5, 13.5, passed),
+        gate("tolerance.logits.argmax_agreement", "at least 99%", 537 / 540, 537 / 540 - 0.99, passed),
+        gate("tolerance.metric", METRIC.text, 526 / 540, 526 / 540 - least, passed, source=SOURCE,
+             reason="the data cannot decide: its 95% interval is 0.958 to 0.984"),
+        gate("size", "at most 30% of fp32", INT8.bytes / SLIM.bytes, 0.3 - INT8.bytes / SLIM.bytes, passed),
+    ], limits=OutputTolerance(sqnr_db=30.0, argmax_agreement=0.99), size=INT8.bytes)  # fmt: skip
+    fp16_steps = [*common(), StepFacts(
+        label="quantize", action="digits-cnn:fp16/quantize", title="float16, inputs and outputs kept",
+        quantize=QuantizeFacts(model=FP16, changed=True, quantized={"Conv": 2, "Gemm": 2, "Relu": 3}),
+        accuracy=validated(1.6e-3, 527, 540, 3)), package("fp16", FP16)]  # fmt: skip
+    fp16 = target("fp16", fp16_steps, failed, [
+        gate("tolerance.logits.elementwise", "atol 0.0001, rtol 0.001", 6.23e-3, -5.4e-3, failed,
+             reason="first passed the limit at quantize; worst sample 211"),
+        gate("tolerance.metric", METRIC.text, SOURCE, SOURCE - least, passed, source=SOURCE),
+        gate("size", "at most 60% of fp32", FP16.bytes / SLIM.bytes, 0.6 - FP16.bytes / SLIM.bytes, passed),
+    ], limits=strict, size=FP16.bytes, stale=True)  # fmt: skip
+    pruned_steps = [*common(), StepFacts(
+        label="prune", action="digits-cnn:pruned/prune", title="magnitude, 80% per layer",
+        prune=PruneFacts(model=PRUNED, tensors=tuple(prune)), accuracy=validated(0.31, 521, 529, 4)), package("pruned", PRUNED)]  # fmt: skip
+    pruned = target("pruned", pruned_steps, unverified, [
+        gate("tolerance.metric", METRIC.text, None, None, unverified, source=SOURCE,
+             reason="evaluated on generated data only; declare evaluation data with labels"),
+        gate("tolerance.logits.cosine", "at least 0.99", 0.9951, 0.0051, passed),
+    ], limits=OutputTolerance(cosine=0.99), size=PRUNED.bytes)  # fmt: skip
+    stopped = target("int4", common(), None, [], failed_action="digits-cnn:int4/quantize")
+    return fp32, int8, fp16, pruned, stopped
+
+
+def actions() -> tuple[ActionFacts, ...]:
+    every = tuple(f"digits-cnn:{v}" for v in ("fp32", "int8", "fp16", "pruned", "int4"))
+
+    def action(name: str, title: str, inputs: tuple[str, ...], size: int | None, packages: dict[str, str], **more: object) -> ActionFacts:
+        stage = name.rsplit("/", maxsplit=1)[-1].split(".")[0].split("@")[0]
+        label = {"data": "inputs", "reference": "outputs", "package": "package"}.get(stage, "model")
+        facts: dict[str, object] = {"targets": every, "inputs": inputs, "bytes_out": size, "packages": packages}
+        if size is not None:
+            facts["artifacts"] = (ArtifactFacts(label=label, digest=digest(name), bytes=size),)
+        facts["command"] = f"onnxbuild make --force {name}"
+        return ActionFacts(name=name, stage=stage, title=title, **{**facts, **more})
+
+    torch, ort, slim = {"torch": "2.13.0", "onnxscript": "0.7.2", "onnx-ir": "1.1.0"}, {"onnxruntime-gpu": "1.31.1"}, {"onnxslim": "0.1.98"}
+    made = [
+        action("digits-cnn/data.evaluation", "data/digits_test.npz", (), 143_412, {"numpy": "2.4.0"}),
+        action("digits-cnn/data.calibration", "data/digits_train.npz", (), 68_100, {"numpy": "2.4.0"}),
+        action("digits-cnn/export", "torch, opset 20", (), EXPORTED.bytes, torch, bytes_in=158_214,
+               warnings=(Warning_("tool-warning", "torch.onnx: the attribute 'align_corners' has no effect here and is left out."),)),
+        action("digits-cnn/reference", "torch, eval mode", ("digits-cnn/data.evaluation",), 21_912, {"torch": "2.13.0"}),
+        action("digits-cnn/optimize.1", "onnxscript: optimize", ("digits-cnn/export",), SLIM.bytes, {"onnxscript": "0.7.2"}, bytes_in=EXPORTED.bytes),
+        action("digits-cnn/optimize.2", "onnxslim: default", ("digits-cnn/optimize.1",), SLIM.bytes, slim, bytes_in=SLIM.bytes,
+               warnings=(Warning_("no-effect", "onnxslim changed nothing; leave it out to save its time."),)),
+        action("digits-cnn:int8/quantize", "static int8, qdq", ("digits-cnn/optimize.2", "digits-cnn/data.calibration"), INT8.bytes, ort, bytes_in=SLIM.bytes,
+               targets=("digits-cnn:int8",), warnings=(Warning_("tool-warning", "Please consider to run pre-processing before quantization."),)),
+        action("digits-cnn:fp16/quantize", "float16", ("digits-cnn/optimize.2",), FP16.bytes, ort, bytes_in=SLIM.bytes, targets=("digits-cnn:fp16",)),
+        action("digits-cnn:pruned/prune", "magnitude, 80%", ("digits-cnn/optimize.2",), PRUNED.bytes, {"numpy": "2.4.0"}, bytes_in=SLIM.bytes, targets=("digits-cnn:pruned",)),
+        action("digits-cnn:int4/quantize", "int4, blocks of 32", ("digits-cnn/optimize.2",), None, ort, bytes_in=SLIM.bytes, targets=("digits-cnn:int4",),
+               failure=FailureFacts(code="nothing-to-quantize", message="no MatMul has a constant weight of at least 32 columns; Conv and Gemm cannot be int4",
+                                    hint="remove the variant, or use mode: static", tool="onnxruntime 1.31.1", node="fc1/Gemm",
+                                    log=".onnxbuild/logs/digits-cnn-int4-quantize.log"),
+               warnings=(Warning_("tool-warning", "Please consider to run pre-processing before quantization."),)),
+    ]  # fmt: skip
+    for variant, step, kind in (("fp32", "digits-cnn/optimize.2", SLIM), ("int8", "digits-cnn:int8/quantize", INT8),
+                                ("fp16", "digits-cnn:fp16/quantize", FP16), ("pruned", "digits-cnn:pruned/prune", PRUNED)):  # fmt: skip
+        made.append(action(f"digits-cnn:{variant}/validate@cpu", "cpu", (step, "digits-cnn/reference"), 0, ort, targets=(f"digits-cnn:{variant}",)))
+        made.append(action(f"digits-cnn:{variant}/package", "onnx, portable", (step,), kind.bytes + 2_104, {"onnx": "1.23.2"}, targets=(f"digits-cnn:{variant}",)))
+    return tuple(made)
+
+
+def run() -> RunFacts:
+    runs: dict[str, ActionRun] = {}
+    clock = 0.0
+    took = {"export": 2.31, "reference": 1.92, "optimize": 0.41, "quantize": 0.88, "prune": 0.12, "package": 0.05, "validate": 0.24, "data": 0.06}
+    for action in actions():
+        seconds = took[action.stage]
+        ran = action.stage not in ("data", "reference")
+        reasons = ("input models/digits_cnn.py changed (5c1f09a2 → 9be1407d)",) if action.stage == "export" else ("no trace",)
+        if action.name.endswith(("optimize.1", "prune", "quantize")):
+            reasons = (f"input model changed ({digest(action.name)[:8]} → {digest(action.stage)[:8]})",)
+        runs[action.name] = ActionRun(decision="run" if ran else "up-to-date", status=("failed" if action.failure else "ok") if ran else None,
+                                      reasons=reasons, seconds=seconds, started=round(clock, 2) if ran else None,
+                                      made="2026-11-23T18:04:11Z" if ran else "2026-11-20T09:30:00Z", host="build-02", key=digest("k" + action.name))  # fmt: skip
+        clock += seconds * 0.7 if ran else 0
+    return RunFacts(drawn="2026-11-23T18:04:19Z", command="onnxbuild make -k", seconds=7.4, actions=runs)
+
+
+TEXT = """format: 1
+name: digits-cnn
+description: Handwritten digits for the kiosk.
+
+source:
+  framework: torch
+  factory: models/digits_cnn.py:build
+  args: {channels: 16}
+  weights: models/digits_cnn.safetensors
+inputs:
+  image: {dtype: float32, shape: [batch, 1, 8, 8], range: [0, 1]}
+outputs: [logits]
+dynamic_axes: {batch: {max: 256}}
+"""
+
+
+def report(*, volatile: bool = True) -> ReportFacts:
+    labels = {str(i): n for i, n in enumerate((54, 55, 53, 55, 54, 55, 54, 54, 52, 54))}
+    training = {str(i): n for i, n in enumerate((26, 24, 25, 27, 26, 25, 26, 25, 26, 26))}
+    return ReportFacts(
+        name="digits-cnn", file="recipes/digits-cnn.yaml", description="Handwritten digits for the kiosk.", text=TEXT, version="0.1.0",
+        targets=targets(), actions=actions(), volatile=run() if volatile else None,
+        provenance=ProvenanceFacts(
+            commit="b98663b41c07a5d2f86f4d1ce94a09d1b1d7f3a2", dirty=True,
+            files=(FileFacts(label="recipe", path="recipes/digits-cnn.yaml", sha256=digest("r"), bytes=1904),
+                   FileFacts(label="factory", path="recipes/models/digits_cnn.py", sha256=digest("f"), bytes=1123),
+                   FileFacts(label="weights", path="recipes/models/digits_cnn.safetensors", sha256=digest("w"), bytes=156_008),
+                   FileFacts(label="evaluation", path="recipes/data/digits_test.npz", sha256=digest("e"), bytes=31_204),
+                   FileFacts(label="calibration", path="recipes/data/digits_train.npz", sha256=digest("c"), bytes=72_881)),
+            data=(DataSetFacts(role="evaluation", source="data/digits_test.npz", facts=DataFacts(calls=540, samples=540, label_counts=labels)),
+                  DataSetFacts(role="calibration", source="data/digits_train.npz", facts=DataFacts(calls=256, samples=256, label_counts=training))),
+            seeds={"stage processes": 0},
+            versions={"python": "3.11.9", "torch": "2.13.0", "onnx": "1.23.2", "onnxruntime-gpu": "1.31.1", "onnxscript": "0.7.2", "onnxslim": "0.1.98", "numpy": "2.4.0", "protobuf": "6.33.1"},
+            hardware={"CPU": "Intel Xeon Platinum 8481C, 2 cores, AVX-512 VNNI", "Platform": "Linux x86_64"},
+        ),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    RECORDED.write_bytes(encode(report()) + b"\n")
