@@ -11,7 +11,7 @@ import tensorflow as tf
 from shared import accuracy, output_folder, write_arrays
 from split import SEED, digits
 
-EPOCHS = 20
+EPOCHS = 30
 
 
 def build() -> keras.Model:
@@ -20,7 +20,7 @@ def build() -> keras.Model:
     The L1 penalty pushes weights that do not matter towards zero, where pruning by threshold finds them.
     """
     layers = keras.layers
-    sparse = keras.regularizers.L1(1e-4)
+    sparse = keras.regularizers.L1(1e-3)
     return keras.Sequential(
         [
             keras.Input((8, 8, 1), name="image"),
