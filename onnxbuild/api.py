@@ -30,8 +30,9 @@ from onnxbuild.engine.run import Hooks, Options, Outcome, Places, Run
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
-from onnxbuild.proof.gates import Verdict, describe_failure
-from onnxbuild.recipe.load import load_project, load_recipes
+from onnxbuild.proof.gates import Verdict, describe_miss
+from onnxbuild.recipe.load import load_recipes
+from onnxbuild.recipe.project import load_project
 from onnxbuild.recipe.types import Project, Recipe
 from onnxbuild.report.collect import collect
 from onnxbuild.report.write import write_reports
@@ -209,7 +210,7 @@ class _Make:
                     verdict=gate.verdict.value,
                     source=gate.source,
                     margin=gate.margin,
-                    reason=describe_failure(gate) if gate.verdict is not Verdict.PASSED else gate.reason,
+                    reason=describe_miss(gate) if gate.verdict is not Verdict.PASSED else gate.reason,
                 )
             )
 

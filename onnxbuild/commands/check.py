@@ -9,7 +9,7 @@ from onnxbuild import api
 from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Severity
 from onnxbuild.console import Console
-from onnxbuild.recipe.load import find_root
+from onnxbuild.recipe.project import find_root
 
 EXAMPLES = """\
 examples:

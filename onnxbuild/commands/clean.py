@@ -8,7 +8,7 @@ from pathlib import Path
 
 from onnxbuild import api
 from onnxbuild.console import Console
-from onnxbuild.recipe.load import find_root, load_project
+from onnxbuild.recipe.project import find_root, load_project
 
 EXAMPLES = """\
 examples:

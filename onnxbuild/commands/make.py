@@ -16,7 +16,7 @@ from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.console import Console
 from onnxbuild.engine.events import Emit, Event
 from onnxbuild.engine.run import Options
-from onnxbuild.recipe.load import find_root
+from onnxbuild.recipe.project import find_root
 
 EXAMPLES = """\
 examples:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from onnxbuild.console import Console
+from onnxbuild.recipe.raw import RawProject, RawRecipe
 from onnxbuild.recipe.schema import schema_text
 
 EXAMPLES = """\
@@ -21,5 +22,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print the schema and return 0."""
-    console.print(schema_text("project" if arguments.project else "recipe").rstrip())
+    console.print(schema_text(RawProject if arguments.project else RawRecipe).rstrip())
     return 0

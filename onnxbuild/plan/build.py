@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from onnxbuild.plan.action import Action, Plan, Ref, StageModel, TargetPlan
+from onnxbuild.proof.gates import required_within
 from onnxbuild.recipe.types import (
     CustomPass,
     DataSource,
@@ -207,9 +208,9 @@ def _validate(target: Target, provider: str, model: Ref, evaluation: str, refere
         average=wanted.average if wanted else None,
         k=wanted.k if wanted else 5,
         within=tuple(
-            Within(output=name, atol=limit.atol or 0.0, rtol=limit.rtol or 0.0)
+            Within(output=name, atol=atol, rtol=rtol)
             for name, limit in sorted(tolerance.outputs.items())
-            if limit.share < 1.0
+            for atol, rtol in required_within(limit)
         ),
     )
     inputs = {"model": model, "calls": Ref(evaluation, "inputs"), "reference": Ref(reference, "outputs")}

@@ -129,8 +129,9 @@ def decode_facts(trace: Trace) -> msgspec.Struct:
 def _accuracy_gates(plan: TargetPlan, provider: Provider, facts: ValidateFacts) -> list[GateResult]:
     target = plan.target
     generated = target.evaluation is None or isinstance(target.evaluation.data, RandomData)
-    gates = list(judge_outputs(provider.tolerance, facts.outputs, provider=provider.name, generated=generated))
-    if provider.tolerance.metric is not None:
-        metric = facts.metric
-        gates.append(judge_metric(provider.tolerance.metric, metric, provider=provider.name, generated=generated))
+    tolerance, metric = provider.tolerance, facts.metric
+    gates = judge_outputs(tolerance.outputs, facts.outputs, provider.name, generated)
+    if tolerance.metric is not None and metric is not None:
+        better = metric.higher_is_better
+        gates.append(judge_metric(tolerance.metric, metric.model, metric.source, better, provider.name, generated))
     return gates
