@@ -143,7 +143,7 @@ def _check_dtype(value: ir.Value, wanted: Input) -> None:
     if isinstance(value.type, ir.SequenceType | ir.OptionalType):
         raise StageFailure(
             "dtype-differs",
-            f"input '{wanted.name}' is a {type(value.type).__name__.removesuffix('Type').lower()}; only tensors can be inputs",
+            f"input '{wanted.name}' is no tensor but a {type(value.type).__name__}; only tensors can be inputs",
         )
     if have != wanted.dtype:
         raise StageFailure(

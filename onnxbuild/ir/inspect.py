@@ -11,7 +11,7 @@ from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
 
 
 def inspect_text(path: Path) -> str:
-    """Return what `onnxbuild inspect` shows of an ONNX file or a model folder. Raises StageFailure (`bad-onnx-file`)."""
+    """Return an ONNX file's or a model folder's facts as text. Raises StageFailure (`bad-onnx-file`)."""
     return render(describe(path))
 
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.ir.walk import bodies, nested, nodes, tensor_slots
+from onnxbuild.ir.walk import bodies, nodes, tensor_slots
 
 DEFAULT_IR = 10
 """Loads in ONNX Runtime for every opset up to its highest."""
@@ -159,7 +159,4 @@ def _not_delivered(opset: int, present: int | None, why: str) -> StageFailure:
 
 def used_domains(model: ir.Model) -> set[str]:
     """Return the domains of all operators that the model uses, those of functions included."""
-    found = {
-        node.domain for body in (model.graph, *model.functions.values()) for inner in nested(body) for node in inner
-    }
-    return {"" if domain == "ai.onnx" else domain for domain in found}
+    return {"" if node.domain == "ai.onnx" else node.domain for node in nodes(model)}
