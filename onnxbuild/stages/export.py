@@ -8,14 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from onnxbuild.base.codec import encode
-from onnxbuild.ir.canonical import canonicalize
-from onnxbuild.ir.check import check_model_file
-from onnxbuild.ir.contract import check_contract, rename_io, set_dims
-from onnxbuild.ir.describe import describe
 from onnxbuild.ir.facts import ModelFacts
-from onnxbuild.ir.model import MODEL, read_model_file, write_model
-from onnxbuild.ir.opset import convert_opset, set_ir_version
-from onnxbuild.ort.session import UNOPTIMIZED, open_session
 from onnxbuild.recipe.types import Axis, Framework, Input, Output, Source
 from onnxbuild.sources.source import SourceRequest
 from onnxbuild.sources.table import SOURCES, source_kind
@@ -39,7 +32,7 @@ class ExportParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExportFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was exported. Outputs: `model` (a model artifact) and `origins` (origins.json: node name to ir.facts.Origin)."""
+    """What was exported. Outputs: `model` and `origins` (origins.json: node name to ir.facts.Origin)."""
 
     model: ModelFacts
 
@@ -49,6 +42,15 @@ def run(params: ExportParams, work: Workspace) -> ExportFacts:
 
     Raises StageFailure.
     """
+    # The stage table is read by every command, also by those that touch no model.
+    from onnxbuild.ir.canonical import canonicalize
+    from onnxbuild.ir.check import check_model_file
+    from onnxbuild.ir.contract import check_contract, rename_io, set_dims
+    from onnxbuild.ir.describe import describe
+    from onnxbuild.ir.model import MODEL, read_model_file, write_model
+    from onnxbuild.ir.opset import convert_opset, set_ir_version
+    from onnxbuild.ort.session import UNOPTIMIZED, open_session
+
     kind = source_kind(params.source.framework)
     request = SourceRequest(
         source=params.source,

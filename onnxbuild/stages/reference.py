@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.data.calls import dtype_name, read_calls, write_calls
 from onnxbuild.recipe.types import Input, Output, Source
 from onnxbuild.sources.source import SourceRequest
 from onnxbuild.sources.table import SOURCES, source_kind
 from onnxbuild.stages.export import runs_user_code
 from onnxbuild.stages.stage import Stage, Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class ReferenceParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,10 @@ class _Watch:
             yield call
 
     def _look(self, index: int, name: str, array: np.ndarray) -> None:
+        import numpy as np
+
+        from onnxbuild.data.calls import dtype_name
+
         try:
             dtype = dtype_name(array)
         except TypeError as error:
@@ -67,6 +73,8 @@ class _Watch:
 
 def run(params: ReferenceParams, work: Workspace) -> ReferenceFacts:
     """Run the source on every call and write what it gives. Raises StageFailure."""
+    from onnxbuild.data.calls import read_calls, write_calls
+
     kind = source_kind(params.source.framework)
     request = SourceRequest(
         source=params.source,
