@@ -1,6 +1,8 @@
-"""Classification metrics over class indices or scores, by their textbook definitions; knows no outputs, axes or calls."""
+"""Classification metrics over class indices or scores, by their definitions; knows no outputs, axes or calls."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +35,8 @@ def precision_recall_f1(predicted: np.ndarray, labels: np.ndarray, average: str)
     per_class = []
     for wanted in classes:
         true, called = labels == wanted, predicted == wanted
-        hits = np.count_nonzero(true & called)
-        of_called, of_true = np.count_nonzero(called), np.count_nonzero(true)
+        hits = np.sum(true & called)
+        of_called, of_true = np.sum(called), np.sum(true)
         per_class.append((_ratio(hits, of_called), _ratio(hits, of_true), _ratio(2 * hits, of_called + of_true)))
     precision, recall, f1 = np.mean(per_class, axis=0).tolist()
     return {"precision": precision, "recall": recall, "f1": f1}
@@ -61,5 +63,5 @@ def roc_auc_one_vs_rest(scores: Doubles, labels: NDArray[np.int64]) -> float:
     return float(np.mean([roc_auc(scores[:, c], labels == c) for c in range(scores.shape[1])]))
 
 
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else 0.0
+def _ratio(part: np.integer[Any], whole: np.integer[Any]) -> float:
+    return float(part) / float(whole) if whole else 0.0

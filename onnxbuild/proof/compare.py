@@ -186,7 +186,7 @@ def argmax(array: np.ndarray, axis: int) -> NDArray[np.int64]:
 
 
 def cosines(a: Doubles, b: Doubles) -> Doubles:
-    """Return the cosine of each pair of rows of two [n, k]: 1 where both are zero, 0 where one is, NaN for infinities."""
+    """Return the cosine of each pair of rows of [n, k]s: 1 where both are zero, 0 where one is, NaN for infinities."""
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         a_max, b_max = np.abs(a).max(axis=1, initial=0), np.abs(b).max(axis=1, initial=0)
         # Scaled first, so that the squares of large doubles do not overflow.

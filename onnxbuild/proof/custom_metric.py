@@ -18,7 +18,7 @@ Joined = dict[str, np.ndarray | list[np.ndarray]]
 
 
 def score_custom(file: Path, function: Function, outputs: Calls, labels: np.ndarray | None, inputs: Calls) -> float:
-    """Return what the user's `(outputs, labels, inputs) -> float` says; raises StageFailure with the user's traceback."""
+    """Return what the user's `(outputs, labels, inputs) -> float` says; raises StageFailure with its traceback."""
     metric = load_function(file, function.name)
     arguments = join(outputs), None if labels is None else labels.copy(), join(inputs)
     with user_frames(f"the metric '{function.name}'"):

@@ -16,6 +16,8 @@ from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.proof import classification, regression
 
 METRICS = ("accuracy", "top_k", "f1", "precision", "recall", "roc_auc", "mae", "rmse", "r2", "cosine")
+NO_CLASS = -1
+"""What a sample with a NaN score is taken for: no label, so it always counts as wrong."""
 _OF_CLASSES = ("accuracy", "f1", "precision", "recall")
 _NUMERIC = "biuf"
 
@@ -77,9 +79,7 @@ class Scorer:
             self._parts.append(self._to_classes(output))
         elif name == "top_k":
             self._parts.append(self._to_hits(output))
-        elif name == "roc_auc":
-            self._parts.append(self._to_rows(output))
-        elif name == "cosine":
+        elif name in ("roc_auc", "cosine"):
             self._parts.append(self._to_rows(output))
         else:
             self._parts.append(self._numbers(output).reshape(-1))
@@ -108,8 +108,10 @@ class Scorer:
         if output.dtype.kind in "OUTbiu":
             return output.reshape(-1)
         if output.ndim > 1 and output.shape[self._axis(output)] > 1:
-            self._classes = output.shape[self.setting.axis]
-            return np.argmax(self._numbers(output), axis=self.setting.axis).reshape(-1)
+            scores = np.moveaxis(self._numbers(output), self.setting.axis, -1)
+            self._classes = scores.shape[-1]
+            found = np.where(np.isnan(scores).any(axis=-1), NO_CLASS, scores.argmax(axis=-1))
+            return np.asarray(found).reshape(-1)
         return self._numbers(output).reshape(-1)
 
     def _to_hits(self, output: np.ndarray) -> np.ndarray:
@@ -165,13 +167,15 @@ class Scorer:
         if self._classes:
             labels = self._indices()
         elif predicted.dtype.kind == "f":
-            labels, predicted = self._two_classes(labels), (predicted > self.setting.threshold).astype(np.int64)
+            labels, above = self._two_classes(labels), (predicted > self.setting.threshold).astype(np.int64)
+            predicted = np.where(np.isnan(predicted), NO_CLASS, above)
         elif (predicted.dtype.kind in _NUMERIC) != (labels.dtype.kind in _NUMERIC):
             raise _mismatch(f"the output holds {_kind(predicted)}, the labels are {_kind(labels)}")
         if self.setting.name == "accuracy":
             return classification.accuracy(predicted, labels)
-        average = self.setting.average or ("binary" if _is_binary(labels) and _is_binary(predicted) else "macro")
-        if average == "binary" and not (_is_binary(labels) and _is_binary(predicted)):
+        binary = _is_binary(labels) and _is_binary(predicted[predicted != NO_CLASS])
+        average = self.setting.average or ("binary" if binary else "macro")
+        if average == "binary" and not binary:
             raise _wrong("the labels are not just 0 and 1; write 'average: macro'")
         return classification.precision_recall_f1(predicted, labels, average)[self.setting.name]
 
