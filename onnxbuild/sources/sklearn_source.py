@@ -63,7 +63,8 @@ class SklearnSource:
         _register_boosters()
         proto = _convert(estimator, columns, min(opset or HIGHEST_OPSET, HIGHEST_OPSET), request)
         path = folder / "exported.onnx"
-        _select_outputs(proto, [estimator.methods.index(method) for method in methods], path)
+        order = {output.name: estimator.methods.index(m) for output, m in zip(request.outputs, methods, strict=True)}
+        _select_outputs(proto, order, path)
         return ExportedModel(path)
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
@@ -202,21 +203,27 @@ def _warn_of_sparse(estimator: Estimator, request: SourceRequest) -> None:
             )
 
 
-def _select_outputs(proto: Any, order: list[int], path: Path) -> None:
-    """Write the model with just these outputs, in this order, and without what computed only the others."""
+def _select_outputs(proto: Any, order: dict[str, int], path: Path) -> None:
+    """Write the model with just these outputs, in this order, and without what computed only the others.
+
+    `order` maps the recipe's name to the converter's output. Outputs are named by place, for the converter's own
+    names could match the recipe's by chance.
+    """
     import onnx_ir as ir
     from onnx_ir.passes.common import RemoveUnusedNodesPass
 
     model = ir.from_proto(proto)
     delivered = list(model.graph.outputs)
     odd = [value.name or "" for value in delivered if not isinstance(value.type, ir.TensorType)]
-    if odd or max(order) >= len(delivered):
+    if odd or max(order.values()) >= len(delivered):
         raise StageFailure(
             "export-failed",
             f"skl2onnx delivers {len(delivered)} outputs where {len(order)} are wanted, {len(odd)} of them no tensors",
             tool="skl2onnx",
         )
-    model.graph.outputs[:] = [delivered[index] for index in order]
+    model.graph.outputs[:] = [delivered[index] for index in order.values()]
+    for position, (value, name) in enumerate(zip(model.graph.outputs, order, strict=True)):
+        value.name = f"{position}:{name}"
     RemoveUnusedNodesPass()(model)
     ir.save(model, path)
 
