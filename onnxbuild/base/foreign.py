@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
 from onnxbuild.base.diagnostics import StageFailure
@@ -19,7 +20,8 @@ _NODE = re.compile(r"[Nn]ode\s*(?:\([^)]*\))?[^'\"\n]{0,40}?(?:[Nn]ame)?\s*[:=]?
 
 @contextmanager
 def foreign_tool(tool: str, scratch: Path) -> Iterator[None]:
-    """Run the body as `tool`: temporary files go to `scratch`, its log below errors is dropped.
+    """Run the body as `tool`: temporary files go to `scratch`, what it prints goes
+    to standard error, its log below errors nowhere.
 
     Any exception but StageFailure becomes StageFailure (`tool-failed`) with the tool's own reason, and the node
     where the reason names one.
@@ -28,7 +30,8 @@ def foreign_tool(tool: str, scratch: Path) -> Iterator[None]:
     tempfile.tempdir = str(scratch)
     logging.disable(logging.WARNING)
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except StageFailure:
         raise
     except Exception as error:

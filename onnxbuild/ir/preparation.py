@@ -79,7 +79,6 @@ def _split(node: ir.Node, transposed: dict[int, ir.Value]) -> None:
     nodes = [product]
     if _has_bias(node):
         product.outputs[0].name = f"{output.name}/product"
-        product.outputs[0].dtype, product.outputs[0].shape = output.dtype, output.shape
         nodes.append(ir.Node("", "Add", [product.outputs[0], node.inputs[2]], name=f"{name}/bias", num_outputs=1))
     last = nodes[-1].outputs[0]
     ir.convenience.replace_nodes_and_values(node.graph, node, [node], nodes, [output], [last])

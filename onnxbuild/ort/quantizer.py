@@ -77,9 +77,15 @@ def quantize_dynamic(
 
 
 def quantize_static(
-    file: Path, out: Path, quantization: Quantization, exclude: Sequence[str], reader: CallReader, large: bool
+    file: Path,
+    out: Path,
+    quantization: Quantization,
+    exclude: Sequence[str],
+    calls: Sequence[Call],
+    inputs: Sequence[str],
+    large: bool,
 ) -> None:
-    """Write the statically quantised model of `file` to `out`, its ranges taken from the calls of `reader`.
+    """Write the statically quantised model of `file` to `out`, its ranges taken from `calls` of the model's `inputs`.
 
     `exclude` are node names; `large` keeps the weights in a file beside `out`. The tool writes beside `file` too.
     The tool's own calibration cache is never used: it does not look at the data.
@@ -91,6 +97,18 @@ def quantize_static(
             hint="use `weights: int8`, or `activations: uint8`",
             tool=STATIC,
         )
+    try:
+        _quantize_static(file, out, quantization, exclude, CallReader(calls, inputs), large)
+    except StageFailure as failure:
+        if "inhomogeneous" not in failure.message:
+            raise
+        # Histograms stack a group's tensors, and here their shapes depend on the data.
+        _quantize_static(file, out, quantization, exclude, CallReader(calls, inputs, single=True), large)
+
+
+def _quantize_static(
+    file: Path, out: Path, quantization: Quantization, exclude: Sequence[str], reader: CallReader, large: bool
+) -> None:
     with foreign_tool(STATIC, file.parent):
         ort_quantization.quantize_static(
             str(file),
@@ -108,4 +126,3 @@ def quantize_static(
         )
 
 
-__all__ = ["Call", "CallReader", "dynamic_op_types", "quantize_dynamic", "quantize_static", "static_op_types"]

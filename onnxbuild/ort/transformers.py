@@ -11,6 +11,7 @@ from onnxbuild.base.foreign import foreign_tool
 from onnxbuild.recipe.types import TransformersPass
 
 TOOL = "onnxruntime.transformers"
+DOMAIN = "com.microsoft"
 
 
 def known_model_types() -> tuple[str, ...]:
@@ -45,4 +46,7 @@ def optimize(file: Path, step: TransformersPass, scratch: Path) -> onnx.ModelPro
             opt_level=0,
             only_onnxruntime=False,
         )
-        return result.model  # type: ignore[no-any-return]  # onnxruntime is untyped
+        proto: onnx.ModelProto = result.model
+    if not any(entry.domain == DOMAIN for entry in proto.opset_import):
+        proto.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))  # the tool adds it only when it saves
+    return proto

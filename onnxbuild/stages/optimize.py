@@ -69,6 +69,8 @@ def run(params: OptimizeParams, ws: Workspace) -> OptimizeFacts:
         _require_fusions(params.step, facts)
     if not changed:
         ws.warn("no-effect", f"{tool} changed nothing")
+    elif isinstance(params.step, TransformersPass) and not _new_operators(before, facts):
+        ws.warn("no-effect", f"{tool} fused nothing")
     return OptimizeFacts(model=facts, changed=changed, nodes_before=before.nodes, worst=worst)
 
 
@@ -121,6 +123,10 @@ def _warn_of_risk(step: Pass, ws: Workspace) -> None:
     for name in step.names or () if isinstance(step, OnnxoptimizerPass) else ():
         if name in RISKY:
             ws.warn("risky-pass", f"onnxoptimizer's {name} can change what a model computes or how it is called")
+
+
+def _new_operators(before: ModelFacts, after: ModelFacts) -> list[str]:
+    return [name for name, count in after.operators.items() if count > before.operators.get(name, 0)]
 
 
 def _require_fusions(step: TransformersPass, facts: ModelFacts) -> None:

@@ -102,7 +102,7 @@ def _dynamic(model: ir.Model, quantization: Quantization, excluded: list[str], w
     from onnxbuild.ort import quantizer
 
     quantizer.require_op_types(quantization.op_types, quantizer.dynamic_op_types(), "dynamic")
-    op_types, left_out = _gemm_as_matmul(model, quantization.op_types, excluded)
+    op_types, left_out = _gemm_as_matmul(model, quantization.op_types, excluded, split_excluded=True)
     file = _lay_out(model, ws)
     out = ws.scratch / "quantized" / "model.onnx"
     out.parent.mkdir()
@@ -118,11 +118,11 @@ def _static(model: ir.Model, quantization: Quantization, excluded: list[str], ws
     calls = read_calls(ws.inputs["calibration"])
     if not len(calls):
         raise StageFailure("no-calibration-data", "the calibration data has no calls")
-    reader = quantizer.CallReader(calls, [value.name or "" for value in model.graph.inputs])
+    inputs = [value.name or "" for value in model.graph.inputs]
     file = _lay_out(model, ws)
     out = ws.scratch / "quantized" / "model.onnx"
     out.parent.mkdir()
-    quantizer.quantize_static(file, out, quantization, excluded, reader, large=_is_large(model))
+    quantizer.quantize_static(file, out, quantization, excluded, calls, inputs, large=_is_large(model))
     return _counted(out, quantization.op_types)
 
 
@@ -147,30 +147,32 @@ def _int4(model: ir.Model, quantization: Quantization, excluded: list[str], ws: 
     from onnxbuild.ort import int4, quantizer
 
     quantizer.require_op_types(quantization.op_types, int4.OP_TYPES, "int4")
-    _, left_out = _gemm_as_matmul(model, quantization.op_types, excluded)
+    _, left_out = _gemm_as_matmul(model, quantization.op_types, excluded, split_excluded=False)
     proto = int4.quantize(_lay_out(model, ws), quantization.block_size, quantization.symmetric, left_out, ws.scratch)
     model = ir.from_proto(proto)
     return _Result(model, *count_integer(model, int4.OP_TYPES))
 
 
 def _gemm_as_matmul(
-    model: ir.Model, op_types: tuple[str, ...] | None, excluded: list[str]
+    model: ir.Model, op_types: tuple[str, ...] | None, excluded: list[str], *, split_excluded: bool
 ) -> tuple[tuple[str, ...] | None, list[str]]:
-    """Rewrite Gemm nodes to be quantised as MatMul and Add; return the tool's operator types and nodes to leave out.
+    """Rewrite Gemm nodes as MatMul and Add; return the tool's operator types and the nodes it must leave out.
 
     Dynamic and int4 quantisation know MatMul only: `MatMul` means Gemm too, `Gemm` alone means only those. The
-    dynamic quantiser would itself rewrite the excluded ones, under another name, and then quantise them.
+    dynamic quantiser rewrites every Gemm, and under another name, which lets an excluded one slip through: for it
+    all of them are rewritten here (`split_excluded`), where they keep their names.
     """
     from onnxbuild.ir.preparation import split_gemms
     from onnxbuild.ir.quantized import all_nodes
 
-    wanted = op_types is None or "Gemm" in op_types or "MatMul" in op_types
+    known = op_types is None or "Gemm" in op_types or "MatMul" in op_types
     out = set(excluded)
-    split = split_gemms(model, lambda node: wanted and node.name not in out)
+    split = set(split_gemms(model, lambda node: split_excluded or (known and node.name not in out)))
+    matmuls = {node.name for node in all_nodes(model) if node.op_type == "MatMul" and node.name}
     if op_types is not None and "MatMul" not in op_types:
-        mine = set(split)
-        out |= {n.name for n in all_nodes(model) if n.op_type == "MatMul" and n.name and n.name not in mine}
-    out |= {f"{node.name}_MatMul" for node in all_nodes(model) if node.op_type == "Gemm"}
+        out |= matmuls - split
+    if op_types is not None and not known:
+        out |= split
     if op_types is not None:
         op_types = tuple(sorted({"MatMul" if name == "Gemm" else name for name in op_types}))
     return op_types, sorted(out)

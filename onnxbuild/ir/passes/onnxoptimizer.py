@@ -63,7 +63,7 @@ def optimize(model: ir.Model, names: Sequence[str] | None, scratch: Path) -> ir.
     with foreign_tool(TOOL, scratch):
         import onnxoptimizer
 
-        proto = ir.to_proto(model)
+        proto = ir.to_proto(ir.external_data.load_to_model(model))
         result = onnxoptimizer.optimize(proto) if names is None else onnxoptimizer.optimize(proto, list(names))
     if len(result.graph.output) != len(model.graph.outputs) or (not result.graph.node and len(model.graph)):
         raise StageFailure("empty-result", "onnxoptimizer returns an empty model", tool=TOOL)
