@@ -344,7 +344,6 @@ def inspect(model: Path) -> ModelFacts:
         raise UserError(Diagnostic(code="missing-file", message=f"there is no file {model}"))
     with tempfile.TemporaryDirectory(prefix="onnxbuild-") as scratch:
         result = run_alone(INSPECT, InspectParams(), {"model": model.resolve()}, Path(scratch))
-    if result.failure is not None or result.facts is None:
-        message = result.failure.message if result.failure is not None else "its inspection was cut short"
-        raise UserError(Diagnostic(code="not-a-model", message=f"{model}: {message}"))
+    if result.failure is not None:
+        raise UserError(Diagnostic(code="not-a-model", message=f"{model}: {result.failure.message}"))
     return decode(bytes(result.facts), InspectFacts).model

@@ -34,10 +34,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
 
 
+NO_FACTS = msgspec.Raw(b"null")
+
+
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a job. `corrupt` is the digest of an input blob that was not what its name says."""
 
-    facts: msgspec.Raw | None = None
+    facts: msgspec.Raw = NO_FACTS
     outputs: dict[str, Artifact] = {}
     warnings: tuple[Remark, ...] = ()
     discovered: tuple[Discovered, ...] = ()

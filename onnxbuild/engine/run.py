@@ -285,7 +285,6 @@ class Run:
             shutil.rmtree(started.scratch, ignore_errors=True)
 
     def _record(self, started: _Started, result: JobResult, seconds: float) -> Trace:
-        assert result.facts is not None
         trace = Trace(
             key=started.decision.key,
             action=started.action.name,
@@ -362,7 +361,7 @@ def _read_result(started: _Started, ended: Ended) -> JobResult:
     if ended.verdict is None:
         try:
             return decode((started.scratch / RESULT).read_bytes(), JobResult)
-        except (FileNotFoundError, msgspec.MsgspecError):
+        except FileNotFoundError:
             return JobResult(failure=Failure(code="crashed", message="its process left without a result"))
     hint = None
     if ended.code in ("time-limit", "memory-limit"):

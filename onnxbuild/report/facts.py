@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from onnxbuild.base.diagnostics import Remark
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.recipe.types import Axis, Input, Output, Tolerance
@@ -14,7 +15,6 @@ from onnxbuild.stages.package import PackageFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
-from onnxbuild.stages.stage import Warning_
 from onnxbuild.stages.validate import ValidateFacts
 
 TWIN_FORMAT = 1
@@ -59,7 +59,7 @@ class ActionFacts(msgspec.Struct, frozen=True, kw_only=True):
     bytes_in: int | None = None
     bytes_out: int | None = None
     packages: dict[str, str] = {}
-    warnings: tuple[Warning_, ...] = ()
+    warnings: tuple[Remark, ...] = ()
     command: str | None = None
     failure: FailureFacts | None = None
 

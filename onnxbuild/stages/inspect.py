@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from onnxbuild.ir.describe import describe
 from onnxbuild.ir.facts import ModelFacts
-from onnxbuild.ir.preflight import preflight
 from onnxbuild.stages.stage import Stage, Workspace
 
 
@@ -22,6 +20,10 @@ class InspectFacts(msgspec.Struct, frozen=True):
 
 def run(params: InspectParams, workspace: Workspace) -> InspectFacts:
     """Describe the model after a pre-flight; raises StageFailure when the file is not a model that may be opened."""
+    # The stage table is read by every command, also by those that touch no model.
+    from onnxbuild.ir.describe import describe
+    from onnxbuild.ir.preflight import preflight
+
     file = workspace.files["model"]
     preflight(file)
     return InspectFacts(describe(file))

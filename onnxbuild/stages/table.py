@@ -1,7 +1,19 @@
-"""All stages by name, registered by hand."""
+"""All stages by name, registered by hand; importing this imports no model library and no framework."""
 
 from __future__ import annotations
 
+from onnxbuild.stages.data import DATA
+from onnxbuild.stages.export import CANONICALIZE, EXPORT
+from onnxbuild.stages.inspect import INSPECT
+from onnxbuild.stages.optimize import OPTIMIZE
+from onnxbuild.stages.package import PACKAGE
+from onnxbuild.stages.prune import PRUNE
+from onnxbuild.stages.quantize import QUANTIZE
+from onnxbuild.stages.reference import REFERENCE
 from onnxbuild.stages.stage import AnyStage
+from onnxbuild.stages.validate import VALIDATE
 
-STAGES: dict[str, AnyStage] = {}
+STAGES: dict[str, AnyStage] = {
+    stage.name: stage
+    for stage in (EXPORT, CANONICALIZE, DATA, REFERENCE, OPTIMIZE, PRUNE, QUANTIZE, VALIDATE, PACKAGE, INSPECT)
+}

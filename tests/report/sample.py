@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from onnxbuild.base.codec import encode
+from onnxbuild.base.diagnostics import Remark
 from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import OutputMeasures
@@ -36,7 +37,6 @@ from onnxbuild.stages.package import PackageFacts
 from onnxbuild.stages.prune import PrunedTensor, PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
-from onnxbuild.stages.stage import Warning_
 from onnxbuild.stages.validate import MetricMeasure, ValidateFacts
 
 RECORDED = Path(__file__).with_name("facts_digits.json")
@@ -236,20 +236,20 @@ def actions() -> tuple[ActionFacts, ...]:
         action("digits-cnn/data.evaluation", "data/digits_test.npz", (), 143_412, {"numpy": "2.4.0"}),
         action("digits-cnn/data.calibration", "data/digits_train.npz", (), 68_100, {"numpy": "2.4.0"}),
         action("digits-cnn/export", "torch, opset 20", (), EXPORTED.bytes, torch, bytes_in=158_214,
-               warnings=(Warning_("tool-warning", "torch.onnx: the attribute 'align_corners' has no effect here and is left out."),)),
+               warnings=(Remark("tool-warning", "torch.onnx: the attribute 'align_corners' has no effect here and is left out."),)),
         action("digits-cnn/reference", "torch, eval mode", ("digits-cnn/data.evaluation",), 21_912, {"torch": "2.13.0"}),
         action("digits-cnn/optimize.1", "onnxscript: optimize", ("digits-cnn/export",), SLIM.bytes, {"onnxscript": "0.7.2"}, bytes_in=EXPORTED.bytes),
         action("digits-cnn/optimize.2", "onnxslim: default", ("digits-cnn/optimize.1",), SLIM.bytes, slim, bytes_in=SLIM.bytes,
-               warnings=(Warning_("no-effect", "onnxslim changed nothing; leave it out to save its time."),)),
+               warnings=(Remark("no-effect", "onnxslim changed nothing; leave it out to save its time."),)),
         action("digits-cnn:int8/quantize", "static int8, qdq", ("digits-cnn/optimize.2", "digits-cnn/data.calibration"), INT8.bytes, ort, bytes_in=SLIM.bytes,
-               targets=("digits-cnn:int8",), warnings=(Warning_("tool-warning", "Please consider to run pre-processing before quantization."),)),
+               targets=("digits-cnn:int8",), warnings=(Remark("tool-warning", "Please consider to run pre-processing before quantization."),)),
         action("digits-cnn:fp16/quantize", "float16", ("digits-cnn/optimize.2",), FP16.bytes, ort, bytes_in=SLIM.bytes, targets=("digits-cnn:fp16",)),
         action("digits-cnn:pruned/prune", "magnitude, 80%", ("digits-cnn/optimize.2",), PRUNED.bytes, {"numpy": "2.4.0"}, bytes_in=SLIM.bytes, targets=("digits-cnn:pruned",)),
         action("digits-cnn:int4/quantize", "int4, blocks of 32", ("digits-cnn/optimize.2",), None, ort, bytes_in=SLIM.bytes, targets=("digits-cnn:int4",),
                failure=FailureFacts(code="nothing-to-quantize", message="no MatMul has a constant weight of at least 32 columns; Conv and Gemm cannot be int4",
                                     hint="remove the variant, or use mode: static", tool="onnxruntime 1.31.1", node="fc1/Gemm",
                                     log=".onnxbuild/logs/digits-cnn-int4-quantize.log"),
-               warnings=(Warning_("tool-warning", "Please consider to run pre-processing before quantization."),)),
+               warnings=(Remark("tool-warning", "Please consider to run pre-processing before quantization."),)),
     ]  # fmt: skip
     for variant, step, kind in (("fp32", "digits-cnn/optimize.2", SLIM), ("int8", "digits-cnn:int8/quantize", INT8),
                                 ("fp16", "digits-cnn:fp16/quantize", FP16), ("pruned", "digits-cnn:pruned/prune", PRUNED)):  # fmt: skip
