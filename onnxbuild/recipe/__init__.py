@@ -1,1 +1,1 @@
-"""From YAML text to frozen types: loading with positions, merging, checking; knows nothing of plans, stages or frameworks."""
+"""Recipes: YAML with positions, then a schema, then frozen types; runs no user code and knows nothing of stages."""

@@ -228,7 +228,7 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution provider to prove the target on, by its short name; `tolerance` is already merged over the target's."""
+    """One execution provider to prove the target on, by its short name; its `tolerance` is merged over the target's."""
 
     name: str
     tolerance: Tolerance

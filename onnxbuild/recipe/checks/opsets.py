@@ -1,0 +1,65 @@
+"""Opset and IR version against what the runtime loads and the steps need; reads no file.
+
+A converter that ends earlier (tf2onnx at 18, torch's exporter below 18) is no limit here: models are converted on,
+and what cannot be converted fails its stage.
+"""
+
+from __future__ import annotations
+
+from onnxbuild.recipe.draft import Draft
+from onnxbuild.recipe.known import IR_VERSIONS, OPSETS
+from onnxbuild.recipe.types import Quantization, Target
+
+PER_CHANNEL_OPSET = 13
+QUANTIZE_OPSET = 11
+INT4_OPSET = 21
+INT4_IR = 10
+
+
+def check_opset(draft: Draft, target: Target) -> None:
+    """Note an opset or IR version that ONNX Runtime does not load."""
+    low, high = OPSETS
+    if target.opset is not None and not low <= target.opset <= high:
+        message = f"opset {target.opset} is impossible: ONNX Runtime loads {low} to {high}"
+        draft.error("impossible-opset", message, draft.value("opset"), "opset", hint="opset: 20")
+    low, high = IR_VERSIONS
+    if target.ir_version is not None and not low <= target.ir_version <= high:
+        message = f"IR version {target.ir_version} is impossible: ONNX Runtime loads {low} to {high}"
+        draft.error("impossible-ir-version", message, draft.value("ir_version"), "ir_version", hint="ir_version: 10")
+
+
+def check_quantization(draft: Draft, target: Target) -> None:
+    """Note a quantisation that the opset, the IR version or the quantiser's table of types does not allow."""
+    quantization = target.quantization
+    if quantization is None:
+        return
+    if quantization.mode == "static" and (quantization.weights, quantization.activations) == ("uint8", "int8"):
+        key = "activations" if draft.has("quantization", "activations") else "weights"
+        message = "ONNX Runtime has no static quantisation with uint8 weights and int8 activations"
+        draft.error("impossible-types", message, draft.value("quantization", key), "quantization", hint="weights: int8")
+    needed, why = _least_opset(quantization)
+    if target.opset is not None and target.opset < needed:
+        place = draft.value("opset") if draft.has("opset") else draft.value("quantization", "mode")
+        message = f"opset {target.opset} is impossible: {why} needs opset {needed} or newer"
+        draft.error("impossible-opset", message, place, "opset", hint=f"opset: {needed}{_way_out(quantization)}")
+    four_bit = quantization.mode == "int4" and quantization.format == "qdq"
+    if four_bit and target.ir_version is not None and target.ir_version < INT4_IR:
+        message = f"IR version {target.ir_version} is impossible: 4-bit tensors need {INT4_IR} or newer"
+        draft.error("impossible-ir-version", message, draft.value("ir_version"), "ir_version", hint="ir_version: 10")
+
+
+def _least_opset(quantization: Quantization) -> tuple[int, str]:
+    match quantization:
+        case Quantization(mode="static", per_channel=True):
+            return PER_CHANNEL_OPSET, "per-channel quantisation"
+        case Quantization(mode="static" | "dynamic" as mode):
+            return QUANTIZE_OPSET, f"{mode} quantisation"
+        case Quantization(mode="int4", format="qdq"):
+            return INT4_OPSET, "int4 in the qdq format"
+    return 0, ""
+
+
+def _way_out(quantization: Quantization) -> str:
+    if quantization.mode == "int4":
+        return ", or `format: qoperator`"
+    return ", or `per_channel: false`" if quantization.per_channel else ""
