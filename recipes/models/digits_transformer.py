@@ -27,12 +27,16 @@ class Layer(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.attention, self.norm1 = Attention(width, heads), nn.LayerNorm(width)
-        self.expand, self.shrink, self.norm2 = nn.Linear(width, 2 * width), nn.Linear(2 * width, width), nn.LayerNorm(width)
+        self.expand, self.shrink, self.norm2 = (
+            nn.Linear(width, 2 * width),
+            nn.Linear(2 * width, width),
+            nn.LayerNorm(width),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm1(x + self.attention(x))
-        x = self.norm2(x + self.shrink(nn.functional.gelu(self.expand(x))))
-        return x
+        grown = nn.functional.gelu(self.expand(x))
+        return self.norm2(x + self.shrink(grown))
 
 
 class DigitsTransformer(nn.Module):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 
 def run(model: ir.Model, minimum: int = 1) -> ir.Model:
@@ -12,6 +13,7 @@ def run(model: ir.Model, minimum: int = 1) -> ir.Model:
     folded = sum(fold(model.graph, node) for node in list(model.graph) if node.op_type == "MatMul")
     if folded < minimum:
         raise ValueError(f"found {folded} scaled inputs of a MatMul, expected at least {minimum}")
+    RemoveUnusedNodesPass()(model)  # the weights and constants that nothing reads any more
     return model
 
 
@@ -22,11 +24,15 @@ def fold(graph: ir.Graph, matmul: ir.Node) -> bool:
     shift = scale.inputs[0].producer()
     if shift is None or shift.op_type != "Sub" or only_user(shift) is not scale or only_user(scale) is not matmul:
         return False
-    weights, bias, gain, mean = (constant(v) for v in (matmul.inputs[1], add.inputs[1], scale.inputs[1], shift.inputs[1]))
+    values = (matmul.inputs[1], add.inputs[1], scale.inputs[1], shift.inputs[1])
+    weights, bias, gain, mean = (constant(value) for value in values)
     if weights is None or bias is None or gain is None or mean is None or weights.ndim != 2:
         return False
-    scaled = (np.broadcast_to(gain, weights.shape[0])[:, None] * weights).astype(weights.dtype)
-    moved = (bias - np.broadcast_to(mean, weights.shape[0]) @ scaled).astype(bias.dtype)
+    rows = len(weights)
+    if gain.size not in (1, rows) or mean.size not in (1, rows):
+        return False
+    scaled = (np.broadcast_to(gain.reshape(-1), rows)[:, None] * weights).astype(weights.dtype)
+    moved = (bias - np.broadcast_to(mean.reshape(-1), rows) @ scaled).astype(bias.dtype)
     matmul.replace_input_with(0, shift.inputs[0])
     matmul.replace_input_with(1, initializer(graph, f"{matmul.inputs[1].name}.scaled", scaled))
     add.replace_input_with(1, initializer(graph, f"{add.inputs[1].name}.moved", moved))
@@ -36,7 +42,7 @@ def fold(graph: ir.Graph, matmul: ir.Node) -> bool:
 
 def only_user(node: ir.Node) -> ir.Node | None:
     users = list(node.outputs[0].uses())
-    return users[0].node if len(users) == 1 else None
+    return users[0].node if len(users) == 1 and not node.outputs[0].is_graph_output() else None
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:

@@ -17,13 +17,13 @@ from sklearn.preprocessing import StandardScaler
 from split import SEED
 
 COLUMNS = ["age", "bmi", "pressure", "s1", "s2", "s3", "s4", "s5", "s6"]
-LABEL = "progression"
+LABEL = "target"
 
 
 def table() -> pd.DataFrame:
     """Return scikit-learn's diabetes data in the units of the ward, without the patient's sex."""
     frame = load_diabetes(as_frame=True, scaled=False).frame
-    frame = frame.drop(columns="sex").rename(columns={"bp": "pressure", "target": LABEL})
+    frame = frame.drop(columns="sex").rename(columns={"bp": "pressure"})
     return frame.astype("float32")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ class Perceptron(tf.Module):
         sizes = [64, 128, 64, 10]
         self.weights = [
             tf.Variable(generator.normal(0, (2 / a) ** 0.5, (a, b)).astype(np.float32), name=f"weights_{i}")
-            for i, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False))
+            for i, (a, b) in enumerate(pairwise(sizes))
         ]
         self.biases = [tf.Variable(tf.zeros(size), name=f"bias_{i}") for i, size in enumerate(sizes[1:])]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from pathlib import Path
 
 import keras
@@ -35,13 +36,16 @@ def build() -> keras.Model:
 
 def score(folder: Path) -> float:
     """Return the test accuracy of the model and data in `folder`, by the interpreter that devices run."""
-    interpreter = tf.lite.Interpreter(str(folder / "models/digits.tflite"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"(?s).*tf\.lite\.Interpreter is deprecated", UserWarning)
+        interpreter = tf.lite.Interpreter(str(folder / "models/digits.tflite"))
     data = np.load(folder / "data/digits_nhwc_test.npz")
-    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], data["image"].shape)
+    (given,), (made,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(given["index"], data["image"].shape)
     interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], data["image"])
+    interpreter.set_tensor(given["index"], data["image"])
     interpreter.invoke()
-    return accuracy(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]), data["labels"])
+    return accuracy(interpreter.get_tensor(made["index"]), data["labels"])
 
 
 def main(out: Path) -> None:
@@ -56,8 +60,7 @@ def main(out: Path) -> None:
     model.fit(images, labels, batch_size=32, epochs=EPOCHS, verbose=0, callbacks=[fall])
     with tempfile.TemporaryDirectory() as folder:
         model.export(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        flat = converter.convert()
+        flat = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     (out / "models/digits.tflite").write_bytes(flat)
     print(f"digits-tflite: test accuracy {score(out):.4f}")
 

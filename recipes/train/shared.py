@@ -26,7 +26,8 @@ def output_folder(description: str) -> Path:
 def factory(name: str) -> Callable[..., Any]:
     """Return the function `build` of `models/<name>.py`, the one the recipe names."""
     spec = importlib.util.spec_from_file_location(name, RECIPES / "models" / f"{name}.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.build  # type: ignore[no-any-return]  # a module's attributes have no type

@@ -1,4 +1,4 @@
-"""Splits scikit-learn's data sets into train and test once and for all, in the layouts the models want; knows no model."""
+"""Splits scikit-learn's digits into train and test once and for all, in the layouts models want; knows no model."""
 
 from __future__ import annotations
 

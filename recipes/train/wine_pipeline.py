@@ -1,4 +1,4 @@
-"""Trains a scikit-learn pipeline on wine described in text, whole numbers and measurements with gaps; writes it with skops."""
+"""Trains a scikit-learn pipeline on wine in words, whole numbers and measurements with gaps; writes it with skops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trains a scikit-learn perceptron on digits and writes it as exporters did in 2019: opset 9, weights in Constant nodes."""
+"""Trains a scikit-learn perceptron on digits and writes it as exporters did in 2019: opset 9, constants as nodes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def main(out: Path) -> None:
     network = MLPClassifier((128, 64), alpha=0.3, tol=1e-3, max_iter=400, random_state=SEED)
     network.fit((pixels - mean) * GAIN, labels)
     onnx.save(to_onnx(network, mean), out / "models/digits_2019.onnx")
-    print(f"legacy-onnx: test accuracy {score(out):.4f}")
+    print(f"digits-2019: test accuracy {score(out):.4f}")
 
 
 if __name__ == "__main__":
