@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 from onnxbuild.base.diagnostics import StageFailure
 
 _OURS = str(Path(__file__).resolve().parents[1])
+_LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
 def load_function(file: Path, name: str) -> Callable[..., Any]:
@@ -67,13 +68,22 @@ def _import(file: Path) -> ModuleType:
 
 
 def _traceback_from_user(error: BaseException) -> str:
-    frame: TracebackType | None = error.__traceback__
-    while frame is not None and _is_ours(frame.tb_frame.f_code.co_filename):
-        frame = frame.tb_next
+    frame = _first_frame(error.__traceback__, _is_user) or _first_frame(error.__traceback__, _is_not_ours)
     if frame is None:
         return "".join(traceback.format_exception_only(error))
     return "".join(traceback.format_exception(type(error), error.with_traceback(frame), frame))
 
 
-def _is_ours(file: str) -> bool:
-    return file.startswith((_OURS, "<frozen importlib"))
+def _first_frame(frame: TracebackType | None, wanted: Callable[[str], bool]) -> TracebackType | None:
+    while frame is not None and not wanted(frame.tb_frame.f_code.co_filename):
+        frame = frame.tb_next
+    return frame
+
+
+def _is_not_ours(file: str) -> bool:
+    return not file.startswith((_OURS, "<frozen importlib"))
+
+
+def _is_user(file: str) -> bool:
+    """Return whether a file is neither ours nor a library's: a framework that calls the user's code is no news."""
+    return _is_not_ours(file) and not file.startswith((*_LIBRARIES, "<"))

@@ -2,27 +2,180 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import ml_dtypes
+import numpy as np
+import onnx
 import onnx_ir as ir
-from onnx_ir import external_data
+
+from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.ir.walk import Tensor, TensorSlot, tensor_slots
 
 MODEL = "model.onnx"
 WEIGHTS = "model.onnx.data"
 INLINE_LIMIT = 1_000_000
-"""Bytes of weights above which they go to a file of their own."""
+"""Bytes of tensors above which they go to a file of their own."""
+SMALL_TENSOR = 1024
+"""Bytes below which a tensor stays in the graph file even then."""
+PROTOBUF_LIMIT = 2**31 - 1
+_PAGE = 4096
+_LINE = 64
+_PACKED = {np.dtype(t) for t in (ml_dtypes.int4, ml_dtypes.uint4, ml_dtypes.int2, ml_dtypes.uint2)} | {
+    np.dtype(ml_dtypes.float4_e2m1fn)
+}
 
 
 def read_model(folder: Path) -> ir.Model:
     """Return the model of an artifact folder, its external weights memory-mapped."""
-    return ir.load(folder / MODEL)
+    return read_model_file(folder / MODEL)
+
+
+def read_model_file(path: Path) -> ir.Model:
+    """Return the model in an ONNX file, its external weights memory-mapped.
+
+    Raises StageFailure (`bad-onnx-file`) when the file is not a model.
+    """
+    try:
+        model = ir.from_proto(onnx.load(path, format="protobuf", load_external_data=False))
+    except Exception as error:  # protobuf, onnx and onnx_ir raise unrelated types
+        raise StageFailure("bad-onnx-file", f"{path.name} is not an ONNX model: {_first_line(error)}") from None
+    for slot in tensor_slots(model):
+        if isinstance(slot.tensor, ir.ExternalTensor):
+            slot.tensor.base_dir = path.parent
+    return model
 
 
 def write_model(model: ir.Model, folder: Path) -> None:
-    """Write `model` as an artifact: the same model gives the same bytes."""
+    """Write `model` as an artifact: the same model gives the same bytes, and the same weights the same weights file.
+
+    Tensors lie in the weights file in the order of their content's digest, equal ones once, so that neither names
+    nor the order of nodes change it. The model in memory stays as it is. Raises StageFailure (`bad-tensor`,
+    `model-too-large`).
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    total = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
-    if total <= INLINE_LIMIT:
-        ir.save(external_data.load_to_model(model), folder / MODEL)
+    slots = list(tensor_slots(model))
+    numeric = [slot for slot in slots if slot.tensor.dtype != ir.DataType.STRING]
+    large: list[TensorSlot] = []
+    if sum(slot.tensor.nbytes for slot in numeric) > INLINE_LIMIT:
+        large = [slot for slot in numeric if slot.tensor.nbytes >= SMALL_TENSOR]
+    weights = folder / (WEIGHTS + ".part")
+    places = _write_weights(large, weights) if large else {}
+    replaced = {id(slot): _external(slot.tensor, places[id(slot)]) for slot in large}
+    with _swapped([(slot, replaced.get(id(slot)) or _inline(slot)) for slot in slots]):
+        data = serialize(model)
+    _write_whole(folder / MODEL, data)
+    if large:
+        weights.replace(folder / WEIGHTS)
     else:
-        ir.save(model, folder / MODEL, external_data=WEIGHTS, size_threshold_bytes=1024)
+        (folder / WEIGHTS).unlink(missing_ok=True)
+
+
+def serialize(model: ir.Model) -> bytes:
+    """Return the bytes of the graph file; external tensors stay where they are."""
+    proto = ir.to_proto(model)
+    if proto.ByteSize() > PROTOBUF_LIMIT:
+        raise StageFailure(
+            "model-too-large",
+            f"the graph without its external weights takes {proto.ByteSize()} bytes; an ONNX file holds 2 GB",
+            hint="large attributes (trees, strings) cannot lie outside the file; make the model smaller",
+        )
+    data: bytes = proto.SerializeToString(deterministic=True)
+    return data
+
+
+def tensor_bytes(tensor: Tensor) -> memoryview:
+    """Return a tensor's little-endian bytes as ONNX lays them out, without a copy where they already lie so."""
+    if isinstance(tensor, ir.ExternalTensor):
+        tensor.numpy()
+        assert tensor.raw is not None
+        start = tensor.offset or 0
+        return memoryview(tensor.raw)[start : start + tensor.nbytes]
+    array = tensor.numpy()
+    if array.dtype in _PACKED or array.dtype.byteorder == ">" or array.size == 0:
+        return memoryview(tensor.tobytes())
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def weight_file_bytes(model: ir.Model) -> int:
+    """Return the bytes of the files that the model's external tensors lie in, each file counted once."""
+    files = {Path(slot.tensor.path) for slot in tensor_slots(model) if isinstance(slot.tensor, ir.ExternalTensor)}
+    return sum(file.stat().st_size for file in files)
+
+
+def _write_weights(slots: list[TensorSlot], path: Path) -> dict[int, int]:
+    by_digest: dict[bytes, list[TensorSlot]] = {}
+    for slot in slots:
+        by_digest.setdefault(hashlib.sha256(_content(slot)).digest(), []).append(slot)
+    places: dict[int, int] = {}
+    with path.open("wb") as file:
+        for _, same in sorted(by_digest.items()):
+            content = _content(same[0])
+            grain = _PAGE if len(content) >= 16 * _PAGE else _LINE
+            offset = -(-file.tell() // grain) * grain
+            file.write(bytes(offset - file.tell()))
+            file.write(content)
+            places.update((id(slot), offset) for slot in same)
+    return places
+
+
+def _content(slot: TensorSlot) -> memoryview:
+    try:
+        content = tensor_bytes(slot.tensor)
+    except StageFailure:
+        raise
+    except Exception as error:  # numpy, onnx_ir and the system raise unrelated types
+        raise _bad_tensor(slot, error) from None
+    if len(content) != slot.tensor.nbytes:
+        raise _bad_tensor(slot, f"it holds {len(content)} bytes where its shape needs {slot.tensor.nbytes}")
+    return content
+
+
+def _bad_tensor(slot: TensorSlot, reason: object) -> StageFailure:
+    return StageFailure("bad-tensor", f"tensor '{slot.name}' cannot be read: {_first_line(reason)}")
+
+
+def _external(tensor: Tensor, offset: int) -> ir.ExternalTensor:
+    return ir.ExternalTensor(
+        WEIGHTS, offset, tensor.nbytes, tensor.dtype, shape=_static_shape(tensor), name=tensor.name or ""
+    )
+
+
+def _inline(slot: TensorSlot) -> Tensor:
+    """Return the tensor with its content as raw bytes: the typed fields of TensorProto are a second spelling."""
+    tensor = slot.tensor
+    try:
+        if tensor.dtype == ir.DataType.STRING:
+            texts = [v.encode() if isinstance(v, str) else bytes(v) for v in tensor.numpy().reshape(-1).tolist()]
+            return ir.StringTensor(texts, shape=_static_shape(tensor), name=tensor.name)
+        return ir.Tensor(tensor.numpy(), dtype=tensor.dtype, shape=_static_shape(tensor), name=tensor.name)
+    except Exception as error:  # as above
+        raise _bad_tensor(slot, error) from None
+
+
+def _static_shape(tensor: Tensor) -> ir.Shape:
+    return ir.Shape(tensor.shape.numpy())
+
+
+@contextmanager
+def _swapped(pairs: list[tuple[TensorSlot, Tensor]]) -> Iterator[None]:
+    try:
+        for slot, tensor in pairs:
+            slot.put(tensor)
+        yield
+    finally:
+        for slot, _ in pairs:
+            slot.put(slot.tensor)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def _first_line(error: object) -> str:
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__

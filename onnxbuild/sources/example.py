@@ -12,13 +12,13 @@ PREFERRED = (7, 11, 13, 5, 17, 19, 3, 23, 29, 2)
 """Sizes (in multiples) tried first: unlike the small powers of two that models have in them as constants."""
 
 
-def example_sizes(axes: dict[str, Axis], inputs: Iterable[Input]) -> dict[str, int]:
+def example_sizes(axes: dict[str, Axis], inputs: Iterable[Input], avoid: Iterable[int] = ()) -> dict[str, int]:
     """Return one size for each dynamic axis, within its range and a multiple as declared.
 
     A tracer takes 0 and 1 for special and equal sizes for the same axis, so sizes are at least 2 and differ from
-    each other and from the fixed dims wherever the ranges leave the room.
+    each other, from the fixed dims and from `avoid` wherever the ranges leave the room.
     """
-    taken = {dim for value in inputs for dim in value.shape if isinstance(dim, int)}
+    taken = set(avoid) | {dim for value in inputs for dim in value.shape if isinstance(dim, int)}
     sizes: dict[str, int] = {}
     for name, axis in axes.items():
         sizes[name] = _size(axis, taken)
@@ -48,7 +48,7 @@ def example_array(declared: Input, sizes: dict[str, int]) -> np.ndarray:
     if declared.dtype == "string":
         return np.array([str(index) for index in range(count)], dtype=object).reshape(shape)
     if declared.dtype == "bool":
-        return (np.arange(count) % 2 == 0).reshape(shape)
+        return np.equal(np.arange(count) % 2, 0).reshape(shape)
     dtype = np.dtype(declared.dtype)
     if np.issubdtype(dtype, np.integer):
         first, last = int(np.ceil(low)), int(np.floor(high))

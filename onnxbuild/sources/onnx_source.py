@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.sources.source import ExportedModel, SourceRequest, no_name_is_generated
+from onnxbuild.sources.source import ExportedModel, SourceRequest
 
 if TYPE_CHECKING:
     from onnxbuild.ort.session import Call
@@ -30,7 +30,7 @@ class OnnxSource:
 
         path = request.files["path"]
         preflight(path)
-        return ExportedModel(path, generated=no_name_is_generated)
+        return ExportedModel(path)
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
         """Yield what ONNX Runtime computes on the CPU from the untouched file, unoptimised; raises StageFailure."""

@@ -41,9 +41,10 @@ def quiet(
 
     collector = _Collector(note)
     with contextlib.ExitStack() as stack:
-        for name in loggers:
+        for name in _families(loggers):
             stack.enter_context(_handled_by(logging.getLogger(name), collector))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
+        stack.enter_context(contextlib.redirect_stderr(io.StringIO()))
         caught = stack.enter_context(warnings.catch_warnings(record=True))
         warnings.simplefilter("always")
         try:
@@ -54,6 +55,13 @@ def quiet(
                     note(str(warning.message))
             for line in seen:
                 warn("converter", f"{tool}: {line}")
+
+
+def _families(roots: Sequence[str]) -> list[str]:
+    """Return the loggers `roots` and those below them that have handlers of their own."""
+    known = logging.root.manager.loggerDict
+    own = [name for name, logger in known.items() if isinstance(logger, logging.Logger) and logger.handlers]
+    return [*roots, *(name for name in own if name not in roots and name.partition(".")[0] in roots)]
 
 
 @contextlib.contextmanager

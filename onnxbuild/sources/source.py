@@ -14,19 +14,6 @@ from onnxbuild.recipe.types import Axis, Input, Output, Source
 if TYPE_CHECKING:
     from onnxbuild.ort.session import Call
 
-GeneratedName = Callable[[str], bool]
-"""Whether a node's or value's name was made by the converter (True) or given by the source (False)."""
-
-
-def no_name_is_generated(name: str) -> bool:
-    """Keep every name: the source gave them all."""
-    return False
-
-
-def every_name_is_generated(name: str) -> bool:
-    """Keep no name: the converter made them all."""
-    return True
-
 
 @dataclass(frozen=True)
 class SourceRequest:
@@ -48,12 +35,12 @@ class SourceRequest:
 class ExportedModel:
     """A raw ONNX file as the converter wrote it, not yet canonical.
 
-    `generated` tells the names that the converter made, which the canonical form replaces. `notes` are remarks
-    for the trace, such as a step that the converter took by itself.
+    `modules` are the names of the source's layers where it knows them, by which the canonical form tells names
+    that the converter counted. `notes` are remarks for the trace, such as a step that the converter took by itself.
     """
 
     path: Path
-    generated: GeneratedName = no_name_is_generated
+    modules: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 

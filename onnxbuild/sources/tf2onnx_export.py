@@ -8,7 +8,6 @@ runs, its sets keep insertion order and its counters start afresh, so that one m
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,13 +28,6 @@ if TYPE_CHECKING:
 
 HIGHEST_OPSET = 18
 """Where tf2onnx ends; the export stage converts up from there."""
-
-_GENERATED = re.compile(r"__\d+|^einsum\d+_|^OPT.*_\d+$|^tf2onnx")
-
-
-def is_generated(name: str) -> bool:
-    """Tell whether tf2onnx made the name: its counter, or the address of an object, is part of it."""
-    return _GENERATED.search(name) is not None
 
 
 def export_function(
@@ -91,7 +83,7 @@ def write_model(
     names = [item.name for item in request.outputs]
     path = folder / "model.onnx"
     write_with_names(proto, inputs, dict(zip(outputs, names, strict=True)), path)
-    return ExportedModel(path=path, generated=is_generated)
+    return ExportedModel(path=path)
 
 
 def _freeze(owner: object, traced: Any, feeds: list[str], fetches: list[str]) -> tuple[Any, Any]:

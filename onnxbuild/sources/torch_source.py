@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,15 @@ import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.user_code import user_frames
-from onnxbuild.recipe.types import Axis, Input
+from onnxbuild.recipe.types import Input
 from onnxbuild.sources.example import example_array, example_sizes
 from onnxbuild.sources.quiet import quiet
 from onnxbuild.sources.source import ExportedModel, SourceRequest
+from onnxbuild.sources.torch_graph import fold_scaffolding, free_output_dims, name_by_position
 from onnxbuild.sources.torch_model import check_forward, flat_outputs, load_module, load_program
+from onnxbuild.sources.torch_ranges import check_ranges, dynamic_shapes
 
 if TYPE_CHECKING:
-    import onnx_ir as ir
     import torch
 
     from onnxbuild.ort.session import Call
@@ -40,7 +41,7 @@ DTYPES = (
     "uint64",
     "bool",
 )
-LOGGERS = ("torch", "torch.onnx", "torch.export", "torch._export", "torch._dynamo", "onnxscript", "onnx_ir")
+LOGGERS = ("torch", "onnxscript", "onnx_ir")
 DROP = (
     "torchvision is not installed",
     "register_buffer",
@@ -66,24 +67,24 @@ class TorchSource:
             program = _converted(request, load_program(request), (), None, wanted)
         else:
             program = self._export_module(request, wanted)
-        _check_ranges(program.exported_program, request)
-        _fold_scaffolding(program.model)
+        check_ranges(program.exported_program, request)
+        fold_scaffolding(program.model)
+        name_by_position(program.model, request)
         path = folder / "exported.onnx"
         program.save(path, external_data=True)
-        return ExportedModel(path, generated=_is_generated(program.exported_program))
+        return ExportedModel(path)
 
     def _export_module(self, request: SourceRequest, opset: int) -> Any:
-        import torch
-
         module = load_module(request)
         check_forward(module, len(request.inputs))
         sizes = example_sizes(request.axes, request.inputs)
-        tensors = tuple(_tensor(example_array(value, sizes)) for value in request.inputs)
-        with torch.no_grad():
-            with user_frames(f"forward with inputs of shape {', '.join(str(list(t.shape)) for t in tensors)}"):
-                value = module(*tensors)
-            flat_outputs(value, len(request.outputs))
-            return _converted(request, module, tensors, _dynamic_shapes(request), opset)
+        other = example_sizes(request.axes, request.inputs, avoid=sizes.values())
+        tensors = _examples(request, sizes)
+        first = _shapes_at(module, tensors, len(request.outputs))
+        second = _shapes_at(module, _examples(request, other), len(request.outputs))
+        program = _converted(request, module, tensors, dynamic_shapes(request), opset)
+        free_output_dims(program.model, first, second)
+        return program
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
         """Yield the outputs of each call in eval mode, without gradients; raises StageFailure."""
@@ -102,6 +103,20 @@ class TorchSource:
             yield {name: t.detach().cpu().contiguous().numpy() for name, t in zip(names, tensors_out, strict=True)}
 
 
+def _examples(request: SourceRequest, sizes: dict[str, int]) -> tuple[torch.Tensor, ...]:
+    return tuple(_tensor(example_array(value, sizes)) for value in request.inputs)
+
+
+def _shapes_at(module: torch.nn.Module, tensors: tuple[torch.Tensor, ...], count: int) -> list[tuple[int, ...]]:
+    """Run forward as it is, so that what is wrong with it shows as the user's own traceback, not as the exporter's."""
+    import torch
+
+    shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+    with torch.no_grad(), user_frames(f"forward with inputs of shape {shapes}"):
+        value = module(*tensors)
+    return [tuple(tensor.shape) for tensor in flat_outputs(value, count)]
+
+
 def _check_dtypes(inputs: tuple[Input, ...]) -> None:
     for value in inputs:
         if value.dtype not in DTYPES:
@@ -116,26 +131,6 @@ def _tensor(array: np.ndarray) -> torch.Tensor:
     import torch
 
     return torch.from_numpy(np.array(array, order="C"))  # a copy: mapped calls are read-only
-
-
-def _dynamic_shapes(request: SourceRequest) -> tuple[dict[int, Any], ...]:
-    """Return the declared axes as torch's named dims with their ranges, one mapping for each input.
-
-    One object stands for an axis wherever it occurs, so torch also holds it equal.
-    """
-    from torch.export import Dim
-
-    dims: dict[str, Any] = {}
-    for position, (name, axis) in enumerate(request.axes.items()):
-        step = axis.multiple_of
-        low, high = -(-axis.min // step), axis.max // step
-        if low == high:
-            continue  # one size only: a fixed dim
-        root = Dim(f"axis{position}", min=low, max=high)  # an axis may have a name that is no identifier
-        dims[name] = root if step == 1 else step * root
-    return tuple(
-        {i: dims[dim] for i, dim in enumerate(v.shape) if isinstance(dim, str) and dim in dims} for v in request.inputs
-    )
 
 
 def _converted(request: SourceRequest, model: Any, tensors: tuple[Any, ...], shapes: Any, opset: int) -> Any:
@@ -181,83 +176,6 @@ def _user_place(error: BaseException | None) -> str | None:
                 place = f"{Path(frame.filename).name}:{frame.lineno}"
         error = error.__cause__
     return place
-
-
-def _check_ranges(program: torch.export.ExportedProgram, request: SourceRequest) -> None:
-    """Check that the program holds over every declared range; torch narrows ranges without an error.
-
-    Raises StageFailure (`axis-range`).
-    """
-    placeholders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-    for value, name in zip(request.inputs, program.graph_signature.user_inputs, strict=True):
-        delivered = placeholders[str(name)].meta["val"].shape
-        if len(delivered) != len(value.shape):
-            raise StageFailure(
-                "source-inputs",
-                f"input {value.name} has {len(delivered)} dims in the program, {len(value.shape)} in the recipe",
-            )
-        for axis_name, size in zip(value.shape, delivered, strict=True):
-            if isinstance(axis_name, str):
-                _check_axis(value.name, axis_name, request.axes[axis_name], _bounds(size, program))
-
-
-def _check_axis(value: str, name: str, axis: Axis, bounds: tuple[float, float]) -> None:
-    step = axis.multiple_of
-    low, high = -(-axis.min // step) * step, axis.max // step * step
-    if bounds[0] <= low and high <= bounds[1]:
-        return
-    holds = f"exactly {bounds[0]:.0f}" if bounds[0] == bounds[1] else f"{bounds[0]:.0f} to {bounds[1]:.0f}"
-    raise StageFailure(
-        "axis-range",
-        f"axis {name} of input {value} is declared {axis.min} to {axis.max}, but the exported model holds for {holds}: "
-        "a branch or shape in forward depends on the size",
-        hint=f"declare `{name}` within that range, or make forward independent of the size",
-        tool="torch.onnx",
-    )
-
-
-def _bounds(size: Any, program: torch.export.ExportedProgram) -> tuple[float, float]:
-    if isinstance(size, int):
-        return float(size), float(size)
-    from torch.utils._sympy.value_ranges import bound_sympy
-
-    bounds = bound_sympy(size.node.expr, program.range_constraints)
-    return _number(bounds.lower), _number(bounds.upper)
-
-
-def _number(bound: Any) -> float:
-    return float("inf") if not bound.is_finite else float(int(bound))
-
-
-def _fold_scaffolding(model: ir.Model) -> None:
-    """Fold what the exporter computes from constants alone, transposed weights above all, and nothing else.
-
-    The exporter's own optimizer also fuses (batch norm into convolution), which a recipe asks for as a pass.
-    """
-    from onnx_ir.passes import common
-    from onnxscript.optimizer import fold_constants
-
-    moves = ("Transpose", "Reshape", "Unsqueeze", "Squeeze", "Slice", "Concat", "Cast", "Identity")
-    weights = sum(
-        value.const_value.size for value in model.graph.initializers.values() if value.const_value is not None
-    )
-
-    def moves_a_weight(node: ir.Node) -> bool | None:
-        constant = all(value is None or value.const_value is not None for value in node.inputs)
-        return True if node.op_type in moves and constant else None
-
-    for _ in range(2):
-        fold_constants(model, output_size_limit=max(weights, 1 << 18), should_fold=moves_a_weight)
-    common.IdentityEliminationPass()(model)
-    common.RemoveUnusedNodesPass()(model)
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    common.CommonSubexpressionEliminationPass()(model)
-    common.RemoveUnusedNodesPass()(model)
-
-
-def _is_generated(program: torch.export.ExportedProgram) -> Callable[[str], bool]:
-    given = set(program.state_dict) | set(program.constants)
-    return lambda name: name not in given
 
 
 KIND = TorchSource()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 import msgspec
 
-from onnxbuild.recipe.types import Axis, DataSource, Input
+from onnxbuild.recipe.types import Axis, DataSource, FileData, Input, LoaderData
+from onnxbuild.stages.stage import Stage, Workspace
 
 
 class DataParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,11 +24,54 @@ class DataParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DataFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was read. Outputs: `inputs` (a calls artifact), `probe` (the first few rows, a calls artifact), `labels` (if any).
+    """What was read.
 
+    Outputs, all calls artifacts: `inputs`, `probe` (the first few rows, at several sizes), and with labels `labels`
+    (one call whose array `labels` has those of all samples).
     `label_counts` maps a class to its count where labels are classes (at most 50), else is empty.
     """
 
     calls: int
     samples: int
     label_counts: dict[str, int] = {}
+
+
+def run(params: DataParams, work: Workspace) -> DataFacts:
+    """Read the data once, fit it to the declared inputs, and write it as calls. Raises StageFailure."""
+    # numpy is not for those who only plan: the stage table is read by every command.
+    from onnxbuild.data.deliver import deliver, deliver_labels
+    from onnxbuild.data.fit import Declared
+    from onnxbuild.data.labels import count_classes
+    from onnxbuild.data.read import prepare
+
+    declared = Declared(params.inputs, params.axes)
+    file = work.files.get("loader" if isinstance(params.data, LoaderData) else "data")
+    prepared = prepare(params.data, file, declared, params.labels, params.samples)
+    delivered = deliver(prepared, work.output("inputs"), work.output("probe"))
+    if params.labels is not None:
+        deliver_labels(delivered, params.labels, work.output("labels"))
+        declared.missing[params.labels] += delivered.missing_labels
+    for name, missing in sorted(declared.missing.items()):
+        if missing:
+            work.warn("missing-strings", f"'{name}' has {missing} missing strings, which became empty ones")
+    if prepared.dropped:
+        work.warn("rows-dropped", f"{prepared.dropped} rows at the end of the data fit no call and were left out")
+    counts = {} if delivered.labels is None else count_classes(delivered.labels)
+    return DataFacts(calls=delivered.calls, samples=delivered.samples, label_counts=counts)
+
+
+def _packages(params: DataParams) -> tuple[str, ...]:
+    suffix = PurePosixPath(params.data.path).suffix.lower() if isinstance(params.data, FileData) else ""
+    return ("ml-dtypes", "numpy", *{".safetensors": ("safetensors",), ".parquet": ("pyarrow",)}.get(suffix, ()))
+
+
+DATA = Stage(
+    name="data",
+    version=1,
+    params=DataParams,
+    facts=DataFacts,
+    run=run,
+    packages=_packages,
+    preload=lambda params: ("numpy",),
+    runs_user_code=lambda params: isinstance(params.data, LoaderData),
+)

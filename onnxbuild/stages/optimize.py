@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from onnxbuild.ir.facts import ModelFacts
-from onnxbuild.recipe.types import OutputTolerance, Pass, Session
+from onnxbuild.recipe.types import OutputTolerance, Pass
 
 
 class OptimizeParams(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,10 +1,21 @@
-"""The reference stage: the source framework's own outputs on the evaluation (or probe) calls."""
+"""The reference stage: the source framework's own outputs on the evaluation (or probe) calls; compares nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
 import msgspec
 
+from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.recipe.types import Input, Output, Source
+from onnxbuild.sources.source import SourceRequest
+from onnxbuild.sources.table import SOURCES, source_kind
+from onnxbuild.stages.export import runs_user_code
+from onnxbuild.stages.stage import Stage, Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class ReferenceParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,3 +31,77 @@ class ReferenceFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     calls: int
     nonfinite: dict[str, int] = {}
+
+
+class _Watch:
+    """What passes by while outputs are written: their names, dtypes and ranks, which no call may change."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.nonfinite = dict.fromkeys(names, 0)
+        self._seen: dict[str, tuple[str, int]] = {}
+
+    def watch(self, outputs: Iterable[Mapping[str, np.ndarray]]) -> Iterator[Mapping[str, np.ndarray]]:
+        for index, call in enumerate(outputs):
+            if list(call) != list(self.nonfinite):
+                raise StageFailure(
+                    "source-outputs",
+                    f"call {index} gives the outputs {', '.join(call)}, the recipe names {', '.join(self.nonfinite)}",
+                )
+            for name, array in call.items():
+                self._look(index, name, array)
+            yield call
+
+    def _look(self, index: int, name: str, array: np.ndarray) -> None:
+        import numpy as np
+
+        from onnxbuild.data.calls import dtype_name
+
+        try:
+            dtype = dtype_name(array)
+        except TypeError as error:
+            raise StageFailure("source-outputs", f"output {name} of call {index}: {error}") from None
+        first = self._seen.setdefault(name, (dtype, array.ndim))
+        if first != (dtype, array.ndim):
+            raise StageFailure(
+                "source-outputs",
+                f"output {name} is {first[0]} of rank {first[1]} in call 0 and {dtype} of rank {array.ndim} in call "
+                f"{index}; an ONNX output has one dtype and one rank",
+            )
+        if array.dtype.kind in "fc":
+            self.nonfinite[name] += int(array.size - np.count_nonzero(np.isfinite(array)))
+
+
+def run(params: ReferenceParams, work: Workspace) -> ReferenceFacts:
+    """Run the source on every call and write what it gives. Raises StageFailure."""
+    from onnxbuild.data.calls import read_calls, write_calls
+
+    kind = source_kind(params.source.framework)
+    request = SourceRequest(
+        source=params.source,
+        inputs=params.inputs,
+        outputs=params.outputs,
+        axes={},
+        files=work.files,
+        warn=work.warn,
+    )
+    calls = read_calls(work.inputs["calls"])
+    seen = _Watch([output.name for output in params.outputs])
+    count = write_calls(work.output("outputs"), seen.watch(kind.reference(request, calls)))
+    if count != len(calls):
+        raise StageFailure("source-outputs", f"the source gave {count} results for {len(calls)} calls")
+    nonfinite = {name: number for name, number in seen.nonfinite.items() if number}
+    for name, number in nonfinite.items():
+        work.warn("nonfinite", f"the source's own output {name} has {number} values that are NaN or infinite")
+    return ReferenceFacts(calls=count, nonfinite=nonfinite)
+
+
+REFERENCE = Stage(
+    name="reference",
+    version=1,
+    params=ReferenceParams,
+    facts=ReferenceFacts,
+    run=run,
+    packages=lambda params: tuple(dict.fromkeys((*SOURCES[params.source.framework].packages, "numpy"))),
+    preload=lambda params: SOURCES[params.source.framework].preload,
+    runs_user_code=lambda params: runs_user_code(params.source),
+)
