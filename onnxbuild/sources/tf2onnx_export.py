@@ -18,6 +18,7 @@ from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.user_code import user_frames
 from onnxbuild.recipe.types import Input
 from onnxbuild.sources import tensorflow_runtime
+from onnxbuild.sources.graph_def import name_functions
 from onnxbuild.sources.graph_io import unknown_operators, write_with_names
 from onnxbuild.sources.ordered_set import OrderedSet
 from onnxbuild.sources.source import ExportedModel, SourceRequest
@@ -89,7 +90,9 @@ def _freeze(owner: object, traced: Any, feeds: list[str], fetches: list[str]) ->
     """Return the GraphDef with constants for variables, and the content of its lookup tables."""
     from tf2onnx import tf_loader
 
-    return tf_loader.from_trackable(owner, traced, feeds, fetches, False)  # type: ignore[no-any-return]
+    graph_def, tables = tf_loader.from_trackable(owner, traced, feeds, fetches, False)
+    name_functions(graph_def)
+    return graph_def, tables
 
 
 def _convert(
