@@ -17,7 +17,7 @@ from onnxbuild.ir.facts import Origin
 from onnxbuild.ir.frameworks import exporter_rules, origins
 from onnxbuild.ir.naming import Names, assign_names, given_names
 from onnxbuild.ir.order import sort_and_prune
-from onnxbuild.ir.walk import Body, bodies, nested, nodes, tensor_slots
+from onnxbuild.ir.walk import Body, bodies, nested, nodes, roots, tensor_slots
 from onnxbuild.recipe.types import Framework
 
 PRODUCER = "onnxbuild"
@@ -70,7 +70,7 @@ def canonicalize(
     found = origins(model, root)
     rules = exporter_rules(model, source, modules, root) if fresh and source is not None else given_names(before)
     _clear(model)
-    for body in (model.graph, *model.functions.values()):
+    for body in roots(model):
         assign_names(body, rules)
     _trim_opsets(model)
     _clean_tensors(model)

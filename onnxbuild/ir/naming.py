@@ -122,9 +122,7 @@ class _Naming:
             else:
                 if scope is None:
                     scope = self._scope_around(node)
-                if scope is None:
-                    scope = outer_scope
-                elif outer_scope and not scope:
+                if not scope:  # the top module of a subgraph is the node that holds it
                     scope = outer_scope
                 node.name = _free(f"{scope}/{node.op_type}" if scope else node.op_type, self.node_names)
             self.scopes[node] = scope
@@ -154,10 +152,10 @@ class _Naming:
             for number, value in enumerate(body.inputs):
                 self._name(value, f"{owner}/input_{number + 1}" if owner else f"input_{number + 1}")
             for node in body:
-                for index, value in enumerate(node.inputs):
-                    if value is not None and value.is_initializer() and value not in self.values:
+                for index, read in enumerate(node.inputs):
+                    if read is not None and read.is_initializer() and read not in self.values:
                         made = f"{node.name}/{_place(node, index)}"
-                        self._name(value, self.rules.preferred.get(id(value), made))
+                        self._name(read, self.rules.preferred.get(id(read), made))
                 for index, value in enumerate(node.outputs):
                     if value.name != "" or value.uses():
                         self._name(value, f"{node.name}:{index}")
@@ -175,7 +173,8 @@ class _Naming:
             initializers = list(body.initializers.values()) if isinstance(body, ir.Graph) else []
             if isinstance(body, ir.Graph):
                 body.initializers.clear()
-            for value in [*initializers, *_defined(body)]:
+            named = [*initializers, *_defined(body)]
+            for value in named:
                 value.name = self.values.get(value, value.name)
                 annotation = value.meta.get("quant_parameter_tensor_names")
                 if annotation:

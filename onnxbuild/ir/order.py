@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.ir.walk import Body, nested, subgraphs
+from onnxbuild.ir.walk import Body, nested, roots, subgraphs
 
 
 def sort_and_prune(model: ir.Model) -> None:
@@ -17,7 +17,7 @@ def sort_and_prune(model: ir.Model) -> None:
     alone and not on the order in which a tool wrote it. Raises StageFailure (`cyclic-graph`).
     """
     _drop_unused_functions(model)
-    for body in (model.graph, *model.functions.values()):
+    for body in roots(model):
         for inner in reversed(list(nested(body))):
             _arrange(inner)
     for inner in nested(model.graph):

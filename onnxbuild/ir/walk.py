@@ -48,11 +48,15 @@ def nested(body: Body) -> Iterator[Body]:
         waiting.extend(graph for node in current for _, graph in subgraphs(node))
 
 
+def roots(model: ir.Model) -> list[Body]:
+    """Return the main graph and the functions: each is a namespace of its own."""
+    return [model.graph, *model.functions.values()]
+
+
 def bodies(model: ir.Model) -> Iterator[Body]:
     """Yield the main graph, its subgraphs, and the functions with theirs."""
-    yield from nested(model.graph)
-    for function in model.functions.values():
-        yield from nested(function)
+    for root in roots(model):
+        yield from nested(root)
 
 
 def nodes(model: ir.Model) -> Iterator[ir.Node]:

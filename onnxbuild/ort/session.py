@@ -48,7 +48,9 @@ def open_session(model: Path, session: Session = Session()) -> ort.InferenceSess
     try:
         return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types
-        raise StageFailure("model-does-not-load", f"ONNX Runtime refuses the model: {error}", tool="onnxruntime") from None
+        raise StageFailure(
+            "model-does-not-load", f"ONNX Runtime refuses the model: {error}", tool="onnxruntime"
+        ) from None
 
 
 def run_call(session: ort.InferenceSession, call: Call) -> dict[str, np.ndarray]:

@@ -1,0 +1,121 @@
+"""A model in numbers, read from its file with the weights memory-mapped; judges nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
+from onnxbuild.ir.model import MODEL, read_model_file, tensor_bytes, weight_file_bytes
+from onnxbuild.ir.walk import Tensor, TensorSlot, nodes, tensor_slots
+
+LARGEST = 50
+"""How many tensors `ModelFacts.weights` lists."""
+COUNTED_BYTES = 1 << 30
+"""Zeros are counted in the largest tensors until so many bytes were read."""
+
+
+def describe(path: Path) -> ModelFacts:
+    """Return the facts of a model artifact's folder or of an ONNX file.
+
+    Raises StageFailure (`bad-onnx-file`).
+    """
+    file = path / MODEL if path.is_dir() else path
+    model = read_model_file(file)
+    return describe_model(model, file.stat().st_size + weight_file_bytes(model))
+
+
+def describe_model(model: ir.Model, size: int) -> ModelFacts:
+    """Return the facts of a model in memory; `size` is the bytes of its files."""
+    slots = _distinct(model)
+    by_dtype: Counter[str] = Counter()
+    for slot in slots:
+        by_dtype[dtype_name(slot.tensor.dtype)] += _bytes_of(slot.tensor)
+    largest = sorted(slots, key=lambda slot: (-_bytes_of(slot.tensor), slot.name))[:LARGEST]
+    operators = Counter(_operator(node) for node in nodes(model))
+    return ModelFacts(
+        inputs=tuple(_value(value) for value in model.graph.inputs if not value.is_initializer()),
+        outputs=tuple(_value(value) for value in model.graph.outputs),
+        opsets=dict(model.opset_imports),
+        ir_version=model.ir_version,
+        nodes=operators.total(),
+        operators=dict(sorted(operators.items(), key=lambda item: (-item[1], item[0]))),
+        bytes=size,
+        weight_bytes=by_dtype.total(),
+        weight_tensors=len(slots),
+        weight_bytes_by_dtype=dict(sorted(by_dtype.items(), key=lambda item: (-item[1], item[0]))),
+        weights=_initializers(largest),
+        metadata=dict(sorted(model.metadata_props.items())),
+    )
+
+
+def dtype_name(dtype: ir.DataType | None) -> str:
+    """Return numpy's (or ml_dtypes') name of an ONNX element type, "string", or "unknown"."""
+    if dtype is None or dtype == ir.DataType.UNDEFINED:
+        return "unknown"
+    return "string" if dtype == ir.DataType.STRING else str(dtype.numpy().name)
+
+
+def value_shape(value: ir.Value) -> tuple[int | str | None, ...] | None:
+    """Return a value's dims: sizes, symbols, None where unknown (negative sizes too); None when no rank is declared."""
+    if value.shape is None:
+        return None
+    dims = (dim if isinstance(dim, int) else dim.value for dim in value.shape)
+    return tuple(None if dim == "" or (isinstance(dim, int) and dim < 0) else dim for dim in dims)
+
+
+def _value(value: ir.Value) -> ValueFacts:
+    dtype = dtype_name(value.dtype)
+    if isinstance(value.type, ir.SequenceType):
+        dtype = f"sequence({dtype})"
+    elif isinstance(value.type, ir.OptionalType):
+        dtype = f"optional({dtype})"
+    return ValueFacts(value.name or "", dtype, value_shape(value))
+
+
+def _distinct(model: ir.Model) -> list[TensorSlot]:
+    return list(tensor_slots(model))
+
+
+def _operator(node: ir.Node) -> str:
+    return node.op_type if node.domain in ("", "ai.onnx") else f"{node.domain}.{node.op_type}"
+
+
+def _bytes_of(tensor: Tensor) -> int:
+    if tensor.dtype != ir.DataType.STRING:
+        return tensor.nbytes
+    return sum(len(text) for text in tensor.numpy().reshape(-1).tolist())
+
+
+def _initializers(slots: list[TensorSlot]) -> tuple[InitializerFacts, ...]:
+    facts: list[InitializerFacts] = []
+    left = COUNTED_BYTES
+    for slot in slots:
+        size = _bytes_of(slot.tensor)
+        zeros = _zeros(slot.tensor) if size <= left else None
+        left -= size if zeros is not None else 0
+        facts.append(
+            InitializerFacts(
+                name=slot.name,
+                dtype=dtype_name(slot.tensor.dtype),
+                shape=tuple(int(dim) for dim in slot.tensor.shape.numpy()),
+                bytes=size,
+                zeros=zeros,
+            )
+        )
+    return tuple(facts)
+
+
+def _zeros(tensor: Tensor) -> int | None:
+    """Return how many elements of a float tensor are zero; None for other types and for content that is missing."""
+    if not tensor.dtype.is_floating_point() or tensor.dtype.bitwidth < 16:
+        return None
+    try:
+        words = np.frombuffer(tensor_bytes(tensor), dtype=f"<u{tensor.dtype.itemsize:.0f}")
+    except (OSError, ValueError, TypeError):
+        return None
+    signless = words.dtype.type((1 << (tensor.dtype.bitwidth - 1)) - 1)  # minus zero is zero too
+    return sum(int(np.count_nonzero((part & signless) == 0)) for part in np.array_split(words, words.size // 2**22 + 1))

@@ -1,0 +1,69 @@
+"""A model's facts as plain text for people, and as JSON; knows no terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onnxbuild.base.codec import encode
+from onnxbuild.base.units import format_size
+from onnxbuild.ir.describe import describe
+from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
+
+
+def inspect_text(path: Path) -> str:
+    """Return an ONNX file's or a model folder's facts as text. Raises StageFailure (`bad-onnx-file`)."""
+    return render(describe(path))
+
+
+def inspect_json(path: Path) -> str:
+    """Return the facts of an ONNX file or a model folder as one line of JSON."""
+    return encode(describe(path)).decode()
+
+
+def render(facts: ModelFacts) -> str:
+    """Return a model's facts as aligned lines of text, without a final newline."""
+    opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in facts.opsets.items())
+    lines = [
+        *_table("inputs", [_value_row(value) for value in facts.inputs]),
+        *_table("outputs", [_value_row(value) for value in facts.outputs]),
+        f"opset      {opsets or 'none'}",
+        f"IR         {facts.ir_version}",
+        f"size       {format_size(facts.bytes)}",
+        f"weights    {facts.weight_tensors} tensors, {format_size(facts.weight_bytes)}{_by_dtype(facts)}",
+        f"nodes      {facts.nodes}",
+        *_table("operators", [[operator, str(count)] for operator, count in facts.operators.items()]),
+        *_table("largest", [_weight_row(weight) for weight in facts.weights]),
+    ]
+    left = facts.weight_tensors - len(facts.weights)
+    if left > 0:
+        lines.append(f"           and {left} smaller ones")
+    lines += _table("metadata", [[key, value.split("\n", 1)[0]] for key, value in facts.metadata.items()])
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _by_dtype(facts: ModelFacts) -> str:
+    if not facts.weight_bytes_by_dtype:
+        return ""
+    return " (" + ", ".join(f"{dtype} {format_size(n)}" for dtype, n in facts.weight_bytes_by_dtype.items()) + ")"
+
+
+def _value_row(value: ValueFacts) -> list[str]:
+    if value.shape is None:
+        return [value.name, value.dtype, "unknown rank"]
+    return [value.name, value.dtype, "[" + ", ".join("?" if dim is None else str(dim) for dim in value.shape) + "]"]
+
+
+def _weight_row(weight: InitializerFacts) -> list[str]:
+    shape = "[" + ", ".join(map(str, weight.shape)) + "]"
+    elements = 1
+    for dim in weight.shape:
+        elements *= dim
+    zeros = f"{weight.zeros / elements:.1%} zeros" if weight.zeros and elements else ""
+    return [weight.name, weight.dtype, shape, format_size(weight.bytes), zeros]
+
+
+def _table(title: str, rows: list[list[str]]) -> list[str]:
+    """Return rows as lines with aligned columns, the title before the first."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    texts = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return [f"{title if number == 0 else '':<11}{text}" for number, text in enumerate(texts)]

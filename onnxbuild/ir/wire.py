@@ -1,0 +1,108 @@
+"""Counting what an ONNX file holds from its protobuf wire format, before anything parses it; knows no operators.
+
+A parser turns two bytes of an empty node into hundreds; this reads tags and lengths only, and skips weights.
+Field numbers are those of onnx.proto.
+"""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+
+# The messages to look into: kind -> field number -> kind of the field's message. Fields that are not listed count as
+# one element each.
+_INSIDE: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "function": {7: "node", 11: "attribute"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {},
+}
+_NODE_SIZE = "node"
+
+
+class WireError(Exception):
+    """The file is not a protobuf message, or holds more than the limits allow."""
+
+
+@dataclass
+class Counts:
+    """How many nodes, and protobuf fields in all, a file holds; how deep its graphs nest; how many sparse tensors."""
+
+    nodes: int = 0
+    fields: int = 0
+    depth: int = 0
+    sparse: int = 0
+
+
+def count(path: Path, *, max_nodes: int, max_fields: int, max_depth: int) -> Counts:
+    """Return the counts of the model in `path`; raises WireError as soon as one limit is passed."""
+    counts = Counts()
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        stack: list[tuple[int, int, str, int]] = [(0, len(data), "model", 0)]
+        while stack:
+            start, end, kind, depth = stack.pop()
+            if kind == "graph":
+                depth += 1
+                counts.depth = max(counts.depth, depth)
+                if depth > max_depth:
+                    raise WireError(f"graphs nest more than {max_depth} deep")
+            elif kind == "sparse":
+                counts.sparse += 1
+            stack.extend((a, b, child, depth) for a, b, child in _children(data, start, end, kind, counts, max_fields))
+            if counts.nodes > max_nodes:
+                raise WireError(f"it has more than {max_nodes} nodes")
+    return counts
+
+
+def _children(
+    data: mmap.mmap, position: int, end: int, kind: str, counts: Counts, max_fields: int
+) -> list[tuple[int, int, str]]:
+    """Return the spans of the messages inside one message, and count its fields."""
+    inside = _INSIDE[kind]
+    found: list[tuple[int, int, str]] = []
+    while position < end:
+        tag, position = _varint(data, position, end)
+        wire = tag & 7
+        counts.fields += 1
+        if counts.fields > max_fields:
+            raise WireError(f"it has more than {max_fields} fields")
+        if wire == _BYTES:
+            length, position = _varint(data, position, end)
+            if length > end - position:
+                raise WireError("a field is longer than the file; the file is cut off or damaged")
+            child = inside.get(tag >> 3)
+            if child is not None:
+                if child == _NODE_SIZE:
+                    counts.nodes += 1
+                if length:
+                    found.append((position, position + length, child))
+            position += length
+        elif wire == _VARINT:
+            _, position = _varint(data, position, end)
+        elif wire == _FIXED64:
+            position += 8
+        elif wire == _FIXED32:
+            position += 4
+        else:
+            raise WireError("it is not a protobuf file")
+        if position > end:
+            raise WireError("a field is longer than the file; the file is cut off or damaged")
+    return found
+
+
+def _varint(data: mmap.mmap, position: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    while position < end and shift < 70:
+        byte = data[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise WireError("a number runs past the end; the file is cut off or damaged")
