@@ -10,8 +10,8 @@ import onnx_ir as ir
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.digest import digest_file, list_files
 from onnxbuild.ir.canonical import canonicalize, names_of
-from onnxbuild.ir.check import check_model
-from onnxbuild.ir.convert import convert_opset, set_ir_version
+from onnxbuild.ir.check import check_model_file
+from onnxbuild.ir.opset import convert_opset, set_ir_version
 from onnxbuild.ir.describe import describe
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.ir.model import MODEL, read_model, write_model
@@ -46,7 +46,7 @@ def write_candidate(
     folder = ws.scratch / "candidate"
     write_model(model, folder)
     try:
-        check_model(folder)
+        check_model_file(folder)
         open_session(folder / MODEL, UNOPTIMIZED)
     except StageFailure as failure:
         raise StageFailure(

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import helper
 
@@ -31,7 +30,6 @@ from onnxbuild.stages import optimize as stage
 from onnxbuild.stages.optimize import OPTIMIZE, OptimizeFacts, OptimizeParams
 from onnxbuild.stages.stage import Workspace
 from tests.stages.models import (
-    FLOAT,
     cnn,
     delivered,
     floats,
@@ -40,7 +38,6 @@ from tests.stages.models import (
     node,
     operators,
     outputs_of,
-    tensor,
     value,
     weight,
     workspace,
@@ -410,9 +407,3 @@ def test_two_processes_in_two_folders_write_the_same_bytes(tmp_path: Path) -> No
     ]
     assert len(texts[0].split()) == 4
     assert texts[0] == texts[1]
-
-
-def test_onnxruntime_is_the_one_under_test() -> None:
-    assert FLOAT == onnx.TensorProto.FLOAT
-    assert onnxruntime.__version__
-    assert tensor
