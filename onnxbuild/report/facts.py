@@ -216,6 +216,7 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     link: str
     verdict: Verdict | None
     summary: str
+    trouble: str = ""
     metric: str | None = None
     metric_model: float | None = None
     metric_source: float | None = None

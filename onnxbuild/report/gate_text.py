@@ -27,27 +27,26 @@ def gate_unit(gate: GateResult) -> str:
     return "ms" if kind in _MILLISECONDS else ""
 
 
-def measured_text(gate: GateResult) -> str:
-    """Return what was measured, with its unit."""
-    return _text(gate, gate.measured)
+def measured_text(gate: GateResult, metric: str = "") -> str:
+    """Return what was measured, with its unit; `metric` is the name of the target's metric."""
+    return _text(gate, gate.measured, metric)
 
 
-def margin_text(gate: GateResult) -> str:
+def margin_text(gate: GateResult, metric: str = "") -> str:
     """Return the distance to the limit with its sign: plus is room left, minus is missed by."""
     if gate.margin is None:
         return numbers.NONE
-    text = _text(gate, abs(gate.margin))
-    return numbers.signed(text, gate.margin)
+    return numbers.signed(_difference(gate, metric), gate.margin)
 
 
-def gate_sentence(gate: GateResult) -> str:
+def gate_sentence(gate: GateResult, metric: str = "") -> str:
     """Return a gate that is not passed in one clause: what was required, what was measured, by how much it missed."""
     where = f" on {gate.provider}" if gate.provider else ""
     name = gate_name(gate.gate)
     if gate.verdict is Verdict.UNVERIFIED:
         return f"{name} unverified{where}" + (f": {gate.reason}" if gate.reason else "")
-    missed = f", missed by {_text(gate, abs(gate.margin))}" if gate.margin is not None and gate.margin < 0 else ""
-    return f"{name}{where} is {measured_text(gate)}, required {gate.limit}{missed}"
+    missed = f", missed by {_difference(gate, metric)}" if gate.margin is not None and gate.margin < 0 else ""
+    return f"{name}{where} is {measured_text(gate, metric)}, required {gate.limit}{missed}"
 
 
 def gate_name(name: str) -> str:
@@ -55,7 +54,14 @@ def gate_name(name: str) -> str:
     return re.sub(r"^tolerance\.", "", name)
 
 
-def _text(gate: GateResult, value: float | str | None) -> str:
+def _difference(gate: GateResult, metric: str) -> str:
+    if gate.margin is not None and gate.gate == "tolerance.metric" and metric in numbers.SHARE_METRICS:
+        return f"{abs(gate.margin) * 100:.2f} points"
+    text = _text(gate, abs(gate.margin or 0.0), metric)
+    return text.replace("%", " points") if gate_unit(gate) in ("share", "percent") else text
+
+
+def _text(gate: GateResult, value: float | str | None, metric: str) -> str:
     unit = gate_unit(gate)
     if value is None:
         return "not measured"
@@ -68,5 +74,5 @@ def _text(gate: GateResult, value: float | str | None) -> str:
     if unit == "ratio":
         return f"{value:.2f}x"
     if gate.gate == "tolerance.metric":
-        return numbers.number(value, 4)
+        return numbers.metric_value(metric, value)
     return numbers.number(value) + (f" {unit}" if unit else "")

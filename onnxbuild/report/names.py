@@ -13,20 +13,29 @@ CUT = 600
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
+_JOINT = re.compile(r"(?<=[./:_@-])(?=[^\s./:_@-])")
+
 
 def visible(text: str) -> str:
     """Return `text` with characters that HTML cannot hold replaced by their code in brackets, such as "[U+0000]"."""
     return _CONTROL.sub(lambda match: f"[U+{ord(match[0]):04X}]", text)
 
 
-def markup_name(name: str) -> Markup:
-    """Return a name from outside: isolated, and folded into a <details> when it is long."""
+def markup_name(name: str, fold: int = LONG) -> Markup:
+    """Return a name from outside: isolated, and folded into a <details> when longer than `fold` characters."""
     text = visible(name)
-    if len(text) <= LONG:
-        return Markup("<bdi>{}</bdi>").format(text)
-    head = text[: LONG - 20].rstrip()
+    if len(text) <= fold:
+        return Markup("<bdi>{}</bdi>").format(_breakable(text))
+    head = text[: fold - 20].rstrip()
     whole = text if len(text) <= CUT else f"{text[:CUT]}… ({len(text):,} characters, whole in the JSON twin)"
-    return Markup('<details class="name"><summary><bdi>{}</bdi>…</summary><bdi>{}</bdi></details>').format(head, whole)
+    return Markup('<details class="name"><summary><bdi>{}</bdi>…</summary><bdi>{}</bdi></details>').format(
+        _breakable(head), _breakable(whole)
+    )
+
+
+def _breakable(text: str) -> Markup:
+    """Allow a line to end after the characters that join the parts of a name; what is copied stays the same."""
+    return Markup("<wbr>").join(_JOINT.split(text))
 
 
 def shorten(text: str, limit: int) -> str:

@@ -44,6 +44,8 @@ def percent(share: float | None, places: int = 1) -> str:
         return NONE
     if not math.isfinite(share):
         return number(share)
+    if share == 0:
+        return "0%"
     least = 10.0**-places
     if 0 < abs(share) * 100 < least:
         return f"<{least:.{places}f}%"

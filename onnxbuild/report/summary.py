@@ -30,6 +30,11 @@ def baseline_of(target: TargetFacts, targets: Sequence[TargetFacts]) -> tuple[st
     return None if first is None else (EXPORTED, first.bytes)
 
 
+def is_built(target: TargetFacts) -> bool:
+    """Return whether the target's model was made and judged."""
+    return target.verdict is not None and target.failed_action is None
+
+
 def final_accuracy(target: TargetFacts) -> tuple[StepFacts, tuple[ProviderAccuracy, ...]] | None:
     """Return the last step whose model was validated, and what was measured, by provider."""
     for step in reversed(target.steps):
@@ -39,9 +44,9 @@ def final_accuracy(target: TargetFacts) -> tuple[StepFacts, tuple[ProviderAccura
 
 
 def final_metric(target: TargetFacts) -> tuple[MetricMeasure, Bound | None] | None:
-    """Return the metric of the delivered model, on the first provider, and its limit."""
+    """Return the metric of the delivered model, on the first provider, and its limit; None before it is built."""
     found = final_accuracy(target)
-    if found is None:
+    if found is None or not is_built(target):
         return None
     accuracy = found[1][0]
     tolerance = target.declared.tolerances.get(accuracy.provider)
@@ -98,7 +103,9 @@ def trouble(target: TargetFacts) -> str | None:
     if not open_gates:
         return None
     more = len(open_gates) - 1
-    return gate_sentence(open_gates[0]) + (f"; {numbers.plural(more, 'more gate')} not passed" if more else "")
+    found = final_metric(target)
+    metric = found[0].name if found else ""
+    return gate_sentence(open_gates[0], metric) + (f"; {numbers.plural(more, 'more gate')} not passed" if more else "")
 
 
 def order_gates(gates: Sequence[GateResult]) -> list[GateResult]:
@@ -113,7 +120,7 @@ def index_facts(reports: Sequence[ReportFacts]) -> IndexFacts:
 
 
 def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
-    built = target.verdict is not None and target.failed_action is None
+    built = is_built(target)
     base = baseline_of(target, report.targets) if built else None
     metric = final_metric(target)
     measure = None if metric is None else metric[0]
@@ -122,8 +129,9 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         recipe=report.name,
         variant=target.variant,
         link=f"./{report.name}.html#{anchor(target)}",
-        verdict=target.verdict,
+        verdict=Verdict.FAILED if target.failed_action is not None else target.verdict,
         summary=target_summary(report, target),
+        trouble=(trouble(target) or "") if built else target_summary(report, target) if target.failed_action else "",
         metric=None if measure is None else measure.name,
         metric_model=None if measure is None else measure.model,
         metric_source=None if measure is None else measure.source,

@@ -42,9 +42,7 @@ def lineage(boxes: Sequence[Box], label: str) -> Markup:
 def place(boxes: Sequence[Box]) -> dict[str, tuple[int, int]]:
     """Return the top left corner of each box: columns by longest path, rows near the mean of what a box reads."""
     known = {box.id for box in boxes}
-    depth: dict[str, int] = {}
-    for box in boxes:  # in plan order: what a box reads comes before it
-        depth[box.id] = 1 + max((depth[i] for i in box.inputs if i in depth), default=-1)
+    depth = columns(boxes)
     row: dict[str, float] = {}
     for column in range(max(depth.values()) + 1):
         members = [box for box in boxes if depth[box.id] == column]
@@ -56,6 +54,27 @@ def place(boxes: Sequence[Box]) -> dict[str, tuple[int, int]]:
     return {
         box.id: (EDGE + depth[box.id] * (WIDTH + GAP_X), EDGE + round(row[box.id] * (HEIGHT + GAP_Y))) for box in boxes
     }
+
+
+def columns(boxes: Sequence[Box]) -> dict[str, int]:
+    """Return each box's column: one after the last it reads, then as near as can be to what reads it.
+
+    What nothing reads keeps its place, but what was made is moved to the last column: it is the end.
+    """
+    depth: dict[str, int] = {}
+    for box in boxes:  # in plan order: what a box reads comes before it
+        depth[box.id] = 1 + max((depth[i] for i in box.inputs if i in depth), default=-1)
+    last = max(depth.values())
+    readers: dict[str, list[str]] = {}
+    for box in boxes:
+        for i in box.inputs:
+            readers.setdefault(i, []).append(box.id)
+    for box in reversed(boxes):
+        if box.id in readers:
+            depth[box.id] = max(depth[box.id], min(depth[reader] for reader in readers[box.id] if reader in depth) - 1)
+        elif box.tone == "ok" and box.inputs:
+            depth[box.id] = last
+    return depth
 
 
 def _mean(rows: list[float]) -> float:

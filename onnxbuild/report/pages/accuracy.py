@@ -24,6 +24,7 @@ class Histogram:
     """The errors of one output, a row a step."""
 
     title: str
+    note: str
     rows: tuple[tuple[str, Markup], ...]
 
 
@@ -43,6 +44,7 @@ class Accuracy:
 class _Budget:
     label: str
     limit: str
+    bounded: bool
     used: list[float | None]
     values: list[str]
 
@@ -89,6 +91,7 @@ def _output_budget(name: str, tolerance: OutputTolerance, measured: _Measured) -
     return _Budget(
         label=name,
         limit=budget.limit_text(tolerance, tightest) + (f" (tightest of {len(limits)})" if len(limits) > 1 else ""),
+        bounded=True,
         used=[budget.used(tolerance, tightest, o) if o else None for o in outputs],
         values=[_value(tightest, o) if o else "" for o in outputs],
     )
@@ -103,6 +106,7 @@ def _metric_budget(bound: Bound | None, last: ValidateFacts, measured: _Measured
         _Budget(
             label=name.replace("_", " "),
             limit=bound.text or f"{bound.kind.replace('_', ' ')} {bound.value:g}" if bound else "no limit",
+            bounded=bound is not None,
             used=[budget.metric_used(bound, m) if bound and m else None for m in metrics],
             values=[numbers.metric_value(name, m.model) if m else "" for m in metrics],
         )
@@ -112,11 +116,16 @@ def _metric_budget(bound: Bound | None, last: ValidateFacts, measured: _Measured
 def _spent_table(measured: _Measured, budgets: list[_Budget], provider: str) -> Table:
     columns = [Column("Step")]
     for item in budgets:
-        columns += [Column(item.label, "num"), Column("of the tolerance", "chart", item.limit)]
+        columns += [
+            Column(item.label, "num"),
+            Column(item.limit, "chart", "share of the limit used" if item.bounded else ""),
+        ]
     rows = []
     before = [0.0] * len(budgets)
     ends = [waterfall.scale_end([u for u in item.used if u is not None]) for item in budgets]
     for i, (step, facts) in enumerate(measured):
+        if facts is None and step.package is not None:
+            continue  # packaging changes no number
         cells = [Cell(step.label, note=step.title)]
         for j, item in enumerate(budgets):
             cells += _spent_cells(item, i, before[j], ends[j], measured=facts is not None)
@@ -139,7 +148,7 @@ def _spent_cells(item: _Budget, i: int, before: float, end: float, *, measured: 
     if not measured:
         return [Cell("not measured", tone="quiet"), Cell()]
     if share is None:
-        return [Cell(item.values[i]), Cell("no limit" if item.limit == "no limit" else numbers.NONE, tone="quiet")]
+        return [Cell(item.values[i]), Cell(numbers.NONE if item.bounded else "", tone="quiet")]
     said = numbers.percent(share) if math.isfinite(share) else "beyond any limit"
     label = f"{item.label}: {said} of the tolerance used after this step, {numbers.percent(before)} before"
     chart = waterfall.row(before, share, end, label)
@@ -180,7 +189,7 @@ def _measures_table(measured: _Measured) -> Table:
         for o in facts.outputs
     ]
     kept, shown = cap_rows(rows)
-    return Table("All measures against the source, the delivered model first", columns, kept, shown)
+    return Table("All measures against the source, the last step first", columns, kept, shown, class_="dense")
 
 
 def _measure_cells(o: OutputMeasures) -> tuple[Cell, ...]:
@@ -211,6 +220,7 @@ def _histograms(measured: _Measured, names: list[str], tolerance: Tolerance) -> 
     drawn = []
     for name in names[:MOST_OUTPUTS]:
         found = [(step, o) for step, facts in measured if facts and (o := _output(facts, name)) and sum(o.histogram)]
+        found = [pair for i, pair in enumerate(found) if i == 0 or pair[1].histogram != found[i - 1][1].histogram]
         if not found:
             continue
         limits = tolerance.outputs.get(name)
@@ -221,7 +231,10 @@ def _histograms(measured: _Measured, names: list[str], tolerance: Tolerance) -> 
             zeros, total = o.histogram[0], sum(o.histogram)
             label = f"{name} after {step.label}: {total:,} elements, {zeros:,} exactly equal, largest error {numbers.number(o.max_abs)}"
             rows.append((step.label, histogram.errors(o.histogram, bins, limit, label, axis=i == len(found) - 1)))
-        drawn.append(Histogram(name, tuple(rows)))
+        note = "|x − r| of every element; first column: exactly equal" + (
+            "; dashed: the absolute limit" if limit else ""
+        )
+        drawn.append(Histogram(name, note, tuple(rows)))
     return drawn
 
 

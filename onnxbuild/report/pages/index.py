@@ -9,6 +9,7 @@ from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import numbers
 from onnxbuild.report.facts import IndexFacts, IndexRow
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, verdict_mark
+from onnxbuild.report.pages.verdict import against
 
 CAP = 1500
 """Rows on the page, so that it stays about a megabyte; the worst verdicts are kept."""
@@ -58,16 +59,18 @@ def _cells(row: IndexRow) -> tuple[Cell, ...]:
     if row.metric is not None and row.metric_model is not None and row.metric_source is not None:
         change = row.metric_model - row.metric_source
     name = row.metric or ""
-    ratio = row.size_ratio
+    base = (row.baseline, round(row.bytes / row.size_ratio)) if row.baseline and row.bytes and row.size_ratio else None
     return (
-        Cell(name=row.target, href=row.link),
+        Cell(name=row.target, href=row.link, note=row.trouble),
         Cell(mark=verdict_mark(row.verdict), sort=str(list(Verdict).index(row.verdict)) if row.verdict else "9"),
         Cell(name.replace("_", " ") or numbers.NONE),
-        Cell(numbers.metric_value(name, row.metric_model) if row.metric else numbers.NONE, sort=str(row.metric_model or "")),
+        Cell(
+            numbers.metric_value(name, row.metric_model) if row.metric else numbers.NONE,
+            sort=str(row.metric_model or ""),
+        ),
         Cell(numbers.metric_change(name, change) if change is not None else numbers.NONE, sort=str(change or 0)),
         Cell(numbers.size(row.bytes), title=numbers.exact_size(row.bytes) or "", sort=str(row.bytes or 0)),
-        Cell(numbers.percent(ratio, 0) if ratio is not None else numbers.NONE, note=f"of {row.baseline}" if ratio else "",
-             sort=str(ratio or "")),
+        Cell(against(base, row.bytes), sort=str(row.size_ratio or 0)),
         Cell(f"{row.gates_passed} of {row.gates}" if row.gates else numbers.NONE),
         Cell(", ".join(row.providers) or numbers.NONE),
-    )  # fmt: skip
+    )

@@ -25,6 +25,7 @@ class Provenance:
     """The section: the source's state in words, tables, and a chart of labels a data set."""
 
     source: str
+    commit: str
     files: Table
     data: Table
     labels: tuple[Labels, ...]
@@ -38,8 +39,10 @@ def provenance(facts: ReportFacts) -> Provenance:
     if found.commit is None:
         source = "The project is not in a git repository; the digests below are all that identifies it."
     else:
-        source = f"Commit {found.commit}" + (", with uncommitted changes." if found.dirty else ", nothing uncommitted.")
-    return Provenance(source, _files(facts), _data(facts), _labels(found.data), _versions(facts), _settings(facts))
+        source = "Built with uncommitted changes on commit" if found.dirty else "Built from commit"
+    return Provenance(
+        source, found.commit or "", _files(facts), _data(facts), _labels(found.data), _versions(facts), _settings(facts)
+    )
 
 
 def _files(facts: ReportFacts) -> Table:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup
+
 from onnxbuild.ir.facts import InitializerFacts, ModelFacts
 from onnxbuild.report import numbers
 from onnxbuild.report.charts.bars import bar, stacked
@@ -45,6 +47,20 @@ def dtype_tones(models: Sequence[ModelFacts]) -> dict[str, str]:
     return {dtype: _TONES[min(i, len(_TONES) - 1)] for i, dtype in enumerate(ordered)}
 
 
+def dtype_legend(tones: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the key to the colours of `model_bar`."""
+    return (*((tone, dtype) for dtype, tone in tones.items()), (_GRAPH, "graph and metadata"))
+
+
+def model_bar(model: ModelFacts, tones: dict[str, str], largest: int, name: str) -> Markup:
+    """Return a model's bytes by dtype as one bar on a scale that ends at `largest`."""
+    parts = sorted(model.weight_bytes_by_dtype.items(), key=lambda pair: (-pair[1], pair[0]))
+    rest = max(0, model.bytes - sum(n for _, n in parts))
+    said = ", ".join(f"{numbers.size(n)} {dtype}" for dtype, n in [*parts, (_GRAPH, rest)] if n)
+    drawn = [(tones[dtype], float(n)) for dtype, n in parts] + [(_GRAPH, float(rest))]
+    return stacked(drawn, largest, f"{name}: {said}")
+
+
 def sparsity(model: ModelFacts) -> float | None:
     """Return the share of exact zeros among the elements whose zeros were counted."""
     counted = [(w.zeros, math.prod(w.shape)) for w in model.weights if w.zeros is not None]
@@ -66,22 +82,17 @@ def _sentence(model: ModelFacts) -> str:
 
 
 def _steps(models: list[tuple[StepFacts, ModelFacts]], tones: dict[str, str], largest: int) -> Table:
-    rows, before = [], None
+    rows: list[Row] = []
+    before = None
     for step, model in models:
-        parts = [(dtype, n) for dtype, n in sorted(model.weight_bytes_by_dtype.items(), key=lambda p: (-p[1], p[0]))]
-        rest = max(0, model.bytes - sum(n for _, n in parts))
-        said = ", ".join(f"{numbers.size(n)} {dtype}" for dtype, n in [*parts, (_GRAPH, rest)] if n)
-        drawn = [(tones[dtype], float(n)) for dtype, n in parts] + [(_GRAPH, float(rest))]
-        zeros = sparsity(model)
-        rows.append(
-            Row((
-                Cell(step.label, note=step.title),
-                Cell(numbers.size(model.bytes), title=numbers.exact_size(model.bytes) or ""),
-                Cell(numbers.size_change(before, model.bytes) or numbers.NONE),
-                Cell(chart=stacked(drawn, largest, f"{step.label}: {said}")),
-                Cell(numbers.percent(zeros)),
-            ))
-        )  # fmt: skip
+        cells = (
+            Cell(step.label, note=step.title),
+            Cell(numbers.size(model.bytes), title=numbers.exact_size(model.bytes) or "", sort=str(model.bytes)),
+            Cell(numbers.size_change(before, model.bytes) or numbers.NONE),
+            Cell(chart=model_bar(model, tones, largest, step.label)),
+            Cell(numbers.percent(sparsity(model))),
+        )
+        rows.append(Row(cells))
         before = model.bytes
     columns = (
         Column("Step"),
@@ -90,9 +101,8 @@ def _steps(models: list[tuple[StepFacts, ModelFacts]], tones: dict[str, str], la
         Column("By dtype", "chart"),
         Column("Zeros", "num"),
     )
-    legend = tuple((tone, dtype) for dtype, tone in tones.items()) + ((_GRAPH, "graph and metadata"),)
     kept, shown = cap_rows(rows)
-    return Table("Size by step", columns, kept, shown, legend=legend)
+    return Table("Size by step", columns, kept, shown, legend=dtype_legend(tones))
 
 
 def _weights(model: ModelFacts, tones: dict[str, str]) -> Table:
@@ -107,7 +117,7 @@ def _weights(model: ModelFacts, tones: dict[str, str]) -> Table:
     )
     largest = max((w.bytes for w in model.weights), default=0)
     rows, shown = cap_rows([Row(_weight_cells(w, model, tones, largest)) for w in model.weights], model.weight_tensors)
-    return Table("Largest tensors of the delivered model", columns, rows, shown, empty="The model has no weight tensors.",
+    return Table("Largest tensors", columns, rows, shown, empty="The model has no weight tensors.",
                  hide_caption=True)  # fmt: skip
 
 

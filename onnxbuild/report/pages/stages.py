@@ -127,11 +127,12 @@ def local_name(facts: ReportFacts, action: str) -> str:
 def _action_cells(facts: ReportFacts, action: ActionFacts, effects: dict[str, str]) -> tuple[Cell, ...]:
     main = action.artifacts[0] if action.artifacts else None
     tools = ", ".join(f"{name} {version}" for name, version in sorted(action.packages.items()))
-    did = f"failed: {action.failure.message}" if action.failure else effects.get(action.name, "")
+    effect_ = effects.get(action.name, "")
+    did = f"failed: {action.failure.message}" if action.failure else effect_
     empty = "" if action.artifacts or action.failure else "has not run"
     return (
-        Cell(name=local_name(facts, action.name), note=action.title, title=action.name),
-        Cell(did or empty or numbers.NONE, tone="bad" if action.failure else ""),
+        Cell(name=local_name(facts, action.name), note=action.title if did or empty else "", title=action.name),
+        Cell(did or empty or action.title or numbers.NONE, tone="bad" if action.failure else ""),
         Cell(numbers.size(action.bytes_in), title=numbers.exact_size(action.bytes_in) or ""),
         Cell(numbers.size(action.bytes_out), title=numbers.exact_size(action.bytes_out) or ""),
         Cell(short_digest(main.digest) if main else numbers.NONE, title=main.digest if main else "", code=True),
@@ -152,7 +153,7 @@ def _scan_cells(facts: ReportFacts, action: ActionFacts, run: ActionRun, whole: 
         Cell("; ".join(run.reasons) or numbers.NONE),
         Cell(numbers.seconds(run.seconds), sort=str(run.seconds or 0)),
         Cell(chart=chart, text="" if chart else numbers.NONE),
-        Cell((run.made or numbers.NONE).replace("T", " ")[:19]),
+        Cell((run.made or numbers.NONE).replace("T", " ")[:19], tone="even"),
         Cell(run.host or numbers.NONE),
     )
 
@@ -179,4 +180,4 @@ def _quantize_effect(facts: QuantizeFacts) -> str:
         return "changed nothing"
     made = ", ".join(f"{n} {op}" for op, n in sorted(facts.quantized.items())) or "no operator"
     kept = ", ".join(f"{n} {op}" for op, n in sorted(facts.kept.items()))
-    return f"{made} quantised" + (f"; {kept} kept in float" if kept else "")
+    return f"{made} converted" + (f"; {kept} kept in float" if kept else "")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from markupsafe import Markup
 
 from onnxbuild.proof.gates import Verdict
+from onnxbuild.report.names import LONG
 
 CAP = 50
 """Rows of a table on a page; the JSON twin has them all."""
@@ -38,6 +39,7 @@ class Cell:
     mark: Mark | None = None
     chart: Markup | None = None
     sort: str = ""
+    fold: int = LONG
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.report import numbers, summary
 from onnxbuild.report.facts import FailureFacts, ReportFacts, TargetFacts
 from onnxbuild.report.gate_text import gate_name, margin_text, measured_text
+from onnxbuild.report.pages.size import dtype_legend, dtype_tones, model_bar
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, cap_rows, verdict_mark
 
 
@@ -66,14 +68,16 @@ def comparison(facts: ReportFacts) -> Table | None:
     columns += [
         Column("Largest error", "num"),
         Column("Size", "num"),
+        Column("by dtype", "chart"),
         Column("vs baseline", "num"),
         Column("Nodes", "num"),
-        Column("Opset", "num"),
         Column("Gates passed", "num"),
     ]
-    rows = [Row(tuple(_compare(facts, target, metric))) for target in facts.targets]
-    kept, shown = cap_rows(rows)
-    return Table("Variants side by side", tuple(columns), kept, shown)
+    models = [model for target in facts.targets if (model := delivered(target))]
+    tones = dtype_tones(models)
+    largest = max((model.bytes for model in models), default=0)
+    kept, shown = cap_rows([Row(tuple(_compare(facts, t, metric, tones, largest))) for t in facts.targets])
+    return Table("Variants side by side", tuple(columns), kept, shown, legend=dtype_legend(tones))
 
 
 def gate_table(facts: ReportFacts) -> Table:
@@ -98,7 +102,8 @@ def gate_table(facts: ReportFacts) -> Table:
             continue
         if groups:
             rows.append(Row((Cell(name=target.variant, href="#" + summary.anchor(target)),), group=True))
-        rows += [Row(_gate_cells(gate)) for gate in gates[:fair]]
+        metric = _metric_name(target)
+        rows += [Row(_gate_cells(gate, metric)) for gate in gates[:fair]]
         shown_gates += min(fair, len(gates))
     shown = f"showing {shown_gates} of {left:,}, the worst of each variant first" if shown_gates < left else ""
     return Table(
@@ -122,35 +127,57 @@ def _line(facts: ReportFacts, target: TargetFacts) -> VerdictLine:
     else:
         said, note = summary.sentence(target, facts.targets) + ".", summary.trouble(target) or ""
     if target.stale:
-        note = (note + " " if note else "") + "The folder in build/ still holds an older model."
+        note = (note.rstrip(".") + ". " if note else "") + "The folder in build/ still holds an older model."
     return VerdictLine(target_mark(target), target.variant, "#" + summary.anchor(target), said, note, failure)
 
 
-def _compare(facts: ReportFacts, target: TargetFacts, metric: str | None) -> list[Cell]:
+def delivered(target: TargetFacts) -> ModelFacts | None:
+    """Return the model that was delivered; None where the target is not built."""
+    return target.steps[-1].model if target.steps and summary.is_built(target) else None
+
+
+def _compare(
+    facts: ReportFacts, target: TargetFacts, metric: str | None, tones: dict[str, str], largest: int
+) -> list[Cell]:
     cells = [Cell(name=target.variant, href="#" + summary.anchor(target)), Cell(mark=target_mark(target))]
     found = summary.final_metric(target)
     if metric is not None:
         cells += (
             [Cell(numbers.NONE)] * 2 if found is None else _metric_cells(found[0].name, found[0].model, found[0].source)
         )
-    last = target.steps[-1].model if target.steps else None
-    base = summary.baseline_of(target, facts.targets)
+    last = delivered(target)
+    base = summary.baseline_of(target, facts.targets) if last else None
     passed = sum(gate.verdict is Verdict.PASSED for gate in target.gates)
     return [
         *cells,
-        Cell(_largest_error(target)),
-        Cell(numbers.size(target.bytes), title=numbers.exact_size(target.bytes) or ""),
-        Cell((numbers.size_change(base[1], target.bytes) if base and target.bytes else "") or numbers.NONE,
-             note=f"of {base[0]}" if base and target.bytes else ""),
+        Cell(_largest_error(target) if last else numbers.NONE),
+        Cell(numbers.size(target.bytes), title=numbers.exact_size(target.bytes) or "", sort=str(target.bytes or 0)),
+        Cell(chart=model_bar(last, tones, largest, target.variant)) if last else Cell(),
+        Cell(against(base, target.bytes)),
         Cell(numbers.count(last.nodes) if last else numbers.NONE),
-        Cell(str(last.opsets.get("", numbers.NONE)) if last else numbers.NONE),
         Cell(f"{passed} of {len(target.gates)}" if target.gates else numbers.NONE),
-    ]  # fmt: skip
+    ]
+
+
+def against(base: tuple[str, int] | None, size: int | None) -> str:
+    """Return a size against its baseline, such as "28% of fp32"."""
+    if base is None or not base[1] or not size:
+        return numbers.NONE
+    share = size / base[1]
+    if base[0] == summary.EXPORTED:
+        return "as exported" if abs(share - 1) < 0.005 else f"{numbers.percent(share, 0)} of the export"
+    return f"{numbers.percent(share, 0)} of {base[0]}"
 
 
 def _metric_cells(name: str, model: float | None, source: float | None) -> list[Cell]:
     change = "" if model is None or source is None else numbers.metric_change(name, model - source)
     return [Cell(numbers.metric_value(name, model)), Cell(change or numbers.NONE)]
+
+
+def _metric_name(target: TargetFacts) -> str:
+    found = summary.final_accuracy(target)
+    metric = found[1][0].facts.metric if found else None
+    return metric.name if metric else ""
 
 
 def _largest_error(target: TargetFacts) -> str:
@@ -162,14 +189,14 @@ def _largest_error(target: TargetFacts) -> str:
     return numbers.number(max((v for v in values if isinstance(v, float | int)), default=None))
 
 
-def _gate_cells(gate: GateResult) -> tuple[Cell, ...]:
-    source = f"source {numbers.number(gate.source, 4)}" if gate.source is not None else ""
+def _gate_cells(gate: GateResult, metric: str) -> tuple[Cell, ...]:
+    source = f"source {numbers.metric_value(metric, gate.source)}" if gate.source is not None else ""
     return (
         Cell(name=gate_name(gate.gate), title=gate.gate),
-        Cell(gate.provider or "any"),
+        Cell(gate.provider or numbers.NONE),
         Cell(gate.limit),
-        Cell(measured_text(gate), note=source),
-        Cell(margin_text(gate), tone="bad" if gate.margin is not None and gate.margin < 0 else ""),
+        Cell(measured_text(gate, metric), note=source),
+        Cell(margin_text(gate, metric), tone="bad" if gate.margin is not None and gate.margin < 0 else ""),
         Cell(mark=verdict_mark(gate.verdict)),
         Cell(gate.reason or ""),
     )

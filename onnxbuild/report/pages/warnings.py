@@ -16,8 +16,8 @@ def warning_table(facts: ReportFacts) -> Table:
     rows = [
         Row((
             Cell(code, code=True),
-            Cell(name=message),
-            Cell(name=", ".join(dict.fromkeys(actions))),
+            Cell(name=message, fold=400),
+            Cell(name=", ".join(dict.fromkeys(actions)), fold=160),
             Cell(str(len(actions))),
         ))
         for (code, message), actions in sorted(found.items())
