@@ -24,13 +24,15 @@ _IR_OF_DTYPE = {
     ir.DataType.INT2: 13,
     ir.DataType.UINT2: 13,
 }
+ONNXSCRIPT_FLOOR = 18
+"""onnxscript's converter knows no changes below this opset, and does not say so: an older model keeps its attributes."""
 _SMALL = 1024
 
 
 def convert_opset(model: ir.Model, opset: int) -> ir.Model:
     """Return `model` converted to ONNX opset `opset`; node names and metadata stay where the nodes do.
 
-    onnxscript's converter goes first; onnx's own where that one ends (below 18, downwards). Weights stay where
+    onnxscript's converter goes first; onnx's own where that one cannot go (from below 18, downwards). Weights stay where
     they are. Raises StageFailure (`opset-not-delivered`) that says what is possible.
     """
     merge_opset_imports(model)
@@ -40,17 +42,18 @@ def convert_opset(model: ir.Model, opset: int) -> ir.Model:
     if not 1 <= opset <= HIGHEST_OPSET:
         raise _not_delivered(opset, present, f"ONNX Runtime loads opsets up to {HIGHEST_OPSET}")
     reasons: list[str] = []
-    for convert in (_by_onnxscript, _by_onnx):
+    upwards = present is not None and ONNXSCRIPT_FLOOR <= present < opset
+    for convert in (_by_onnxscript, _by_onnx) if upwards else (_by_onnx,):
         try:
             converted = convert(model.clone(), opset)
         except Exception as error:  # both converters raise unrelated types
-            reasons.append(str(error).strip().split("\n", 1)[0])
+            reasons.append(f"{convert.__name__[4:]}: {str(error).strip().splitlines()[0] if str(error).strip() else 'failed'}")
             continue
         delivered = delivered_opset(converted)
         if delivered == opset:
             return converted
-        reasons.append(f"it delivered {delivered}")
-    raise _not_delivered(opset, present, f"onnxscript: {reasons[0]}; onnx: {reasons[1]}")
+        reasons.append(f"{convert.__name__[4:]} delivered {delivered}")
+    raise _not_delivered(opset, present, "; ".join(reasons))
 
 
 def delivered_opset(model: ir.Model) -> int | None:

@@ -273,7 +273,7 @@ def _action(
 
 
 def _keyed_source(source: Source) -> Source:
-    return msgspec.structs.replace(source, sha256=None, reads=(), trust_pickle=False)
+    return msgspec.structs.replace(source, sha256=None, reads=())
 
 
 def _source_files(target: Target) -> dict[str, str]:
