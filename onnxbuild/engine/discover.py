@@ -23,7 +23,8 @@ class Watch:
 
     def __init__(self, project: Path, hidden: Sequence[str]) -> None:
         self.project = str(project)
-        self.hidden = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in (*hidden, sys.prefix))
+        ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # keyed by the stages' versions
+        self.hidden = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in (*hidden, sys.prefix, ours))
         self.opened: set[str] = set()
         self.written: set[str] = set()
         self.listed: set[str] = set()
