@@ -152,6 +152,13 @@ def build_axes(draft: Draft) -> dict[str, Axis]:
 
 def build_pass(draft: Draft, index: int, raw: RawPass) -> Pass | None:
     """Return one entry of `passes`, or None when it lacks something."""
+    keys = [key for key in raw.__struct_fields__ if getattr(raw, key) is not None]
+    if len(keys) != 1:
+        if "passes" not in draft.broken:
+            place, message = draft.value("passes", index), f"`passes.{index}` must hold exactly one pass"
+            hint = "begin each with a `-` of its own" if keys else "- onnxslim: default"
+            draft.error("wrong-value", message, place, "passes", hint=hint)
+        return None
     if raw.onnxscript is not None:
         return OnnxscriptPass()
     if raw.onnxoptimizer is not None:
@@ -171,13 +178,10 @@ def build_pass(draft: Draft, index: int, raw: RawPass) -> Pass | None:
             hidden_size=given.hidden_size or 0,
             expect=given.expect or {},
         )
-    if raw.custom is not None and raw.custom.function is not None:
+    assert raw.custom is not None
+    if raw.custom.function is not None:
         return CustomPass(function=function(raw.custom.function, raw.custom.args))
-    if raw.custom is not None:
-        draft.missing(("passes", index, "custom", "function"), "`function`", hint="function: passes/mine.py:run")
-    else:
-        place = draft.value("passes", index)
-        draft.error("wrong-value", f"`passes.{index}` names no pass", place, "passes", hint="- onnxslim: default")
+    draft.missing(("passes", index, "custom", "function"), "`function`", hint="function: passes/mine.py:run")
     return None
 
 

@@ -108,7 +108,8 @@ def _tolerance(draft: Draft, raw: RawTolerance | None, path: Path, merged: Node 
         if limits is None:
             continue
         outputs[name] = _output_tolerance(limits)
-        if not any(getattr(limits, key) is not None for key in _MEASURES):
+        limited = any(getattr(limits, key) is not None for key in _MEASURES)
+        if not limited and draft.broken.isdisjoint({"tolerance", "providers"}):
             message = f"`{'.'.join(map(str, path))}.outputs.{name}` limits nothing"
             place = draft.key(*path, "outputs", name)
             draft.error("missing-key", message, place, "tolerance", hint=f"one of {', '.join(_MEASURES)}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from onnxbuild.base.diagnostics import did_you_mean
+from onnxbuild.recipe.known import PROVIDERS
 from onnxbuild.recipe.node import Entry, Node, Path, find, key_place, plain, renamed, value_place, without
 from onnxbuild.recipe.problems import Problems
 from onnxbuild.recipe.raw import Raw, RawProject, RawRecipe
@@ -132,20 +133,14 @@ def _misfits(error: ValidationError, definitions: Schema, prefix: Path = ()) -> 
     path = (*prefix, *error.path)
     schema: Any = error.schema
     instance: Any = error.instance
-    value: Any = error.validator_value
     if "propertyNames" in error.schema_path:
         yield _name_misfit((*path, str(instance)), schema, definitions)
     elif error.validator == "additionalProperties":
         yield from _unknown_keys(path, instance, schema)
     elif error.validator == "anyOf":
         yield from _union_misfits(error, path, definitions)
-    elif error.validator == "required":
-        hint = "add `format: 1` as the first line" if value == ["format"] else None
-        missing = [key for key in value if key not in instance]
-        yield _Misfit(path, "missing-key", f"the key '{missing[0]}' is missing", hint=hint)
-    elif error.validator in ("minProperties", "maxProperties"):
-        known = ", ".join(schema["properties"])
-        yield _Misfit(path, "wrong-value", f"`{dotted(path)}` must hold exactly one pass", hint=f"one of {known}")
+    elif error.validator in ("required", "minProperties", "maxProperties"):
+        return  # `format`, and one key in each pass: said with what else a recipe must hold, see `build`
     else:
         yield _value_misfit(path, instance, schema, definitions)
 
@@ -157,11 +152,16 @@ def _union_misfits(error: ValidationError, path: Path, definitions: Schema) -> I
         branches.setdefault(sub.schema_path[0], []).append(sub)
     if isinstance(error.instance, dict | list):
         for subs in branches.values():
-            if not any(s.validator in ("type", "enum") and not s.path for s in subs):
+            if not any(_refuses_whole(sub) for sub in subs):
                 for sub in subs:
                     yield from _misfits(sub, definitions, path)
                 return
     yield _value_misfit(path, error.instance, error.schema, definitions)  # type: ignore[arg-type]  # as above
+
+
+def _refuses_whole(error: ValidationError) -> bool:
+    """Whether an alternative has no use for a value of this kind at all, rather than for something in it."""
+    return error.validator in ("type", "enum") and not error.path and "propertyNames" not in error.schema_path
 
 
 def _value_misfit(path: Path, value: Any, schema: Schema, definitions: Schema) -> _Misfit:
@@ -182,7 +182,7 @@ def _value_misfit(path: Path, value: Any, schema: Schema, definitions: Schema) -
 
 def _name_misfit(path: Path, schema: Schema, definitions: Schema) -> _Misfit:
     name, where = str(path[-1]), dotted(path[:-1])
-    hint = did_you_mean(name, schema.get("enum", []))
+    hint = did_you_mean(name, [*PROVIDERS, *PROVIDERS.values()]) if where.endswith("providers") else None
     allowed = describe({"type": "string", **schema}, definitions)
     return _Misfit(path, "wrong-name", f"a key of `{where}` must be {allowed}, not '{name}'", at_key=True, hint=hint)
 

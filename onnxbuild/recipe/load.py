@@ -122,6 +122,9 @@ def _read(path: Path, root: Path, defaults: Defaults, checks: FileChecks | None)
     examined = examine(node, RawRecipe, problems)
     broken = examined.broken | defaults.broken | refuse_keys(examined.root, problems)
     raw = msgspec.convert(plain(examined.root), RawRecipe)
+    if raw.format is None and "format" not in broken:
+        hint = "add `format: 1` as the first line"
+        problems.error("missing-key", "the key 'format' is missing", examined.root.place, hint=hint)
     name, name_place = _name(raw, path, examined.root, problems)
     targets = []
     base = merge(rebase(defaults.node, os.path.relpath(root, path.parent)), _without_variants(examined.root))
@@ -163,3 +166,12 @@ def _variants(root: Node) -> dict[str, Node | None]:
     return {
         name: entry.node if isinstance(entry.node.value, dict) else None for name, entry in variants.entries.items()
     }
+
+
+def check_project(root: Path, select: Sequence[str] = ()) -> Loaded:
+    """Check everything that files and tables tell about the project at `root`; raises nothing for what it finds.
+
+    Unlike `load_project` followed by `load_recipes`, a broken onnxbuild.yaml does not hide problems of recipes.
+    """
+    project, _, _ = read_project(root)
+    return load_recipes(project, select)

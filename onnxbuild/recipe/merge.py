@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onnxbuild.recipe.examine import FREE
-from onnxbuild.recipe.node import Entry, Node
+from onnxbuild.recipe.node import Entry, Node, Path
 
 DISPLACES = {
     "path": ("factory", "args", "weights", "sha256", "trust"),
@@ -17,34 +17,28 @@ DISPLACES = {
 """A key, and the inherited keys beside it that it takes the place of, with all that belongs to them."""
 
 
-def merge(base: Node, over: Node, *, free: bool = False) -> Node:
+def merge(base: Node, over: Node, path: Path = ()) -> Node:
     """Return `over` laid over `base`: mappings by key, all else replaced, null removes. Inherited keys come first.
 
-    Below `args` and the like (`free`) nothing displaces anything, and a null with nothing to remove is a value.
+    `path` is where both stand in a recipe. Below `args` and the like nothing displaces anything, and a null with
+    nothing to remove is a value. A provider's tolerance keeps its nulls, for it is itself laid over the target's.
     """
+    free = not FREE.isdisjoint(path)
+    keeps_null = len(path) > 2 and path[0] == "providers" and path[2] == "tolerance"
     entries = dict(base.entries)
     if not free:
-        for key in over.entries:
-            for displaced in DISPLACES.get(key, ()):
-                if over.entries[key].node.value is not None and displaced in entries:
-                    del entries[displaced]
+        for key, entry in over.entries.items():
+            if entry.node.value is not None:
+                for displaced in DISPLACES.get(key, ()):
+                    entries.pop(displaced, None)
     for key, entry in over.entries.items():
         inherited = entries.get(key)
-        inner_free = free or key in FREE
-        if entry.node.value is None:
-            if inherited is not None or not free:
-                entries.pop(key, None)
-            else:
-                entries[key] = entry
+        if entry.node.value is None and not keeps_null and (inherited is not None or not free):
+            entries.pop(key, None)
         elif isinstance(entry.node.value, dict):
-            below = (
-                inherited.node if inherited is not None and isinstance(inherited.node.value, dict) else _nothing(entry)
-            )
-            entries[key] = Entry(entry.place, merge(below, entry.node, free=inner_free))
+            nothing = Node({}, entry.node.place)
+            below = inherited.node if inherited is not None else nothing
+            entries[key] = Entry(entry.place, merge(below, entry.node, (*path, key)))
         else:
             entries[key] = entry
     return Node(entries, over.place)
-
-
-def _nothing(entry: Entry) -> Node:
-    return Node({}, entry.node.place)

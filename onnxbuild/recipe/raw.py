@@ -5,7 +5,7 @@ Every key may be absent, and null removes an inherited one; what the merged reci
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import msgspec
 from msgspec import Meta
@@ -54,6 +54,8 @@ ProviderName = Literal[
     "WebGpuExecutionProvider", "MIGraphXExecutionProvider", "XnnpackExecutionProvider",
     "NvTensorRTRTXExecutionProvider",
 ]  # fmt: skip
+
+ProviderKey = Annotated[str, Meta(pattern=f"^({'|'.join(get_args(ProviderName))})$")]
 
 
 class RawSource(Raw, frozen=True):
@@ -425,7 +427,7 @@ class RawVariant(Raw, frozen=True):
         Meta(description="What may differ from the source; default every output within atol 1e-4, rtol 1e-3."),
     ] = None
     providers: Annotated[
-        dict[ProviderName, RawProvider | None] | None, Meta(description="Where to prove it; default cpu.")
+        dict[ProviderKey, RawProvider | None] | None, Meta(description="Where to prove it; default cpu.")
     ] = None
     session: Annotated[RawSession | None, Meta(description="ONNX Runtime's session configuration.")] = None
     benchmark: Annotated[RawBenchmark | None, Meta(description="How speed and memory are measured.")] = None

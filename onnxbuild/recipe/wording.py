@@ -6,6 +6,7 @@ import re
 from typing import Any, get_args
 
 from onnxbuild.recipe import raw
+from onnxbuild.recipe.known import PROVIDERS
 from onnxbuild.recipe.schema import Schema
 
 
@@ -17,6 +18,7 @@ _PHRASES = {
     _pattern(raw.Name): "a name of a-z, 0-9, '.', '_' and '-' that begins with a letter or digit and is not 'index'",
     _pattern(raw.AxisName): "a name such as 'batch'",
     _pattern(raw.FunctionName): "a function, written file.py:name",
+    _pattern(raw.ProviderKey): f"an execution provider ({', '.join(PROVIDERS)})",
     _pattern(raw.Digest): "a SHA-256 of 64 lower-case hexadecimal digits",
     _pattern(raw.Percent): "a share such as '99%'",
     _pattern(raw.Size): "a size such as '200 MB'",

@@ -69,7 +69,12 @@ def load_yaml(path: Path, name: str, problems: Problems) -> Node | None:
         place = Place(name, before.count(b"\n") + 1, len(before) - before.rfind(b"\n"))
         problems.error("not-text", f"{name} is not UTF-8 text", place, hint="save it as UTF-8")
         return None
-    return parse_yaml(text, name, problems)
+    node = parse_yaml(text, name, problems)
+    if node is not None and not isinstance(node.value, dict):
+        kind = "a list" if isinstance(node.value, list) else "a single value"
+        problems.error("wrong-type", f"{name} must be a mapping of keys, not {kind}", node.place)
+        return None
+    return node
 
 
 def parse_yaml(text: str, name: str, problems: Problems) -> Node | None:

@@ -186,7 +186,7 @@ def is_lfs_pointer(path: Path) -> bool:
 
 
 def digest_of(path: Path) -> str:
-    """Return the SHA-256 that `sha256` pins: of a file its content; of a folder the JSON of its [path, SHA-256] list."""
+    """Return the SHA-256 that `sha256` pins: of a file its content; of a folder its [path, digest] list as JSON."""
     if path.is_file():
         return digest_file(path)
     return digest_bytes(encode([[name, digest_file(path / name)] for name in list_files(path)]))
