@@ -178,6 +178,8 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 
 def _first_line(error: object) -> str:
+    while isinstance(error, BaseException) and error.__cause__ is not None:  # onnx_ir wraps what went wrong
+        error = error.__cause__
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
 
 
