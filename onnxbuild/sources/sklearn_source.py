@@ -64,7 +64,7 @@ class SklearnSource:
         proto = _convert(estimator, columns, min(opset or HIGHEST_OPSET, HIGHEST_OPSET), request)
         path = folder / "exported.onnx"
         order = {output.name: estimator.methods.index(m) for output, m in zip(request.outputs, methods, strict=True)}
-        _select_outputs(proto, order, path)
+        _select_outputs(proto, order, str(columns[0].shape[0]), path)
         return ExportedModel(path)
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
@@ -203,10 +203,11 @@ def _warn_of_sparse(estimator: Estimator, request: SourceRequest) -> None:
             )
 
 
-def _select_outputs(proto: Any, order: dict[str, int], path: Path) -> None:
+def _select_outputs(proto: Any, order: dict[str, int], rows: str, path: Path) -> None:
     """Write the model with just these outputs, in this order, and without what computed only the others.
 
-    `order` maps the recipe's name to the converter's output. Outputs are named by place, for the converter's own
+    `order` maps the recipe's name to the converter's output; `rows` is the axis that all inputs and outputs share,
+    which shape inference does not follow through trees. Outputs are named by place, for the converter's own
     names could match the recipe's by chance.
     """
     import onnx_ir as ir
@@ -224,6 +225,9 @@ def _select_outputs(proto: Any, order: dict[str, int], path: Path) -> None:
     model.graph.outputs[:] = [delivered[index] for index in order.values()]
     for position, (value, name) in enumerate(zip(model.graph.outputs, order, strict=True)):
         value.name = f"{position}:{name}"
+    for value in (*model.graph.inputs, *model.graph.outputs):
+        if value.shape is not None and len(value.shape):
+            value.shape = ir.Shape([rows, *value.shape[1:]])
     RemoveUnusedNodesPass()(model)
     ir.save(model, path)
 

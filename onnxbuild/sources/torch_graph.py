@@ -57,10 +57,17 @@ def free_output_dims(model: ir.Model, first: list[tuple[int, ...]], second: list
     `first` and `second` are the outputs' shapes at two sizes of the inputs. Loops (recurrent layers) are exported
     with the example's length as their output's declared dim.
     """
+    wrong = False
     for value, one, two in zip(model.graph.outputs, first, second, strict=True):
         if value.shape is None or len(one) != len(two) or len(value.shape) != len(one):
             continue
-        dims = [
-            None if a != b and isinstance(dim, int) else dim for dim, a, b in zip(value.shape, one, two, strict=True)
-        ]
-        value.shape = type(value.shape)(dims)
+        for axis, (a, b) in enumerate(zip(one, two, strict=True)):
+            if a != b and isinstance(value.shape[axis], int):
+                value.shape[axis] = None
+                wrong = True
+    if wrong:  # then what it wrote about the values between is no better
+        outputs = set(model.graph.outputs)
+        for node in model.graph.all_nodes():
+            for value in node.outputs:
+                if value not in outputs:
+                    value.shape = None
