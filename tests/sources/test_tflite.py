@@ -34,6 +34,13 @@ def tflite_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         x = tf.nn.max_pool2d(x, 2, 2, "VALID") + tf.nn.conv2d(x, kernels[1], 2, "SAME")
         return {"logits": tf.reshape(x, (-1, 64)) @ weight}
 
+    def activations(x: Any) -> Any:
+        return {  # of different values, for the converter fuses no common subexpressions
+            "exact": tf.nn.gelu(x, approximate=False),
+            "approximate": tf.nn.gelu(x * 3.0, approximate=True),
+            "clipped": tf.minimum(tf.maximum(x, 0.0), 1.0) + tf.minimum(tf.maximum(x, -1.0), 1.0),
+        }
+
     def join(zeta: Any, alpha: Any) -> Any:
         return {"wide": tf.concat([zeta, alpha], 1), "all": tf.nn.softmax(alpha)}
 
@@ -56,6 +63,7 @@ def tflite_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write("dynamic.tflite", cnn, image)
     write("fixed.tflite", cnn, tf.TensorSpec((1, 8, 8, 1), tf.float32, name="image"))
     write("int8.tflite", cnn, image, quantise=True)
+    write("activations.tflite", activations, tf.TensorSpec((None, 5), tf.float32, name="x"))
     write("join.tflite", join, tf.TensorSpec((None, 2), name="zeta"), tf.TensorSpec((None, 3), name="alpha"))
     return folder
 
@@ -93,6 +101,12 @@ def test_int8_file_keeps_its_integers(tflite_files: Path, tmp_path: Path) -> Non
     assert_same(KIND, request, both_sizes(request), tmp_path, rtol=0, atol=1)  # one step of the output's scale
     operators = [node.op_type for node in onnx.load(tmp_path / "model.onnx").graph.node]
     assert operators.count("DequantizeLinear") > 3
+
+
+def test_operators_that_tf2onnx_lacks(tflite_files: Path, tmp_path: Path) -> None:
+    inputs: Declared = {"x": ("float32", ("batch", 5))}
+    request = request_for(tflite_files / "activations.tflite", inputs, ["exact", "approximate", "clipped"])
+    assert_same(KIND, request, both_sizes(request), tmp_path)
 
 
 @pytest.mark.parametrize(
