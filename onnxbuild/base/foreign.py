@@ -15,7 +15,12 @@ from pathlib import Path
 
 from onnxbuild.base.diagnostics import StageFailure
 
-_NODE = re.compile(r"[Nn]ode\s*(?:\([^)]*\))?[^'\"\n]{0,40}?(?:[Nn]ame)?\s*[:=]?\s*['\"]([^'\"]+)['\"]")
+_NODE = re.compile(
+    r"""[Nn]ode\b[^'"\n]{0,60}?[Nn]ame:?\s*['"]([^'"\n]+)['"]  # node. Name:'a', node with name 'a'
+    |   node\ name:\s*([^\s,)]+)                              # (op_type:MatMul, node name: a)
+    """,
+    re.VERBOSE,
+)
 
 
 @contextmanager
@@ -43,9 +48,9 @@ def foreign_tool(tool: str, scratch: Path) -> Iterator[None]:
 
 
 def failing_node(text: str) -> str | None:
-    """Return the node that a tool's error text names in quotes, or None."""
+    """Return the node that a tool's error text names, or None."""
     match = _NODE.search(text)
-    return match[1] if match else None
+    return (match[1] or match[2]) if match else None
 
 
 def _root_reason(error: BaseException, scratch: Path) -> str:

@@ -96,5 +96,5 @@ def _transpose(weight: ir.Value) -> ir.Value:
 
     lazy = ir.LazyTensor(compute, dtype=tensor.dtype, shape=shape, name=name)
     value = ir.Value(name=name, shape=shape, type=ir.TensorType(tensor.dtype), const_value=lazy)
-    graph.register_initializer(value)  # type: ignore[union-attr]  # initializers belong to graphs
+    graph.register_initializer(value)
     return value

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from onnxbuild.base.patterns import is_any_match, require_matches
 from onnxbuild.ir import ranking
+from onnxbuild.ir.walk import nodes
 from onnxbuild.recipe.types import Pruning
 
 FLOATS = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.FLOAT, ir.DataType.DOUBLE)
@@ -76,7 +77,7 @@ def find_weights(model: ir.Model) -> list[Weight]:
     """Return the prunable weights of a model in the order in which nodes use them."""
     arguments = _arguments(model)
     found: dict[int, Weight] = {}
-    for node in _all_nodes(model):
+    for node in nodes(model):
         for value, axis in _operands(node):
             for source, source_axis in _trace(value, axis, arguments):
                 weight = _weight(source, source_axis)
@@ -117,20 +118,13 @@ Arguments = dict[int, list[ir.Value]]
 
 def _arguments(model: ir.Model) -> Arguments:
     passed: Arguments = {}
-    for node in _all_nodes(model):
+    for node in nodes(model):
         function = model.functions.get(node.op_identifier())
         if function is not None:
             for formal, value in zip(function.inputs, node.inputs, strict=False):
                 if value is not None:
                     passed.setdefault(id(formal), []).append(value)
     return passed
-
-
-def _all_nodes(model: ir.Model) -> Iterator[ir.Node]:
-    """Yield every node: of the graph, its subgraphs and the functions."""
-    yield from ir.traversal.RecursiveGraphIterator(model.graph)
-    for function in model.functions.values():
-        yield from ir.traversal.RecursiveGraphIterator(function)
 
 
 def _trace(value: ir.Value, axis: int, arguments: Arguments) -> Iterator[tuple[ir.Value, int]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import onnx_ir as ir
+
+from onnxbuild.ir.walk import nodes
 
 _INTEGER = {
     "ConvInteger": "Conv",
@@ -35,9 +37,7 @@ def original_op_type(op_type: str) -> str | None:
 
 def find_quantized(model: ir.Model) -> ir.Node | None:
     """Return the first node that belongs to an already quantised model, or None."""
-    return next(
-        (n for n in all_nodes(model) if n.op_type in _BOUNDARY or original_op_type(n.op_type) is not None), None
-    )
+    return next((n for n in nodes(model) if n.op_type in _BOUNDARY or original_op_type(n.op_type) is not None), None)
 
 
 def count_integer(model: ir.Model, op_types: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
@@ -49,7 +49,7 @@ def count_integer(model: ir.Model, op_types: Iterable[str]) -> tuple[dict[str, i
     quantized: Counter[str] = Counter()
     kept: Counter[str] = Counter()
     wanted = {*op_types, *WEIGHTED}
-    for node in all_nodes(model):
+    for node in nodes(model):
         stands_for = original_op_type(node.op_type)
         if stands_for is not None:
             quantized[stands_for] += 1
@@ -64,7 +64,7 @@ def count_float16(model: ir.Model) -> tuple[dict[str, int], dict[str, int]]:
     """Return the nodes that compute in float16 and those that compute in float32, counted by operator type."""
     quantized: Counter[str] = Counter()
     kept: Counter[str] = Counter()
-    for node in all_nodes(model):
+    for node in nodes(model):
         types = {value.dtype for value in (*node.inputs, *node.outputs) if value is not None}
         if node.op_type == "Cast":
             continue
@@ -85,13 +85,6 @@ def overflowing(model: ir.Model) -> list[str]:
                 if np.any(np.isfinite(array) & (array > 65504)):
                     found.append(value.name or "")
     return found
-
-
-def all_nodes(model: ir.Model) -> Iterator[ir.Node]:
-    """Yield every node: of the graph, its subgraphs and the functions."""
-    yield from ir.traversal.RecursiveGraphIterator(model.graph)
-    for function in model.functions.values():
-        yield from ir.traversal.RecursiveGraphIterator(function)
 
 
 def _is_between(node: ir.Node) -> bool:

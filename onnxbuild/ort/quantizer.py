@@ -122,7 +122,9 @@ def _quantize_static(
             nodes_to_exclude=list(exclude),
             use_external_data_format=large,
             calibrate_method=_METHODS[quantization.calibrate],
-            extra_options={"CalibStridedMinMax": reader.stride},  # its name aside, every method goes by it
+            extra_options={
+                "CalibStridedMinMax": reader.stride,  # its name aside, every method goes by it
+                # This method's histograms hold magnitudes: as a plain range they would cut off what is negative.
+                "ActivationSymmetric": quantization.calibrate == "distribution",
+            },
         )
-
-

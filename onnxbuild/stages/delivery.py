@@ -11,10 +11,10 @@ from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.digest import digest_file, list_files
 from onnxbuild.ir.canonical import canonicalize, names_of
 from onnxbuild.ir.check import check_model_file
-from onnxbuild.ir.opset import convert_opset, set_ir_version
 from onnxbuild.ir.describe import describe
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.ir.model import MODEL, read_model, write_model
+from onnxbuild.ir.opset import convert_opset, set_ir_version
 from onnxbuild.ort.session import UNOPTIMIZED, open_session
 from onnxbuild.stages.stage import Workspace
 

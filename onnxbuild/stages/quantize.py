@@ -23,13 +23,19 @@ LARGE = 1_000_000_000
 
 
 class QuantizeParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of quantize, with what the chosen mode does not use at its default. Inputs: `model`, `calibration` (static), `origins`."""
+    """Parameters of quantize, with what the chosen mode does not use at its default.
+
+    Inputs: `model`, `calibration` (static), and `origins` where the source has them.
+    """
 
     quantization: Quantization
 
 
 class QuantizeFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was quantised. Output: `model`. `quantized` and `kept` count nodes by operator type; `excluded` lists node names."""
+    """What was quantised. Output: `model`.
+
+    `quantized` and `kept` count nodes by operator type; `excluded` lists node names.
+    """
 
     model: ModelFacts
     changed: bool
@@ -163,12 +169,12 @@ def _gemm_as_matmul(
     all of them are rewritten here (`split_excluded`), where they keep their names.
     """
     from onnxbuild.ir.preparation import split_gemms
-    from onnxbuild.ir.quantized import all_nodes
+    from onnxbuild.ir.walk import nodes
 
     known = op_types is None or "Gemm" in op_types or "MatMul" in op_types
     out = set(excluded)
     split = set(split_gemms(model, lambda node: split_excluded or (known and node.name not in out)))
-    matmuls = {node.name for node in all_nodes(model) if node.op_type == "MatMul" and node.name}
+    matmuls = {node.name for node in nodes(model) if node.op_type == "MatMul" and node.name}
     if op_types is not None and "MatMul" not in op_types:
         out |= matmuls - split
     if op_types is not None and not known:
@@ -230,12 +236,12 @@ def _require_quantizable(model: ir.Model, quantization: Quantization) -> None:
 
 def _excluded(model: ir.Model, patterns: tuple[str, ...], ws: Workspace) -> list[str]:
     """Return the names of the nodes that `patterns` mean, by node name or by module path of the source."""
-    from onnxbuild.ir.quantized import all_nodes
+    from onnxbuild.ir.walk import nodes
 
     if not patterns:
         return []
     modules = _modules(ws)
-    names = {n.name: [n.name, *([modules[n.name]] if n.name in modules else [])] for n in all_nodes(model) if n.name}
+    names = {n.name: [n.name, *([modules[n.name]] if n.name in modules else [])] for n in nodes(model) if n.name}
     require_matches(patterns, [name for both in names.values() for name in both], "nodes and module paths")
     return sorted(name for name, both in names.items() if is_any_match(patterns, both))
 

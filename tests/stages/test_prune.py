@@ -17,7 +17,20 @@ from onnxbuild.ir.model import read_model, write_model
 from onnxbuild.recipe.types import Pruning
 from onnxbuild.stages.prune import PRUNE, PruneFacts, PruneParams
 from onnxbuild.stages.stage import Workspace
-from tests.stages.models import FLOAT, cnn, constant, delivered, mlp, model, node, random, tensor, value, weight, workspace
+from tests.stages.models import (
+    FLOAT,
+    cnn,
+    constant,
+    delivered,
+    mlp,
+    model,
+    node,
+    random,
+    tensor,
+    value,
+    weight,
+    workspace,
+)
 
 MAGNITUDE = Pruning(method="magnitude", sparsity=0.5)
 

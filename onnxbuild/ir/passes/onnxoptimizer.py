@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from onnxbuild.base.diagnostics import StageFailure, did_you_mean
 from onnxbuild.base.foreign import foreign_tool
+from onnxbuild.ir.walk import tensor_slots
 
 TOOL = "onnxoptimizer"
 PROTOBUF_LIMIT = 2_000_000_000
@@ -67,7 +68,7 @@ def optimize(model: ir.Model, names: Sequence[str] | None, scratch: Path) -> ir.
         result = onnxoptimizer.optimize(proto) if names is None else onnxoptimizer.optimize(proto, list(names))
     if len(result.graph.output) != len(model.graph.outputs) or (not result.graph.node and len(model.graph)):
         raise StageFailure("empty-result", "onnxoptimizer returns an empty model", tool=TOOL)
-    optimized = ir.from_proto(result)
+    optimized: ir.Model = ir.from_proto(result)
     values = (*optimized.graph.inputs, *optimized.graph.outputs)
     if names is None or not RISKY.intersection(names):
         _restore_names(interface, values)
@@ -93,14 +94,7 @@ def _require_fits(model: ir.Model) -> None:
 
 def weight_bytes(model: ir.Model) -> int:
     """Return the bytes of all tensors of a model: initializers and attributes, subgraphs and functions included."""
-    values = (value for graph in model.graphs() for value in graph.initializers.values())
-    total = sum(value.const_value.nbytes for value in values if value.const_value is not None)
-    for graph in (model.graph, *model.functions.values()):
-        for node in ir.traversal.RecursiveGraphIterator(graph):
-            for attribute in node.attributes.values():
-                if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
-                    total += attribute.as_tensor().nbytes
-    return total
+    return sum(slot.tensor.nbytes for slot in tensor_slots(model) if slot.tensor.dtype != ir.DataType.STRING)
 
 
 def _rename_numeric(model: ir.Model) -> None:
