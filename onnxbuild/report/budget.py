@@ -56,7 +56,7 @@ def used(tolerance: OutputTolerance, measure: str, measures: OutputMeasures) -> 
 
 
 def metric_used(bound: Bound, measure: MetricMeasure) -> float | None:
-    """Return the share of the allowed worsening of the metric against the source that is used; None if it cannot be told."""
+    """Return the share of the allowed worsening of the metric against the source that is used; None if not known."""
     allowed = allowed_change(bound, measure)
     if allowed is None or measure.model is None or measure.source is None:
         return None

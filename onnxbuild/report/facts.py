@@ -1,4 +1,4 @@
-"""What a report shows, as recorded values: filled from plan and traces, read by pages/; knows nothing of their looks."""
+"""What a report shows, as recorded values: filled from plan and traces, read by pages/; knows nothing of looks."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ class ActionFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `name` is the plan's ("digits-cnn:int8/quantize"), `title` what it does in the recipe's words ("static int8,
     qdq"), `targets` the names of the targets that need it, `inputs` the names of the actions it reads from.
-    `packages` maps the distributions in its key to versions; `command` reproduces it alone. `artifacts` is empty
-    when it has not run.
+    `packages` maps the distributions in its key to versions; `command` reproduces it alone. `done` False: it has
+    no trace, so it never ran to its end with these inputs.
     """
 
     name: str
@@ -55,6 +55,7 @@ class ActionFacts(msgspec.Struct, frozen=True, kw_only=True):
     title: str = ""
     targets: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    done: bool = True
     artifacts: tuple[ArtifactFacts, ...] = ()
     bytes_in: int | None = None
     bytes_out: int | None = None
@@ -83,7 +84,7 @@ class ActionRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The run that drew the report: everything volatile is in here. `actions` maps an action's name to how it came about."""
+    """The run that drew the report: all that is volatile. `actions` maps an action's name to how it came about."""
 
     drawn: str | None = None
     command: str | None = None
@@ -126,7 +127,7 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeclaredFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the recipe asks of a target; `tolerances` by provider, `opset` and `ir_version` None are left to the source."""
+    """What the recipe asks of a target; `tolerances` by provider, `opset` and `ir_version` None: the source's own."""
 
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
@@ -142,7 +143,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `verdict` None is a target that is not built. `output` is the delivered model's path relative to the project,
     `bytes` its size with external data, `sha256` the model file's; they describe the model that was judged.
-    `stale` says that the folder in `build/` still holds an older model. `failed_action` names the action that stopped it.
+    `stale` says that the folder in `build/` still holds an older model. `failed_action` names what stopped it.
     """
 
     name: str
@@ -177,7 +178,7 @@ class DataSetFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProvenanceFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Where all of it comes from; `commit` None: not in a git repository. `dirty`: uncommitted changes in the project."""
+    """Where all of it comes from; `commit` None: not in a git repository, `dirty`: with uncommitted changes."""
 
     commit: str | None = None
     dirty: bool = False
@@ -208,7 +209,7 @@ class ReportFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One target in the index. `metric_*` in the metric's own unit, `size_ratio` is its size over that of `baseline`."""
+    """One target in the index; `metric_*` in the metric's own unit, `size_ratio` its size over the `baseline`'s."""
 
     target: str
     recipe: str

@@ -6,6 +6,8 @@ import re
 
 from markupsafe import Markup
 
+SHORT = 30
+"""Characters up to which a name stays on one line where the screen is wide enough."""
 LONG = 72
 """Characters above which a name is folded, with the whole of it one click away."""
 CUT = 600
@@ -25,7 +27,8 @@ def markup_name(name: str, fold: int = LONG) -> Markup:
     """Return a name from outside: isolated, and folded into a <details> when longer than `fold` characters."""
     text = visible(name)
     if len(text) <= fold:
-        return Markup("<bdi>{}</bdi>").format(_breakable(text))
+        whole_line = Markup(' class="short"') if len(text) <= SHORT else ""
+        return Markup("<bdi{}>{}</bdi>").format(whole_line, _breakable(text))
     head = text[: fold - 20].rstrip()
     whole = text if len(text) <= CUT else f"{text[:CUT]}… ({len(text):,} characters, whole in the JSON twin)"
     return Markup('<details class="name"><summary><bdi>{}</bdi>…</summary><bdi>{}</bdi></details>').format(

@@ -24,7 +24,7 @@ _SUMMARY_GATES = 50
 
 
 def render_recipe(facts: ReportFacts) -> str:
-    """Return one recipe's page; identical facts, the volatile ones apart, give identical bytes outside `data-volatile`."""
+    """Return one recipe's page: identical facts give identical bytes, volatile ones only inside `data-volatile`."""
     stable = encode(msgspec.structs.replace(facts, volatile=None))
     complete = len(stable) <= EMBED_LIMIT
     return _environment().get_template("recipe.html.j2").render(

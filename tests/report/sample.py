@@ -245,7 +245,7 @@ def actions() -> tuple[ActionFacts, ...]:
                targets=("digits-cnn:int8",), warnings=(Remark("tool-warning", "Please consider to run pre-processing before quantization."),)),
         action("digits-cnn:fp16/quantize", "float16", ("digits-cnn/optimize.2",), FP16.bytes, ort, bytes_in=SLIM.bytes, targets=("digits-cnn:fp16",)),
         action("digits-cnn:pruned/prune", "magnitude, 80%", ("digits-cnn/optimize.2",), PRUNED.bytes, {"numpy": "2.4.0"}, bytes_in=SLIM.bytes, targets=("digits-cnn:pruned",)),
-        action("digits-cnn:int4/quantize", "int4, blocks of 32", ("digits-cnn/optimize.2",), None, ort, bytes_in=SLIM.bytes, targets=("digits-cnn:int4",),
+        action("digits-cnn:int4/quantize", "int4, blocks of 32", ("digits-cnn/optimize.2",), None, ort, bytes_in=SLIM.bytes, targets=("digits-cnn:int4",), done=False,
                failure=FailureFacts(code="nothing-to-quantize", message="no MatMul has a constant weight of at least 32 columns; Conv and Gemm cannot be int4",
                                     hint="remove the variant, or use mode: static", tool="onnxruntime 1.31.1", node="fc1/Gemm",
                                     log=".onnxbuild/logs/digits-cnn-int4-quantize.log"),
@@ -253,7 +253,7 @@ def actions() -> tuple[ActionFacts, ...]:
     ]  # fmt: skip
     for variant, step, kind in (("fp32", "digits-cnn/optimize.2", SLIM), ("int8", "digits-cnn:int8/quantize", INT8),
                                 ("fp16", "digits-cnn:fp16/quantize", FP16), ("pruned", "digits-cnn:pruned/prune", PRUNED)):  # fmt: skip
-        made.append(action(f"digits-cnn:{variant}/validate@cpu", "cpu", (step, "digits-cnn/reference"), 0, ort, targets=(f"digits-cnn:{variant}",)))
+        made.append(action(f"digits-cnn:{variant}/validate@cpu", f"{SAMPLES} samples on cpu", (step, "digits-cnn/reference"), None, ort, targets=(f"digits-cnn:{variant}",)))
         made.append(action(f"digits-cnn:{variant}/package", "onnx, portable", (step,), kind.bytes + 2_104, {"onnx": "1.23.2"}, targets=(f"digits-cnn:{variant}",)))
     return tuple(made)
 

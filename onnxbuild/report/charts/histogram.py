@@ -22,8 +22,13 @@ def used_bins(histograms: Sequence[Sequence[int]]) -> tuple[int, int]:
     return max(1, min(used) - 1), min(BINS - 1, max(used) + 1)
 
 
-def errors(counts: Sequence[int], bins: tuple[int, int], limit: float | None, label: str, *, axis: bool) -> Markup:
-    """Return element counts by decade of |x - r|, exact zeros first, `limit` (an absolute one) as a dashed line."""
+def errors(
+    counts: Sequence[int], bins: tuple[int, int], limit: float | None, label: str, *, strict: bool, axis: bool
+) -> Markup:
+    """Return element counts by decade of |x - r|, exact zeros first, `limit` (an absolute one) as a dashed line.
+
+    `strict`: nothing beyond the limit is allowed, so that such columns may be marked.
+    """
     first, last = bins
     height, base = (74, 52) if axis else (56, 52)
     slots = last - first + 2.6
@@ -33,7 +38,7 @@ def errors(counts: Sequence[int], bins: tuple[int, int], limit: float | None, la
         at = (0.0 if i == 0 else i - first + 1.6) / slots
         tall = counts[i] / largest * (base - 8)
         tall = max(tall, 1.5) if counts[i] else 0.0
-        beyond = limit is not None and i > 0 and 10.0 ** (i + _FIRST) >= limit
+        beyond = strict and limit is not None and i > 0 and 10.0 ** (i + _FIRST) >= limit
         name = "exactly equal" if i == 0 else f"1e{i + _FIRST} to 1e{i + _FIRST + 1}"
         if tall:
             tone = "zero" if i == 0 else "beyond" if beyond else "spent"
@@ -64,17 +69,8 @@ def classes(counts: Sequence[tuple[str, int]], label: str) -> Markup:
     for i, (name, n) in enumerate(counts):
         tall = n / largest * 44
         note = element("title", f"{name}: {n:,}")
-        drawn.append(
-            element(
-                "rect",
-                note,
-                x=share((i + 0.12) / slots),
-                width=share(0.76 / slots),
-                y=58 - tall,
-                height=tall,
-                class_="fill-plain",
-            )  # fmt: skip
-        )
+        at, width = share((i + 0.12) / slots), share(0.76 / slots)
+        drawn.append(element("rect", note, x=at, width=width, y=58 - tall, height=tall, class_="fill-plain"))
         if slots <= 12:
             middle = share((i + 0.5) / slots)
             drawn.append(element("text", f"{n:,}", x=middle, y=54 - tall, text_anchor="middle", class_="tick"))

@@ -15,6 +15,7 @@ from onnxbuild.report.facts import StepFacts, TargetFacts
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows
 from onnxbuild.stages.validate import ValidateFacts
 
+_LEGEND = (("spent", "spent by the step"), ("less", "won back"), ("beyond", "beyond the limit"), ("limit", "limit"))
 MOST_OUTPUTS = 4
 """Outputs with a column in the waterfall and a histogram; the table of measures has all."""
 
@@ -137,10 +138,8 @@ def _spent_table(measured: _Measured, budgets: list[_Budget], provider: str) -> 
         value = numbers.metric_value(metric.name, metric.source) if metric and j == 0 else "exact"
         source += [Cell(value, tone="quiet"), Cell()]
     kept, shown = cap_rows([Row(tuple(source)), *rows])
-    return Table(
-        f"Tolerance spent, step by step, on {provider}", tuple(columns), kept, shown, class_="waterfall-table",
-        legend=(("spent", "spent by the step"), ("less", "won back"), ("beyond", "beyond the limit"), ("limit", "limit")),
-    )  # fmt: skip
+    caption = f"Tolerance spent, step by step, on {provider}"
+    return Table(caption, tuple(columns), kept, shown, class_="waterfall-table", legend=_LEGEND)
 
 
 def _spent_cells(item: _Budget, i: int, before: float, end: float, *, measured: bool) -> list[Cell]:
@@ -149,8 +148,8 @@ def _spent_cells(item: _Budget, i: int, before: float, end: float, *, measured: 
         return [Cell("not measured", tone="quiet"), Cell()]
     if share is None:
         return [Cell(item.values[i]), Cell(numbers.NONE if item.bounded else "", tone="quiet")]
-    said = numbers.percent(share) if math.isfinite(share) else "beyond any limit"
-    label = f"{item.label}: {said} of the tolerance used after this step, {numbers.percent(before)} before"
+    said = numbers.percent(share) if share < 10 else numbers.ratio(share) if math.isfinite(share) else "no bound"
+    label = f"{item.label}: {said} of the limit used after this step, {numbers.percent(before)} before"
     chart = waterfall.row(before, share, end, label)
     return [Cell(item.values[i]), Cell(said, chart=chart, tone="bad" if share > 1 else "")]
 
@@ -223,19 +222,25 @@ def _histograms(measured: _Measured, names: list[str], tolerance: Tolerance) -> 
         found = [pair for i, pair in enumerate(found) if i == 0 or pair[1].histogram != found[i - 1][1].histogram]
         if not found:
             continue
-        limits = tolerance.outputs.get(name)
-        limit = (limits.atol or limits.max_abs) if limits else None
+        limits = tolerance.outputs.get(name, OutputTolerance())
+        limit, strict = limits.atol or limits.max_abs, not limits.rtol and limits.share == 1
         bins = histogram.used_bins([o.histogram for _, o in found])
         rows = []
         for i, (step, o) in enumerate(found):
             zeros, total = o.histogram[0], sum(o.histogram)
-            label = f"{name} after {step.label}: {total:,} elements, {zeros:,} exactly equal, largest error {numbers.number(o.max_abs)}"
-            rows.append((step.label, histogram.errors(o.histogram, bins, limit, label, axis=i == len(found) - 1)))
-        note = "|x − r| of every element; first column: exactly equal" + (
-            "; dashed: the absolute limit" if limit else ""
-        )
+            label = f"{name} after {step.label}: {total:,} elements, {zeros:,} exactly equal, "
+            label += f"largest error {numbers.number(o.max_abs)}"
+            axis = i == len(found) - 1
+            rows.append((step.label, histogram.errors(o.histogram, bins, limit, label, strict=strict, axis=axis)))
+        note = "|x − r| of every element; first column: exactly equal" + _limit_note(limit, strict)
         drawn.append(Histogram(name, note, tuple(rows)))
     return drawn
+
+
+def _limit_note(limit: float | None, strict: bool) -> str:
+    if limit is None:
+        return ""
+    return f"; dashed: the limit, {numbers.number(limit)}" + ("" if strict else ", to which rtol adds")
 
 
 def _output(facts: ValidateFacts | None, name: str) -> OutputMeasures | None:

@@ -1,4 +1,4 @@
-"""What is in the delivered file: interface and axes against what was declared, opset, IR, operators before and after."""
+"""What is in the file: interface and axes against what was declared, opset, IR, operators before and after."""
 
 from __future__ import annotations
 
@@ -65,7 +65,13 @@ def _interface(target: TargetFacts, model: ModelFacts) -> Table:
     outputs = {o.name for o in target.declared.outputs}
     rows = [_value_row("input", v, *declared.get(v.name, ("", "not declared"))) for v in model.inputs]
     rows += [_value_row("output", v, "", "named" if v.name in outputs else "not declared") for v in model.outputs]
-    columns = (Column("Name"), Column("Kind"), Column("Declared", "code"), Column("Delivered", "code"), Column("Dtype"))
+    columns = (
+        Column("Name"),
+        Column("Kind"),
+        Column("Declared", "code"),
+        Column("In the file", "code"),
+        Column("Dtype"),
+    )
     kept, shown = cap_rows(rows)
     return Table("Inputs and outputs", columns, kept, shown, empty="The model has no inputs or outputs.")
 
@@ -116,8 +122,8 @@ def _operators(first: ModelFacts, last: ModelFacts) -> Table:
     columns = (
         Column("Operator"),
         Column("Exported", "num"),
-        Column("Delivered", "num"),
+        Column("Final", "num"),
         Column("Change", "num"),
         Column("", "chart"),
     )
-    return Table("Operators, as exported and as delivered", columns, kept, shown, empty="The graph has no nodes.")
+    return Table("Operators, as exported and in the end", columns, kept, shown, empty="The graph has no nodes.")

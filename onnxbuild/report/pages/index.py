@@ -17,7 +17,7 @@ CAP = 1500
 
 @dataclass(frozen=True)
 class IndexPage:
-    """Everything that the template of the index prints; `counts` are marks with the number of targets that bear them."""
+    """Everything that the template of the index prints; `counts` are marks with how many targets bear them."""
 
     lead: str
     version: str
@@ -42,6 +42,7 @@ def index_page(facts: IndexFacts) -> IndexPage:
         Column("vs baseline", "num"),
         Column("Gates passed", "num"),
         Column("Providers"),
+        Column("Remark", "remark"),
     )
     shown = f"showing {len(rows):,} of {len(facts.rows):,}" if len(rows) < len(facts.rows) else ""
     table = Table("All targets", columns, tuple(Row(_cells(row)) for row in rows), shown,
@@ -61,7 +62,7 @@ def _cells(row: IndexRow) -> tuple[Cell, ...]:
     name = row.metric or ""
     base = (row.baseline, round(row.bytes / row.size_ratio)) if row.baseline and row.bytes and row.size_ratio else None
     return (
-        Cell(name=row.target, href=row.link, note=row.trouble),
+        Cell(name=row.target, href=row.link),
         Cell(mark=verdict_mark(row.verdict), sort=str(list(Verdict).index(row.verdict)) if row.verdict else "9"),
         Cell(name.replace("_", " ") or numbers.NONE),
         Cell(
@@ -73,4 +74,5 @@ def _cells(row: IndexRow) -> tuple[Cell, ...]:
         Cell(against(base, row.bytes), sort=str(row.size_ratio or 0)),
         Cell(f"{row.gates_passed} of {row.gates}" if row.gates else numbers.NONE),
         Cell(", ".join(row.providers) or numbers.NONE),
+        Cell(name=row.trouble, fold=240),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
 from onnxbuild.report.facts import FailureFacts, ReportFacts, TargetFacts
 from onnxbuild.report.pages import accuracy, graph, provenance, size, stages, verdict, warnings
@@ -29,8 +30,7 @@ class VariantSection:
     sentence: str
     trouble: str
     is_open: bool
-    output: str
-    sha256: str
+    files: tuple[tuple[str, str], ...]
     accuracy: tuple[accuracy.Accuracy, ...]
     accuracy_empty: str
     nonfinite: str
@@ -67,6 +67,7 @@ class RecipePage:
 def recipe_page(facts: ReportFacts) -> RecipePage:
     """Return the page of one recipe."""
     largest = max((step.model.bytes for t in facts.targets for step in t.steps if step.model), default=0)
+    tones = size.dtype_tones(facts.targets)
     shown = sorted(facts.targets, key=_passed)[:MOST_DETAILED]
     detailed = [target for target in facts.targets if target in shown]
     left_out = len(facts.targets) - len(detailed)
@@ -84,7 +85,7 @@ def recipe_page(facts: ReportFacts) -> RecipePage:
         commands=stages.command_table(facts),
         lineage=stages.draw_lineage(facts),
         scan=stages.scan(facts),
-        variants=tuple(_variant(facts, target, largest) for target in detailed),
+        variants=tuple(_variant(facts, target, tones, largest) for target in detailed),
         variants_left_out=f"showing {len(detailed)} of {len(facts.targets)} variants in detail" if left_out else "",
         provenance=provenance.provenance(facts),
         warnings=warnings.warning_table(facts),
@@ -97,7 +98,7 @@ def _passed(target: TargetFacts) -> bool:
     return verdict.target_mark(target).kind == "passed"
 
 
-def _variant(facts: ReportFacts, target: TargetFacts, largest: int) -> VariantSection:
+def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], largest: int) -> VariantSection:
     built = target.verdict is not None and target.failed_action is None
     nonfinite = target.reference.nonfinite if target.reference else {}
     said = ", ".join(f"{n:,} in {name}" for name, n in sorted(nonfinite.items()) if n)
@@ -108,15 +109,24 @@ def _variant(facts: ReportFacts, target: TargetFacts, largest: int) -> VariantSe
         sentence=summary.sentence(target, facts.targets) + "." if built else "",
         trouble=(summary.trouble(target) or "") if built else summary.target_summary(facts, target),
         is_open=len(facts.targets) <= MOST_OPEN or not _passed(target),
-        output=target.output or "",
-        sha256=target.sha256 or "",
+        files=_files(target),
         accuracy=accuracy.accuracy(target),
         accuracy_empty=_accuracy_empty(target),
         nonfinite=f"The source's own outputs hold values that are not finite: {said}." if said else "",
-        size=size.size(target, largest),
+        size=size.size(target, tones, largest),
         graph=graph.graph(target),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",
     )
+
+
+def _files(target: TargetFacts) -> tuple[tuple[str, str], ...]:
+    """Return where the judged model is: delivered, or in the store when it failed."""
+    if target.sha256 is None:
+        return ()
+    digest = ("SHA-256 of the judged model", target.sha256)
+    if target.verdict is Verdict.FAILED:
+        return ("Not delivered; to study it", f"onnxbuild get {target.name} --out DIR"), digest
+    return ("Delivered", target.output or ""), digest
 
 
 def _accuracy_empty(target: TargetFacts) -> str:

@@ -27,18 +27,18 @@ class Size:
     weights: Table
 
 
-def size(target: TargetFacts, largest: int) -> Size | None:
-    """Return the sizes, on a scale that ends at `largest` bytes; None where no model was made."""
+def size(target: TargetFacts, tones: dict[str, str], largest: int) -> Size | None:
+    """Return the sizes, in the recipe's colours, on a scale that ends at `largest` bytes; None without a model."""
     models = [(step, step.model) for step in target.steps if step.model is not None]
     if not models:
         return None
-    tones = dtype_tones([model for _, model in models])
     last = models[-1][1]
     return Size(_sentence(last), _steps(models, tones, largest), _weights(last, tones))
 
 
-def dtype_tones(models: Sequence[ModelFacts]) -> dict[str, str]:
-    """Return a tone for each dtype, the one with most bytes first; the sixth and later share the last."""
+def dtype_tones(targets: Sequence[TargetFacts]) -> dict[str, str]:
+    """Return a tone for each dtype of a recipe, the one with most bytes first; the sixth and later share the last."""
+    models = [step.model for target in targets for step in target.steps if step.model is not None]
     totals: dict[str, int] = {}
     for model in models:
         for dtype, count in model.weight_bytes_by_dtype.items():
@@ -47,9 +47,10 @@ def dtype_tones(models: Sequence[ModelFacts]) -> dict[str, str]:
     return {dtype: _TONES[min(i, len(_TONES) - 1)] for i, dtype in enumerate(ordered)}
 
 
-def dtype_legend(tones: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return the key to the colours of `model_bar`."""
-    return (*((tone, dtype) for dtype, tone in tones.items()), (_GRAPH, "graph and metadata"))
+def dtype_legend(tones: dict[str, str], models: Sequence[ModelFacts]) -> tuple[tuple[str, str], ...]:
+    """Return the key to the colours of `model_bar`, of the dtypes that `models` have."""
+    there = {dtype for model in models for dtype, n in model.weight_bytes_by_dtype.items() if n}
+    return (*((tone, dtype) for dtype, tone in tones.items() if dtype in there), (_GRAPH, "graph and metadata"))
 
 
 def model_bar(model: ModelFacts, tones: dict[str, str], largest: int, name: str) -> Markup:
@@ -102,7 +103,7 @@ def _steps(models: list[tuple[StepFacts, ModelFacts]], tones: dict[str, str], la
         Column("Zeros", "num"),
     )
     kept, shown = cap_rows(rows)
-    return Table("Size by step", columns, kept, shown, legend=dtype_legend(tones))
+    return Table("Size by step", columns, kept, shown, legend=dtype_legend(tones, [model for _, model in models]))
 
 
 def _weights(model: ModelFacts, tones: dict[str, str]) -> Table:

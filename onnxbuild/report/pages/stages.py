@@ -84,7 +84,7 @@ def draw_lineage(facts: ReportFacts) -> Markup | None:
             action.name,
             local_name(facts, action.name),
             action.title,
-            "failed" if action.failure else "ok" if action.artifacts else "missing",
+            "failed" if action.failure else "ok" if action.done else "missing",
             action.inputs,
         )
         for action in facts.actions
@@ -118,7 +118,7 @@ def scan(facts: ReportFacts) -> Scan | None:
 
 
 def local_name(facts: ReportFacts, action: str) -> str:
-    """Return an action's name without the recipe's, which is the page's: "digits-cnn:int8/quantize" is "int8/quantize"."""
+    """Return an action's name without the recipe's: "digits-cnn:int8/quantize" is "int8/quantize"."""
     if action.startswith((facts.name + "/", facts.name + ":")):
         return action[len(facts.name) + 1 :]
     return action
@@ -129,7 +129,7 @@ def _action_cells(facts: ReportFacts, action: ActionFacts, effects: dict[str, st
     tools = ", ".join(f"{name} {version}" for name, version in sorted(action.packages.items()))
     effect_ = effects.get(action.name, "")
     did = f"failed: {action.failure.message}" if action.failure else effect_
-    empty = "" if action.artifacts or action.failure else "has not run"
+    empty = "" if action.done or action.failure else "has not run"
     return (
         Cell(name=local_name(facts, action.name), note=action.title if did or empty else "", title=action.name),
         Cell(did or empty or action.title or numbers.NONE, tone="bad" if action.failure else ""),

@@ -61,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption; `shown` tells how many rows there are when not all are shown, `empty` why there are none."""
+    """A table with a caption; `shown` tells how many rows were left out, `empty` why there are none."""
 
     caption: str
     columns: tuple[Column, ...]

@@ -10,7 +10,7 @@ from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.report import numbers, summary
 from onnxbuild.report.facts import FailureFacts, ReportFacts, TargetFacts
 from onnxbuild.report.gate_text import gate_name, margin_text, measured_text
-from onnxbuild.report.pages.size import dtype_legend, dtype_tones, model_bar
+from onnxbuild.report.pages.size import dtype_legend, dtype_tones, model_bar, sparsity
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, cap_rows, verdict_mark
 
 
@@ -70,14 +70,15 @@ def comparison(facts: ReportFacts) -> Table | None:
         Column("Size", "num"),
         Column("by dtype", "chart"),
         Column("vs baseline", "num"),
+        Column("Zeros", "num"),
         Column("Nodes", "num"),
         Column("Gates passed", "num"),
     ]
     models = [model for target in facts.targets if (model := delivered(target))]
-    tones = dtype_tones(models)
+    tones = dtype_tones(facts.targets)
     largest = max((model.bytes for model in models), default=0)
     kept, shown = cap_rows([Row(tuple(_compare(facts, t, metric, tones, largest))) for t in facts.targets])
-    return Table("Variants side by side", tuple(columns), kept, shown, legend=dtype_legend(tones))
+    return Table("Variants side by side", tuple(columns), kept, shown, legend=dtype_legend(tones, models))
 
 
 def gate_table(facts: ReportFacts) -> Table:
@@ -85,7 +86,7 @@ def gate_table(facts: ReportFacts) -> Table:
     columns = (
         Column("Gate"),
         Column("Provider"),
-        Column("Limit"),
+        Column("Limit", "limit"),
         Column("Measured", "num"),
         Column("Margin", "num"),
         Column("Verdict"),
@@ -154,6 +155,7 @@ def _compare(
         Cell(numbers.size(target.bytes), title=numbers.exact_size(target.bytes) or "", sort=str(target.bytes or 0)),
         Cell(chart=model_bar(last, tones, largest, target.variant)) if last else Cell(),
         Cell(against(base, target.bytes)),
+        Cell(numbers.percent(sparsity(last)) if last else numbers.NONE),
         Cell(numbers.count(last.nodes) if last else numbers.NONE),
         Cell(f"{passed} of {len(target.gates)}" if target.gates else numbers.NONE),
     ]
