@@ -28,6 +28,7 @@ def decide(
     last: Trace | None,
     is_current: Callable[[Discovered], bool],
     has_artifact: Callable[[Artifact], bool],
+    holds: Callable[[Trace], bool],
     is_in_place: Callable[[Trace], bool],
     *,
     force: bool = False,
@@ -35,12 +36,13 @@ def decide(
     """Decide about one action.
 
     `find` returns the traces under a key, `last` is the trace that stood for the action in this project
-    before, `is_in_place` tells whether what the trace delivered outside the store is there unaltered.
+    before. `holds` tells whether what a trace measured keeps the limits of today, `is_in_place` tells whether what the trace delivered outside the store is there unaltered.
     """
     key = key_of(manifest)
     if force:
         return Decision(DecisionKind.RUN, key, manifest, ("forced",))
-    matching = [trace for trace in find(key) if all(is_current(found) for found in trace.discovered)]
+    current = [trace for trace in find(key) if all(is_current(found) for found in trace.discovered)]
+    matching = [trace for trace in current if holds(trace)]
     whole = [trace for trace in matching if all(has_artifact(a) for a in trace.outputs.values())]
     if whole:
         chosen = next((t for t in whole if last is not None and t.key == last.key and t.id == last.id), whole[0])
@@ -51,6 +53,8 @@ def decide(
         return Decision(DecisionKind.RESTORE, key, manifest, (why,), chosen)
     if matching:
         return Decision(DecisionKind.RUN, key, manifest, ("an artifact of it is no longer in the store",))
+    if current:
+        return Decision(DecisionKind.RUN, key, manifest, ("what it measured is beyond the limits of today",))
     if last is None:
         return Decision(DecisionKind.RUN, key, manifest, ("never built",))
     return Decision(DecisionKind.RUN, key, manifest, explain_difference(last, manifest, is_current))

@@ -202,6 +202,7 @@ class Run:
             digests,
             {name: self.inputs.version(name) for name in stage.packages(action.params)},
             declared_values(action.env),
+            stage.unkeyed,
         )
         return decide(
             manifest,
@@ -209,6 +210,7 @@ class Run:
             self.last.get(action.name, self.store.traces),
             self.inputs.is_current,
             self.store.blobs.has_artifact,
+            lambda trace: stage.holds(action.params, msgspec.json.decode(trace.facts, type=stage.facts)),
             lambda trace: self.hooks.in_place(action, trace),
             force=self.options.force,
         )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from onnxbuild.base.codec import encode
+
 from onnxbuild.plan.action import Action, Plan, Ref, StageModel, TargetPlan
 from onnxbuild.proof.gates import required_within
 from onnxbuild.recipe.types import (
@@ -41,7 +43,12 @@ def build_plan(recipes: Sequence[Recipe], selected: Iterable[str]) -> Plan:
     ones need is kept. A target that only a ratio gate of a selected one refers to comes along as support.
     """
     drafts = _Drafts()
-    plans = [_plan_target(drafts, target) for recipe in recipes for target in recipe.targets]
+    plans = [
+        _plan_target(drafts, target, limits)
+        for recipe in recipes
+        for limits in [_step_limits(recipe)]
+        for target in recipe.targets
+    ]
     return _select(_name(drafts, plans), set(selected))
 
 
@@ -80,7 +87,7 @@ class _Drafts:
         """Add `action` for `target` and return its provisional name; `label` is how it is called within the target."""
         content = (
             action.stage,
-            msgspec.json.encode(action.params, order="deterministic"),
+            encode(action.params),
             tuple(sorted(action.inputs.items())),
             tuple(sorted(action.files.items())),
             action.env,
@@ -95,14 +102,14 @@ class _Drafts:
         return name
 
 
-def _plan_target(drafts: _Drafts, target: Target) -> TargetPlan:
+def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolerance]) -> TargetPlan:
     several = target.calibration is not None
     evaluation = _add_data(drafts, target, "data.1" if several else "data", *_evaluation_data(target))
     calibration = None
     if target.calibration is not None:
         calibration = _add_data(drafts, target, "data.2", target.calibration.data, target.calibration.samples, None)
     probe = calibration if target.evaluation is None and calibration is not None else evaluation
-    models = _add_models(drafts, target, probe, calibration)
+    models = _add_models(drafts, target, limits, probe, calibration)
     reference = drafts.add(
         target,
         "reference",
@@ -140,7 +147,9 @@ def _plan_target(drafts: _Drafts, target: Target) -> TargetPlan:
     return TargetPlan(target, models, validations, evaluation, reference, package, calibration)
 
 
-def _add_models(drafts: _Drafts, target: Target, probe: str, calibration: str | None) -> tuple[StageModel, ...]:
+def _add_models(
+    drafts: _Drafts, target: Target, limits: dict[str, OutputTolerance], probe: str, calibration: str | None
+) -> tuple[StageModel, ...]:
     stage = "canonicalize" if target.source.framework is Framework.ONNX else "export"
     export = drafts.add(target, stage, _export(target, stage))
     models = [StageModel(stage, Ref(export, "model"))]
@@ -155,7 +164,7 @@ def _add_models(drafts: _Drafts, target: Target, probe: str, calibration: str | 
     for number, entry in enumerate(target.passes, start=1):
         label = "optimize" if len(target.passes) == 1 else f"optimize.{number}"
         params = OptimizeParams(
-            step=entry, opset=target.opset, ir_version=target.ir_version, limits=_step_limits(target)
+            step=entry, opset=target.opset, ir_version=target.ir_version, limits=limits
         )
         step(label, "optimize", params, probe=Ref(probe, "probe"))
     origins = Ref(export, "origins")
@@ -241,14 +250,24 @@ def _add_data(
     return drafts.add(target, label, _action(target, "data", params, {}, files))
 
 
-def _step_limits(target: Target) -> dict[str, OutputTolerance]:
+def _step_limits(recipe: Recipe) -> dict[str, OutputTolerance]:
+    """Return what a graph pass may change: a tenth of the tightest tolerance that any variant names for an output.
+
+    One answer for the recipe, so that variants share the passes they have in common.
+    """
     limits = {}
-    for output in target.outputs:
-        wanted = target.tolerance.outputs.get(output.name)
-        limits[output.name] = DEFAULT_STEP
-        if wanted is not None and (wanted.atol is not None or wanted.rtol is not None):
-            limits[output.name] = OutputTolerance(
-                atol=(wanted.atol or 0.0) / 10, rtol=(wanted.rtol or 0.0) / 10, share=wanted.share
+    for output in {output.name: None for target in recipe.targets for output in target.outputs}:
+        named = [
+            tolerance
+            for target in recipe.targets
+            if (tolerance := target.tolerance.outputs.get(output)) is not None
+            and not (tolerance.atol is None and tolerance.rtol is None)
+        ]
+        limits[output] = DEFAULT_STEP
+        if named:
+            limits[output] = OutputTolerance(
+                atol=min(tolerance.atol or 0.0 for tolerance in named) / 10,
+                rtol=min(tolerance.rtol or 0.0 for tolerance in named) / 10,
             )
     return limits
 

@@ -21,15 +21,17 @@ def make_manifest(
     input_digests: Mapping[str, str],
     packages: Mapping[str, str],
     environment: Mapping[str, str | None],
+    unkeyed: Sequence[str] = (),
 ) -> tuple[Component, ...]:
     """Return the manifest of `action`.
 
     `file_digests` are by file label, `input_digests` by input label, `packages` distribution to version,
-    `environment` the declared variables (None: unset). Parameters are walked in declared order; a parameter of a
+    `environment` the declared variables (None: unset), `unkeyed` parameters that are in no key. Parameters are walked in declared order; a parameter of a
     type without a canonical form raises TypeError.
     """
     lines = [Component("scheme", SCHEME), Component("stage", action.stage), Component("version", str(version))]
-    lines += _walk("parameter", to_builtins(action.params))
+    parameters = to_builtins(action.params)
+    lines += _walk("parameter", {name: value for name, value in parameters.items() if name not in unkeyed})
     lines += [Component(f"file {label}", file_digests[label], action.files[label]) for label in sorted(action.files)]
     lines += [
         Component(f"input {label}", input_digests[label], action.inputs[label].action)

@@ -8,6 +8,8 @@ import msgspec
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.facts import ModelFacts
+from onnxbuild.proof.limits import exceeds
+from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.recipe.types import (
     CustomPass,
     OnnxoptimizerPass,
@@ -39,12 +41,17 @@ class OptimizeParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OptimizeFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pass did. Output: `model`. `worst` maps an output to the largest absolute difference on the probe."""
+    """What the pass did. Output: `model`. `probe` tells how far each output moved, if the pass changed anything."""
 
     model: ModelFacts
     changed: bool
     nodes_before: int
-    worst: dict[str, float] = {}
+    probe: tuple[OutputMeasures, ...] = ()
+
+    @property
+    def worst(self) -> dict[str, float]:
+        """The largest absolute difference of each output on the probe calls; 0 for integers and strings."""
+        return {m.name: m.max_abs if isinstance(m.max_abs, float) else 0.0 for m in self.probe}
 
 
 def run(params: OptimizeParams, ws: Workspace) -> OptimizeFacts:
@@ -61,9 +68,9 @@ def run(params: OptimizeParams, ws: Workspace) -> OptimizeFacts:
     model = _apply(params.step, ws)
     folder = delivery.write_candidate(model, source, ws, tool, opset=params.opset, ir_version=params.ir_version)
     changed = not delivery.is_same(source, folder)
-    worst = {}
+    moved: dict[str, OutputMeasures] = {}
     if changed:
-        worst = require_agreement(source / FILE, folder / FILE, read_calls(ws.inputs["probe"]), params.limits, tool)
+        moved = require_agreement(source / FILE, folder / FILE, read_calls(ws.inputs["probe"]), params.limits, tool)
     facts = delivery.deliver(folder, ws)
     if isinstance(params.step, TransformersPass):
         _require_fusions(params.step, facts)
@@ -71,7 +78,7 @@ def run(params: OptimizeParams, ws: Workspace) -> OptimizeFacts:
         ws.warn("no-effect", f"{tool} changed nothing")
     elif isinstance(params.step, TransformersPass) and not _new_operators(before, facts):
         ws.warn("no-effect", f"{tool} fused nothing")
-    return OptimizeFacts(model=facts, changed=changed, nodes_before=before.nodes, worst=worst)
+    return OptimizeFacts(model=facts, changed=changed, nodes_before=before.nodes, probe=tuple(moved.values()))
 
 
 def tool_name(step: Pass) -> str:
@@ -165,6 +172,10 @@ def _preload(params: OptimizeParams) -> tuple[str, ...]:
     return ("onnx", "onnx_ir", "onnxruntime", *_TOOLS[type(params.step)])
 
 
+def _holds(params: OptimizeParams, facts: OptimizeFacts) -> bool:
+    return not any(exceeds(measures, params.limits[measures.name]) for measures in facts.probe)
+
+
 def _runs_user_code(params: OptimizeParams) -> bool:
     return isinstance(params.step, CustomPass)
 
@@ -178,4 +189,6 @@ OPTIMIZE = Stage(
     packages=_packages,
     preload=_preload,
     runs_user_code=_runs_user_code,
+    unkeyed=("limits",),
+    holds=_holds,
 )

@@ -51,7 +51,8 @@ class Stage(Generic[P, F]):
     """A kind of step. `version` goes into every key and rises with each change of what `run` delivers.
 
     `packages` names the distributions whose versions are in the key for given parameters; `preload` the modules
-    a worker imports before it forks; `runs_user_code` whether `run` calls Python that the recipe names.
+    a worker imports before it forks; `runs_user_code` whether `run` calls Python that the recipe names. `unkeyed`
+    names parameters that are limits: in no key; instead `holds` tells whether what was measured once keeps them.
     """
 
     name: str
@@ -62,6 +63,8 @@ class Stage(Generic[P, F]):
     packages: Callable[[P], tuple[str, ...]]
     preload: Callable[[P], tuple[str, ...]]
     runs_user_code: Callable[[P], bool]
+    unkeyed: tuple[str, ...] = ()
+    holds: Callable[[P, F], bool] = lambda params, facts: True
 
 
 AnyStage = Stage[Any, Any]
