@@ -199,6 +199,25 @@ def test_frontier_decides_every_elementwise_limit(r: np.ndarray, x: np.ndarray, 
     assert holds == (found.within[0].share == 1)
 
 
+@pytest.mark.parametrize("shape", ["proportional", "concave", "random", "relative"])
+def test_many_pairs_keep_only_what_decides_limits(shape: str) -> None:
+    random = np.random.RandomState(0)
+    size = random.uniform(0.5, 2, 20000)
+    d = {
+        "proportional": size * 1e-3,
+        "concave": np.sqrt(size),
+        "random": random.uniform(size=size.size),
+        "relative": size * random.uniform(size=size.size),
+    }[shape]
+    frontier = EMPTY
+    for part in np.array_split(np.arange(size.size), 3):
+        frontier = extend_frontier(frontier, d[part], size[part])
+    assert len(frontier) < (300 if shape != "concave" else 20001)
+    for rtol in (0, 1e-4, 1e-3, 0.3, 0.5, 1, 10):
+        assert (frontier[:, 0] - rtol * frontier[:, 1]).max() == pytest.approx((d - rtol * size).max(), abs=1e-12)
+    assert (frontier[:, 0] / frontier[:, 1]).max() == pytest.approx((d / size).max(), rel=1e-12)
+
+
 @pytest.mark.parametrize("count", [1, 99, 100, 101, 5000])
 def test_percentile_is_exact_for_few_and_close_for_many(count: int) -> None:
     values = np.random.RandomState(count).lognormal(size=count)
