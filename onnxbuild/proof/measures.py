@@ -19,9 +19,9 @@ class OutputMeasures(msgspec.Struct, frozen=True, kw_only=True):
     """How far one output is from the reference, over all elements of all samples.
 
     A float that is NaN or infinite is the text "nan", "inf" or "-inf". `cosine` is the worst sample's.
-    `frontier` holds the (|x - r|, |r|) pairs that no other pair dominates: every elementwise limit without a
-    share holds for all elements exactly when it holds for these, `max_abs` is finite and there are no
-    `nan_mismatches` (elements of which only one is NaN; they turn the floats into "nan"). Equal infinities and
+    `frontier` holds the (|x - r|, |r|) pairs that no other pair dominates (of many: their hull's): every elementwise
+    limit without a share holds for all elements exactly when it holds for these, `max_abs` is finite and there are
+    no `nan_mismatches` (elements of which only one is NaN; they turn the floats into "nan"). Equal infinities and
     paired NaNs differ by nothing. Relative measures are over the elements whose reference is not zero.
     `histogram` counts elements by floor(log10 |x - r|), from -12 or less to +3 or more, exact zeros in their own
     first bin (17 bins). Integers, strings and empty outputs have only `elements` and `unequal`.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.lib import format as npy
 from safetensors.numpy import save_file
 
 from onnxbuild.base.diagnostics import StageFailure
@@ -233,11 +236,11 @@ def test_pickled_arrays_are_never_loaded(tmp_path: Path) -> None:
 
 
 def test_a_header_that_promises_too_much_is_refused(tmp_path: Path) -> None:
-    file = npz(tmp_path, x=np.zeros((100, 3), np.float32))
-    raw = file.read_bytes()
-    assert b"(100, 3)," in raw
-    file.write_bytes(raw.replace(b"(100, 3),", b"(1<<9,3),".replace(b"1<<9", b"9999")[:9]))
-    failure("data-unreadable", file, "data.npz")
+    file, member = tmp_path / "data.npz", io.BytesIO()
+    npy.write_array_header_2_0(member, {"shape": (10**12, 3), "fortran_order": False, "descr": "<f4"})
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("x.npy", member.getvalue() + bytes(24))
+    failure("data-unreadable", file, "data.npz", "[1000000000000, 3], more than")
 
 
 def test_a_broken_zip_is_unreadable(tmp_path: Path) -> None:
@@ -276,7 +279,7 @@ def test_csv_columns_by_declared_dtype(tmp_path: Path) -> None:
     assert call["age"].dtype == np.float32
     assert np.isnan(call["age"][:, 0]).tolist() == [False, True, True]
     assert pieces[0].labels is not None
-    assert (pieces[0].labels.dtype, pieces[0].labels.tolist()) == (np.int64, [0, 1, 1])
+    assert (pieces[0].labels.dtype.name, pieces[0].labels.tolist()) == ("int64", [0, 1, 1])
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,8 @@ def test_nan_matches_only_nan() -> None:
     assert (lost.max_abs, lost.mean_abs, lost.cosine, lost.sqnr_db) == ("nan",) * 4
     assert (lost.nan_mismatches, lost.unequal, lost.worst_sample) == (1, 2, 0)
     assert lost.within[0].share == pytest.approx(2 / 3)
-    assert one([NAN], [1.0]).max_abs == "nan"
+    lost = one([NAN], [1.0])
+    assert (lost.max_abs, lost.unequal, lost.nan_mismatches) == ("nan", 1, 1)
 
 
 def test_equal_infinities_differ_by_nothing() -> None:
@@ -197,6 +198,25 @@ def test_frontier_decides_every_elementwise_limit(r: np.ndarray, x: np.ndarray, 
     found = measure("y", [(r, x)], within=[(atol, rtol)])
     holds = all(d <= atol + rtol * size for d, size in found.frontier)
     assert holds == (found.within[0].share == 1)
+
+
+@pytest.mark.parametrize("shape", ["proportional", "concave", "random", "relative"])
+def test_many_pairs_keep_only_what_decides_limits(shape: str) -> None:
+    random = np.random.RandomState(0)
+    size = random.uniform(0.5, 2, 20000)
+    d = {
+        "proportional": size * 1e-3,
+        "concave": np.sqrt(size),
+        "random": random.uniform(size=size.size),
+        "relative": size * random.uniform(size=size.size),
+    }[shape]
+    frontier = EMPTY
+    for part in np.array_split(np.arange(size.size), 3):
+        frontier = extend_frontier(frontier, d[part], size[part])
+    assert len(frontier) < (300 if shape != "concave" else 20001)
+    for rtol in (0, 1e-4, 1e-3, 0.3, 0.5, 1, 10):
+        assert (frontier[:, 0] - rtol * frontier[:, 1]).max() == pytest.approx((d - rtol * size).max(), abs=1e-12)
+    assert (frontier[:, 0] / frontier[:, 1]).max() == pytest.approx((d / size).max(), rel=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 99, 100, 101, 5000])

@@ -32,7 +32,7 @@ def measures(tolerance: OutputTolerance, reference: Any = REFERENCE, model: Any 
     return measure("y", [(np.asarray(reference), np.asarray(model))], required_within(tolerance))
 
 
-def judge(reference: Any = REFERENCE, model: Any = MODEL, random_data: bool = False, **limits: float) -> GateResult:
+def judge(reference: Any = REFERENCE, model: Any = MODEL, random_data: bool = False, **limits: Any) -> GateResult:
     tolerance = OutputTolerance(**limits)
     (gate,) = judge_outputs({"y": tolerance}, [measures(tolerance, reference, model)], "cpu", random_data)
     return gate
@@ -61,7 +61,7 @@ def judge(reference: Any = REFERENCE, model: Any = MODEL, random_data: bool = Fa
     ],
 )
 def test_output_gates(
-    limits: dict[str, float], gate: str, limit: str, measured: Any, margin: float | None, verdict: Verdict
+    limits: dict[str, Any], gate: str, limit: str, measured: Any, margin: float | None, verdict: Verdict
 ) -> None:
     result = judge(**limits)
     assert (result.gate, result.provider, result.limit) == (f"tolerance.y.{gate}", "cpu", limit)
@@ -89,7 +89,8 @@ def test_an_unmeasured_output_is_our_bug() -> None:
 
 @pytest.mark.parametrize("limit", ["atol", "rtol", "max_abs", "mean_abs", "cosine", "sqnr_db"])
 def test_nan_on_one_side_fails_every_measure(limit: str) -> None:
-    result = judge([1.0, 2.0], [np.nan, 2.0], **{limit: 1e9 if limit not in ("cosine", "sqnr_db") else -1.0})
+    limits: dict[str, Any] = {limit: 1e9 if limit not in ("cosine", "sqnr_db") else -1.0}
+    result = judge([1.0, 2.0], [np.nan, 2.0], **limits)
     assert (result.measured, result.verdict, result.margin) == ("nan", FAILED, None)
 
 
@@ -100,7 +101,8 @@ def test_nan_is_an_element_out_of_a_share() -> None:
 
 @pytest.mark.parametrize("limit", ["atol", "rtol", "max_abs", "mean_abs"])
 def test_infinity_on_one_side_fails(limit: str) -> None:
-    result = judge([np.inf, 2.0], [1.0, 2.0], **{limit: 1e300})
+    limits: dict[str, Any] = {limit: 1e300}
+    result = judge([np.inf, 2.0], [1.0, 2.0], **limits)
     assert (result.measured, result.verdict) == ("inf", FAILED)
 
 
