@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +12,8 @@ from onnx_ir.passes.common import (
     NameFixPass,
     RemoveInitializersFromInputsPass,
 )
+
+from onnxbuild.ir.walk import nodes
 
 
 def prepare(model: ir.Model) -> ir.Model:
@@ -28,6 +30,20 @@ def prepare(model: ir.Model) -> ir.Model:
     ):
         model = transform(model).model
     return model
+
+
+def has_foreign_operators(model: ir.Model) -> bool:
+    """Say whether a model has operators outside ONNX's domains, whose outputs onnx's shape inference does not know."""
+    return any(node.domain not in ("", "ai.onnx", "ai.onnx.ml") for node in nodes(model))
+
+
+def set_types(model: ir.Model, types: Mapping[str, tuple[int, Sequence[int | str | None]]]) -> None:
+    """Give the values of the main graph that have no type the ONNX element types and dims in `types`, by name."""
+    for node in model.graph:
+        for value in node.outputs:
+            if value.type is None and value.name in types:
+                dtype, dims = types[value.name]
+                value.type, value.shape = ir.TensorType(ir.DataType(dtype)), ir.Shape(dims)
 
 
 def split_gemms(model: ir.Model, wanted: Callable[[ir.Node], bool]) -> list[str]:
@@ -76,12 +92,12 @@ def _split(node: ir.Node, transposed: dict[int, ir.Value]) -> None:
         weight = transposed[id(weight)]
     output, name = node.outputs[0], node.name or ""
     product = ir.Node("", "MatMul", [operand, weight], name=name, num_outputs=1)
-    nodes = [product]
+    rewritten = [product]
     if _has_bias(node):
         product.outputs[0].name = f"{output.name}/product"
-        nodes.append(ir.Node("", "Add", [product.outputs[0], node.inputs[2]], name=f"{name}/bias", num_outputs=1))
-    last = nodes[-1].outputs[0]
-    ir.convenience.replace_nodes_and_values(node.graph, node, [node], nodes, [output], [last])
+        rewritten.append(ir.Node("", "Add", [product.outputs[0], node.inputs[2]], name=f"{name}/bias", num_outputs=1))
+    last = rewritten[-1].outputs[0]
+    ir.convenience.replace_nodes_and_values(node.graph, node, [node], rewritten, [output], [last])
 
 
 def _transpose(weight: ir.Value) -> ir.Value:

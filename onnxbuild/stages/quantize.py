@@ -194,12 +194,21 @@ def _counted(out: Path, op_types: tuple[str, ...] | None) -> _Result:
 
 
 def _lay_out(model: ir.Model, ws: Workspace) -> Path:
-    """Write the prepared model where the tools can write beside it, and return its file."""
+    """Write the prepared model where the tools can write beside it, and return its file.
+
+    The tools pass over tensors whose type they do not know, or raise; of fused operators only the runtime knows it.
+    """
     from onnxbuild.ir.model import MODEL as FILE
     from onnxbuild.ir.model import write_model
+    from onnxbuild.ir.preparation import has_foreign_operators, set_types
+    from onnxbuild.ort.inference import infer_types
 
-    write_model(model, ws.scratch / "prepared")
-    return ws.scratch / "prepared" / FILE
+    folder = ws.scratch / "prepared"
+    write_model(model, folder)
+    if has_foreign_operators(model):
+        set_types(model, infer_types(folder / FILE))
+        write_model(model, folder)
+    return folder / FILE
 
 
 def _is_large(model: ir.Model) -> bool:

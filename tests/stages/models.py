@@ -97,6 +97,31 @@ def cnn() -> onnx.ModelProto:
     )
 
 
+def gelu_block(width: int = 8) -> onnx.ModelProto:
+    """Gelu as torch wrote it for BERT: x * 0.5 * (1 + erf(x / sqrt(2)))."""
+    scalar = {"half": 0.5, "one": 1.0, "root": float(np.sqrt(2.0))}
+    return model(
+        [
+            node("MatMul", ["x", "w1"], ["h0"], name="up/MatMul"),
+            node("Add", ["h0", "b1"], ["h"], name="up/Add"),
+            node("Div", ["h", "root"], ["d"], name="gelu/Div"),
+            node("Erf", ["d"], ["e"], name="gelu/Erf"),
+            node("Add", ["e", "one"], ["p"], name="gelu/Add"),
+            node("Mul", ["h", "p"], ["m"], name="gelu/Mul"),
+            node("Mul", ["m", "half"], ["g"], name="gelu/Scale"),
+            node("MatMul", ["g", "w2"], ["y"], name="down/MatMul"),
+        ],
+        [
+            weight("w1", width, 2 * width),
+            weight("b1", 2 * width),
+            weight("w2", 2 * width, width),
+            *(numpy_helper.from_array(np.array(v, np.float32), k) for k, v in scalar.items()),
+        ],
+        inputs=[value("x", "batch", "time", width)],
+        outputs=[value("y", "batch", "time", width)],
+    )
+
+
 def artifact(folder: Path, proto: onnx.ModelProto) -> Path:
     """Write `proto` as the canonical artifact in `folder`."""
     graph = ir.from_proto(proto)

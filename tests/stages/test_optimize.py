@@ -33,6 +33,7 @@ from tests.stages.models import (
     cnn,
     delivered,
     floats,
+    gelu_block,
     mlp,
     model,
     node,
@@ -163,37 +164,12 @@ def test_all_is_tied_to_the_machine_and_still_agrees(tmp_path: Path) -> None:
     assert facts.worst["logits"] < 1e-4
 
 
-def attention_block(heads: int = 2, width: int = 8) -> onnx.ModelProto:
-    """Gelu as torch wrote it for BERT: x * 0.5 * (1 + erf(x / sqrt(2)))."""
-    scalar = {"half": 0.5, "one": 1.0, "root": float(np.sqrt(2.0))}
-    return model(
-        [
-            node("MatMul", ["x", "w1"], ["h0"], name="up/MatMul"),
-            node("Add", ["h0", "b1"], ["h"], name="up/Add"),
-            node("Div", ["h", "root"], ["d"], name="gelu/Div"),
-            node("Erf", ["d"], ["e"], name="gelu/Erf"),
-            node("Add", ["e", "one"], ["p"], name="gelu/Add"),
-            node("Mul", ["h", "p"], ["m"], name="gelu/Mul"),
-            node("Mul", ["m", "half"], ["g"], name="gelu/Scale"),
-            node("MatMul", ["g", "w2"], ["y"], name="down/MatMul"),
-        ],
-        [
-            weight("w1", width, 2 * width),
-            weight("b1", 2 * width),
-            weight("w2", 2 * width, width),
-            *(onnx.numpy_helper.from_array(np.array(v, np.float32), k) for k, v in scalar.items()),
-        ],
-        inputs=[value("x", "batch", "time", width)],
-        outputs=[value("y", "batch", "time", width)],
-    )
-
-
 TOKENS = floats("x", (1, 3, 8), (2, 5, 8))
 
 
 def test_transformer_fusions_are_made_and_counted(tmp_path: Path) -> None:
     step = TransformersPass(model_type="bert", num_heads=2, hidden_size=8, expect={"BiasGelu": 1})
-    facts, _ = optimize(tmp_path, step, attention_block(), calls=TOKENS)
+    facts, _ = optimize(tmp_path, step, gelu_block(), calls=TOKENS)
     assert facts.model.operators["com.microsoft.BiasGelu"] == 1
     assert "Erf" not in facts.model.operators
 
@@ -201,7 +177,7 @@ def test_transformer_fusions_are_made_and_counted(tmp_path: Path) -> None:
 def test_a_missing_fusion_is_a_failure_that_says_what_was_found(tmp_path: Path) -> None:
     step = TransformersPass(model_type="bert", num_heads=2, hidden_size=8, expect={"Attention": 6})
     with pytest.raises(StageFailure, match=r"expected 6 Attention, found 0.*1 BiasGelu") as caught:
-        optimize(tmp_path, step, attention_block(), calls=TOKENS)
+        optimize(tmp_path, step, gelu_block(), calls=TOKENS)
     assert caught.value.code == "expected-fusion-missing"
 
 

@@ -17,7 +17,8 @@ from onnx import helper, numpy_helper
 from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.facts import Origin
-from onnxbuild.recipe.types import Quantization
+from onnxbuild.recipe.types import Quantization, TransformersPass
+from onnxbuild.stages.optimize import OPTIMIZE, OptimizeParams
 from onnxbuild.stages.quantize import QUANTIZE, QuantizeFacts, QuantizeParams
 from onnxbuild.stages.stage import Workspace
 from tests.stages.models import (
@@ -26,6 +27,7 @@ from tests.stages.models import (
     constant,
     delivered,
     floats,
+    gelu_block,
     mlp,
     model,
     node,
@@ -375,6 +377,18 @@ def test_weights_of_functions_are_quantized(tmp_path: Path, mode: str) -> None:
     assert sqnr(ws, ROWS[1]) > 12
 
 
+@pytest.mark.parametrize("mode", ["dynamic", "static", "float16", "int4"])
+def test_fused_operators_of_the_runtime_do_not_stand_in_the_way(tmp_path: Path, mode: str) -> None:
+    calls = floats("x", (1, 3, 8), (2, 5, 8))
+    fused = workspace(tmp_path / "fused", gelu_block(), calls)
+    step = TransformersPass(model_type="bert", expect={"BiasGelu": 1})
+    OPTIMIZE.run(OptimizeParams(step=step, opset=None, ir_version=None, limits={}), fused)
+    ws = workspace(tmp_path / "quantized", onnx.load(fused.out / "model/model.onnx"), calls)
+    facts = QUANTIZE.run(QuantizeParams(quantization=Quantization(mode=mode, block_size=16)), ws)
+    assert facts.quantized["MatMul"] == 2
+    assert sqnr(ws, calls[1]) > 12
+
+
 @pytest.mark.parametrize("mode", ["dynamic", "int4"])
 def test_a_model_without_weights_is_delivered_as_it_is(tmp_path: Path, mode: str) -> None:
     proto = model([node("Relu", ["x"], ["y"], name="r")], inputs=[value("x", 3)], outputs=[value("y", 3)])
@@ -426,7 +440,8 @@ def test_external_weights(tmp_path: Path) -> None:
 
 SCRIPT = """
 import hashlib, sys, pathlib
-from onnxbuild.recipe.types import Quantization
+from onnxbuild.recipe.types import Quantization, TransformersPass
+from onnxbuild.stages.optimize import OPTIMIZE, OptimizeParams
 from onnxbuild.stages.quantize import QUANTIZE, QuantizeParams
 from tests.stages.models import cnn, floats, mlp, workspace
 for mode in ("dynamic", "static", "float16", "int4"):
