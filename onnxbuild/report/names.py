@@ -10,12 +10,12 @@ SHORT = 30
 """Characters up to which a name stays on one line where the screen is wide enough."""
 LONG = 72
 """Characters above which a name is folded, with the whole of it one click away."""
-CUT = 600
+CUT = 300
 """Characters above which a name is cut on the page; the JSON twin has it whole."""
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
-_JOINT = re.compile(r"(?<=[./:_@-])(?=[^\s./:_@-])")
+_JOINT = re.compile(r"(?<=[./:_@-])(?=[^\s./:_@0-9-])")
 
 
 def visible(text: str) -> str:

@@ -22,9 +22,9 @@ def number(value: float | str | None, digits: int = 3) -> str:
         return number(str(value), digits)
     if value == 0:
         return "0"
-    if 1e-3 <= abs(value) < 10**digits:
+    if 1e-3 <= abs(value) < 10**digits - 0.5:
         text = f"{value:.{digits}g}"
-    elif abs(value) < 1e6 and abs(value) >= 1:
+    elif 1 <= abs(value) < 1e6:
         text = f"{value:,.0f}"
     else:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")

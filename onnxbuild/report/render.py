@@ -20,19 +20,29 @@ from onnxbuild.report.pages.recipe import recipe_page
 TEMPLATES = Path(__file__).parent / "templates"
 EMBED_LIMIT = 350_000
 """Bytes of JSON that a page carries inside; above, it holds a summary and points to the twin."""
+PAGE_LIMIT = 1_000_000
+"""Characters of a page above which fewer variants are shown in detail, which the page then says."""
+_DETAILED = (12, 6, 3, 1, 0)
 _SUMMARY_GATES = 50
+_TOO_LARGE = b'{"complete":false}'
 
 
 def render_recipe(facts: ReportFacts) -> str:
     """Return one recipe's page: identical facts give identical bytes, volatile ones only inside `data-volatile`."""
     stable = encode(msgspec.structs.replace(facts, volatile=None))
     complete = len(stable) <= EMBED_LIMIT
-    return _environment().get_template("recipe.html.j2").render(
-        page=recipe_page(facts),
-        complete=complete,
-        json=script_json(stable if complete else _summary(facts)),
-        volatile_json=script_json(encode(facts.volatile)),
-    )  # fmt: skip
+    volatile = encode(facts.volatile)
+    template = _environment().get_template("recipe.html.j2")
+    for detailed in _DETAILED:
+        html = template.render(
+            page=recipe_page(facts, detailed),
+            complete=complete,
+            json=script_json(stable if complete else _summary(facts)),
+            volatile_json=script_json(volatile if len(volatile) <= EMBED_LIMIT // 2 else _TOO_LARGE),
+        )
+        if len(html) <= PAGE_LIMIT:
+            break
+    return html
 
 
 def render_index(facts: IndexFacts) -> str:

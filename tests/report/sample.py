@@ -1,6 +1,7 @@
+# ruff: noqa: E501  # recorded values read best as tables
 """Facts of a believable recipe for the report's tests: digits CNN as fp32, int8, fp16 and pruned; measures nothing real.
 
-`python tests/report/sample.py` records them as facts_digits.json, from which the tests draw.
+`PYTHONPATH=. python tests/report/sample.py` records them as facts_*.json, from which the tests draw.
 """
 
 from __future__ import annotations
@@ -129,10 +130,17 @@ def validated(error: float, right: int, agreement: int, seed: int = 0) -> tuple[
     return (ProviderAccuracy("cpu", facts),)
 
 
-EXPORTED = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Reshape": 2, "Shape": 1, "Gather": 1, "Concat": 1, "Gemm": 2, "Identity": 2})
+EXPORTED = model(
+    {"Conv": 2, "Relu": 3, "MaxPool": 1, "Reshape": 2, "Shape": 1, "Gather": 1, "Concat": 1, "Gemm": 2, "Identity": 2}
+)
 SLIM = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2})
 PRUNED = model(SLIM.operators, zeros=0.8)
-INT8 = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2, "QuantizeLinear": 7, "DequantizeLinear": 15}, "int8", 0.01, 1)
+INT8 = model(
+    {"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2, "QuantizeLinear": 7, "DequantizeLinear": 15},
+    "int8",
+    0.01,
+    1,
+)
 FP16 = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2, "Cast": 2}, "float16")
 
 
@@ -171,9 +179,13 @@ def target(variant: str, steps: list[StepFacts], verdict: Verdict | None, gates:
                        steps=tuple(steps), reference=ReferenceFacts(calls=540), bytes=size, **delivered, **more)  # fmt: skip
 
 
-def gate(name: str, limit: str, measured: float | None, margin: float | None, verdict: Verdict, **more: object) -> GateResult:
+def gate(
+    name: str, limit: str, measured: float | None, margin: float | None, verdict: Verdict, **more: object
+) -> GateResult:
     provider = None if name == "size" else "cpu"
-    return GateResult(gate=name, provider=provider, limit=limit, measured=measured, margin=margin, verdict=verdict, **more)
+    return GateResult(
+        gate=name, provider=provider, limit=limit, measured=measured, margin=margin, verdict=verdict, **more
+    )
 
 
 def targets() -> tuple[TargetFacts, ...]:
@@ -222,7 +234,9 @@ def targets() -> tuple[TargetFacts, ...]:
 def actions() -> tuple[ActionFacts, ...]:
     every = tuple(f"digits-cnn:{v}" for v in ("fp32", "int8", "fp16", "pruned", "int4"))
 
-    def action(name: str, title: str, inputs: tuple[str, ...], size: int | None, packages: dict[str, str], **more: object) -> ActionFacts:
+    def action(
+        name: str, title: str, inputs: tuple[str, ...], size: int | None, packages: dict[str, str], **more: object
+    ) -> ActionFacts:
         stage = name.rsplit("/", maxsplit=1)[-1].split(".")[0].split("@")[0]
         label = {"data": "inputs", "reference": "outputs", "package": "package"}.get(stage, "model")
         facts: dict[str, object] = {"targets": every, "inputs": inputs, "bytes_out": size, "packages": packages}
@@ -231,7 +245,11 @@ def actions() -> tuple[ActionFacts, ...]:
         facts["command"] = f"onnxbuild make --force {name}"
         return ActionFacts(name=name, stage=stage, title=title, **{**facts, **more})
 
-    torch, ort, slim = {"torch": "2.13.0", "onnxscript": "0.7.2", "onnx-ir": "1.1.0"}, {"onnxruntime-gpu": "1.31.1"}, {"onnxslim": "0.1.98"}
+    torch, ort, slim = (
+        {"torch": "2.13.0", "onnxscript": "0.7.2", "onnx-ir": "1.1.0"},
+        {"onnxruntime-gpu": "1.31.1"},
+        {"onnxslim": "0.1.98"},
+    )
     made = [
         action("digits-cnn/data.evaluation", "data/digits_test.npz", (), 143_412, {"numpy": "2.4.0"}),
         action("digits-cnn/data.calibration", "data/digits_train.npz", (), 68_100, {"numpy": "2.4.0"}),
@@ -253,19 +271,48 @@ def actions() -> tuple[ActionFacts, ...]:
     ]  # fmt: skip
     for variant, step, kind in (("fp32", "digits-cnn/optimize.2", SLIM), ("int8", "digits-cnn:int8/quantize", INT8),
                                 ("fp16", "digits-cnn:fp16/quantize", FP16), ("pruned", "digits-cnn:pruned/prune", PRUNED)):  # fmt: skip
-        made.append(action(f"digits-cnn:{variant}/validate@cpu", f"{SAMPLES} samples on cpu", (step, "digits-cnn/reference"), None, ort, targets=(f"digits-cnn:{variant}",)))
-        made.append(action(f"digits-cnn:{variant}/package", "onnx, portable", (step,), kind.bytes + 2_104, {"onnx": "1.23.2"}, targets=(f"digits-cnn:{variant}",)))
+        made.append(
+            action(
+                f"digits-cnn:{variant}/validate@cpu",
+                f"{SAMPLES} samples on cpu",
+                (step, "digits-cnn/reference"),
+                None,
+                ort,
+                targets=(f"digits-cnn:{variant}",),
+            )
+        )
+        made.append(
+            action(
+                f"digits-cnn:{variant}/package",
+                "onnx, portable",
+                (step,),
+                kind.bytes + 2_104,
+                {"onnx": "1.23.2"},
+                targets=(f"digits-cnn:{variant}",),
+            )
+        )
     return tuple(made)
 
 
 def run() -> RunFacts:
     runs: dict[str, ActionRun] = {}
     clock = 0.0
-    took = {"export": 2.31, "reference": 1.92, "optimize": 0.41, "quantize": 0.88, "prune": 0.12, "package": 0.05, "validate": 0.24, "data": 0.06}
+    took = {
+        "export": 2.31,
+        "reference": 1.92,
+        "optimize": 0.41,
+        "quantize": 0.88,
+        "prune": 0.12,
+        "package": 0.05,
+        "validate": 0.24,
+        "data": 0.06,
+    }
     for action in actions():
         seconds = took[action.stage]
         ran = action.stage not in ("data", "reference")
-        reasons = ("input models/digits_cnn.py changed (5c1f09a2 → 9be1407d)",) if action.stage == "export" else ("no trace",)
+        reasons = (
+            ("input models/digits_cnn.py changed (5c1f09a2 → 9be1407d)",) if action.stage == "export" else ("no trace",)
+        )
         if action.name.endswith(("optimize.1", "prune", "quantize")):
             reasons = (f"input model changed ({digest(action.name)[:8]} → {digest(action.stage)[:8]})",)
         runs[action.name] = ActionRun(decision="run" if ran else "up-to-date", status=("failed" if action.failure else "ok") if ran else None,
@@ -313,5 +360,12 @@ def report(*, volatile: bool = True) -> ReportFacts:
     )  # fmt: skip
 
 
+def not_built() -> ReportFacts:
+    first = targets()[0]
+    target = TargetFacts(name="ocr:default", variant="default", declared=first.declared)
+    return ReportFacts(name="ocr", file="recipes/ocr.yaml", version="0.1.0", targets=(target,))
+
+
 if __name__ == "__main__":
     RECORDED.write_bytes(encode(report()) + b"\n")
+    RECORDED.with_name("facts_single.json").write_bytes(encode(not_built()) + b"\n")

@@ -64,13 +64,14 @@ class RecipePage:
     twin: str
 
 
-def recipe_page(facts: ReportFacts) -> RecipePage:
-    """Return the page of one recipe."""
+def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage:
+    """Return the page of one recipe, with at most `detailed` variants in detail, those that did not pass first."""
     largest = max((step.model.bytes for t in facts.targets for step in t.steps if step.model), default=0)
     tones = size.dtype_tones(facts.targets)
-    shown = sorted(facts.targets, key=_passed)[:MOST_DETAILED]
-    detailed = [target for target in facts.targets if target in shown]
-    left_out = len(facts.targets) - len(detailed)
+    shown = sorted(facts.targets, key=_passed)[:detailed]
+    names = {target.name for target in shown}
+    sections = tuple(_variant(facts, t, tones, largest) for t in facts.targets if t.name in names)
+    left_out = len(facts.targets) - len(sections)
     return RecipePage(
         name=facts.name,
         description=facts.description,
@@ -85,8 +86,8 @@ def recipe_page(facts: ReportFacts) -> RecipePage:
         commands=stages.command_table(facts),
         lineage=stages.draw_lineage(facts),
         scan=stages.scan(facts),
-        variants=tuple(_variant(facts, target, tones, largest) for target in detailed),
-        variants_left_out=f"showing {len(detailed)} of {len(facts.targets)} variants in detail" if left_out else "",
+        variants=sections,
+        variants_left_out=f"showing {len(sections)} of {len(facts.targets)} variants in detail" if left_out else "",
         provenance=provenance.provenance(facts),
         warnings=warnings.warning_table(facts),
         text=(facts.text or "")[:_TEXT_LIMIT],

@@ -32,11 +32,11 @@ def action_table(facts: ReportFacts) -> Table:
     """Return the actions in the plan's order: what each did, sizes, digest and tools."""
     columns = (
         Column("Action"),
-        Column("What it did"),
+        Column("What it did", "limit"),
         Column("In", "num"),
         Column("Out", "num"),
         Column("Result", "code"),
-        Column("Tools"),
+        Column("Tools", "limit"),
         Column("Warnings", "num"),
     )
     effects = {step.action: effect(step) for target in facts.targets for step in target.steps}
@@ -107,7 +107,7 @@ def scan(facts: ReportFacts) -> Scan | None:
     columns = (
         Column("Action"),
         Column("This run"),
-        Column("Why it last ran"),
+        Column("Why it last ran", "limit"),
         Column("Took", "num"),
         Column("When in the run", "chart"),
         Column("Made", "text"),

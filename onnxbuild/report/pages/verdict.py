@@ -90,7 +90,7 @@ def gate_table(facts: ReportFacts) -> Table:
         Column("Measured", "num"),
         Column("Margin", "num"),
         Column("Verdict"),
-        Column("Remark"),
+        Column("Remark", "remark"),
     )
     rows: list[Row] = []
     groups = len(facts.targets) > 1

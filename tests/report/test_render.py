@@ -1,0 +1,213 @@
+"""The rules of every page: identical bytes, nothing loaded, names harmless, tables capped, JSON inside."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+from page_text import read, visible_text, without_volatile
+
+from onnxbuild.base.codec import decode, encode
+from onnxbuild.ir.facts import InitializerFacts
+from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.report.facts import ReportFacts, RunFacts
+from onnxbuild.report.render import render_index, render_recipe
+from onnxbuild.report.summary import index_facts
+from onnxbuild.stages.stage import Warning_
+
+ROOT = Path(__file__).parents[2]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</script><script>alert(2)</script>",
+    "\"><img src=x onerror=alert(3)>'",
+    "a\u202egnp.exe\u2066b",
+    "nul\x00and\x1bescape",
+    "{{ 7*7 }}{% raw %}",
+    "&lt;b&gt;&amp;",
+    "]]>--><!--",
+    "x" * 10_000,
+]
+
+
+def replaced(facts: ReportFacts, **changes: object) -> ReportFacts:
+    return msgspec.structs.replace(facts, **changes)
+
+
+def renamed(facts: ReportFacts, name: str) -> ReportFacts:
+    """Put `name` wherever a recipe or a model can put one."""
+    step = facts.targets[1].steps[0]
+    assert step.export is not None
+    model = step.export.model
+    weight = InitializerFacts(name=name, dtype=name, shape=(2,), bytes=8, zeros=1)
+    model = msgspec.structs.replace(
+        model,
+        inputs=(msgspec.structs.replace(model.inputs[0], name=name, shape=(name, None)),),
+        operators={name: 3, "Conv": 1},
+        opsets={name: 1, "": 20},
+        weights=(weight,),
+        weight_bytes_by_dtype={name: 8},
+    )
+    measured = step.accuracy[0].facts
+    outputs = (msgspec.structs.replace(measured.outputs[0], name=name),)
+    accuracy = (msgspec.structs.replace(step.accuracy[0], facts=msgspec.structs.replace(measured, outputs=outputs)),)
+    step = msgspec.structs.replace(
+        step, export=msgspec.structs.replace(step.export, model=model), accuracy=accuracy, title=name
+    )
+    gate = GateResult(gate=name, provider=name, limit=name, measured=name, verdict=Verdict.FAILED, reason=name)
+    target = msgspec.structs.replace(facts.targets[1], variant=name, name=name, steps=(step,), gates=(gate,))
+    action = msgspec.structs.replace(
+        facts.actions[0], name=name, title=name, warnings=(Warning_(name, name),), command=name
+    )
+    return replaced(facts, name=name, file=name, description=name, text=name, targets=(target,), actions=(action,))
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_text(digits: ReportFacts, name: str) -> None:
+    plain = [
+        tag for tag, _ in read(render_recipe(renamed(digits, "plain"))).elements if tag in ("script", "img", "style")
+    ]
+    page = read(render_recipe(renamed(digits, name)))
+    assert [tag for tag, _ in page.elements if tag in ("script", "img", "style")] == plain
+    for tag, attributes in page.elements:
+        assert not [key for key in attributes if key.startswith("on") or key == "style"], tag
+        link = attributes.get("href")
+        assert link is None or link.startswith(("#", "index.html", "data:,")) or link.endswith(".json"), link
+    shown = re.sub("[\x00-\x1f]", lambda m: f"[U+{ord(m[0]):04X}]", name) if len(name) < 300 else name[:300]
+    assert shown in "".join(page.parts)
+    assert "\x00" not in "".join(page.parts)
+    assert decode(page.scripts["facts"], ReportFacts).name == name
+
+
+def test_index_links_cannot_run(digits: ReportFacts) -> None:
+    page = read(render_index(index_facts([replaced(digits, name="javascript:alert(1)//")])))
+    links = [a["href"] for tag, a in page.elements if tag == "a" and a.get("href")]
+    assert links
+    assert all(str(link).startswith(("./", "#", "index.json")) for link in links)
+
+
+def test_policy_allows_our_style_and_script_only(digits: ReportFacts) -> None:
+    html = render_recipe(digits)
+    policy = next(
+        str(a["content"]) for tag, a in read(html).elements if a.get("http-equiv") == "Content-Security-Policy"
+    )
+    style = re.search("<style>(.*?)</style>", html, re.S)
+    script = re.search("<script>(.*?)</script>", html, re.S)
+    assert style
+    assert script
+    hashes = [base64.b64encode(hashlib.sha256(m[1].encode()).digest()).decode() for m in (style, script)]
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_nothing_is_loaded(digits: ReportFacts) -> None:
+    for html in (render_recipe(digits), render_index(index_facts([digits]))):
+        assert not re.search(r"https?://|@import|url\(|src=", html.split("<script type=")[0])
+
+
+def test_only_the_marked_block_is_volatile(digits: ReportFacts) -> None:
+    later = replaced(digits, volatile=RunFacts(drawn="2027-01-01T00:00:00Z", seconds=99.0))
+    never = replaced(digits, volatile=None)
+    pages = {without_volatile(render_recipe(facts)) for facts in (digits, later, never)}
+    assert len(pages) == 1
+    assert render_recipe(later) != render_recipe(digits)
+
+
+def test_identical_facts_give_identical_bytes_in_any_process(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from onnxbuild.base.codec import decode; "
+        "from onnxbuild.report.facts import ReportFacts; from onnxbuild.report.render import render_recipe; "
+        "sys.stdout.buffer.write(render_recipe(decode(Path(sys.argv[1]).read_bytes(), ReportFacts)).encode())"
+    )
+    facts = Path(__file__).with_name("facts_digits.json")
+    pages = {
+        subprocess.run(
+            [sys.executable, "-c", code, str(facts)], cwd=tmp_path, check=True, capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
+        ).stdout
+        for seed in ("1", "2")
+    }  # fmt: skip
+    assert len(pages) == 1
+
+
+def test_json_inside_is_the_twin(digits: ReportFacts) -> None:
+    scripts = read(render_recipe(digits)).scripts
+    inside = json.loads(scripts["facts"])
+    inside["volatile"] = json.loads(scripts["facts-volatile"])
+    assert decode(json.dumps(inside), ReportFacts) == digits
+    assert decode(encode(digits), ReportFacts) == digits
+
+
+def test_long_tables_are_capped_and_say_so(digits: ReportFacts) -> None:
+    name = "encoder.layers.{}.attention.self.query.weight with <a long name> that goes on and on and on"
+    gate = GateResult(
+        gate="tolerance.logits.atol", provider="cpu", limit="1", measured=2.0, margin=1.0, verdict=Verdict.PASSED
+    )
+    gates = tuple(msgspec.structs.replace(gate, gate=f"tolerance.{name.format(i)}.atol") for i in range(811))
+    failed = msgspec.structs.replace(gate, gate="tolerance.the.worst", verdict=Verdict.FAILED)
+    weights = tuple(
+        InitializerFacts(name=name.format(i), dtype="float32", shape=(9, 9), bytes=324, zeros=0) for i in range(50)
+    )
+    target = digits.targets[0]
+    step = target.steps[0]
+    assert step.export is not None
+    model = msgspec.structs.replace(
+        step.export.model, weights=weights, weight_tensors=812, operators={name.format(i): i for i in range(812)}
+    )
+    step = msgspec.structs.replace(step, export=msgspec.structs.replace(step.export, model=model))
+    warnings = tuple(Warning_("tool-warning", name.format(i)) for i in range(812))
+    action = msgspec.structs.replace(digits.actions[0], warnings=warnings)
+    targets = tuple(
+        msgspec.structs.replace(target, name=f"digits:{i}", variant=f"v{i}", gates=(*gates, failed), steps=(step,) * 8)
+        for i in range(30)
+    )
+    html = render_recipe(replaced(digits, targets=targets, actions=(action,) * 812))
+    text = visible_text(html)
+    assert len(html.encode()) < 1_000_000 * 1.02
+    assert "showing 50 of 812" in text
+    assert re.search("showing (6|3|1) of 30 variants in detail", text)
+    assert text.count("the.worst") >= 1, "the worst gates are the ones shown"
+    assert json.loads(read(html).scripts["facts"])["complete"] is False
+    assert "holds a summary" in text
+
+
+def test_empty_parts_say_why(single: ReportFacts) -> None:
+    text = visible_text(render_recipe(single))
+    assert "is not built." in text
+    assert "No model was made: there is nothing to show yet." in text
+    assert "No stage warned of anything." in text
+    assert "No run was recorded." in text
+
+
+def test_a_recipe_without_targets_is_a_page() -> None:
+    assert "no target" in visible_text(render_recipe(ReportFacts(name="empty", file="recipes/empty.yaml")))
+    assert "No recipe has a target yet." in visible_text(render_index(index_facts([])))
+
+
+def test_pages_are_accessible_in_structure(digits: ReportFacts) -> None:
+    elements = read(render_recipe(digits)).elements
+    tags = [tag for tag, _ in elements]
+    assert tags.count("main") == tags.count("h1") == tags.count("nav") == 1
+    levels = [int(tag[1]) for tag in tags if re.fullmatch("h[1-6]", tag)]
+    assert all(after <= before + 1 for before, after in pairwise(levels)), "no heading level is skipped"
+    for tag, attributes in elements:
+        if tag == "svg":
+            assert attributes.get("aria-hidden") == "true" or attributes.get("aria-label"), attributes
+        if tag == "th":
+            assert attributes.get("scope") in ("row", "col", "rowgroup")
+    assert tags.count("caption") == tags.count("table")
+    ids = [a["id"] for _, a in elements if a.get("id")]
+    assert len(ids) == len(set(ids))
+    for _, attributes in elements:
+        link = attributes.get("href") or ""
+        assert not link.startswith("#") or link[1:] in ids, link

@@ -1,0 +1,151 @@
+"""Numbers, budgets, gates and sentences as a reader gets them."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import msgspec
+import pytest
+
+from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.proof.measures import OutputMeasures, WithinShare
+from onnxbuild.recipe.types import Bound, OutputTolerance
+from onnxbuild.report import numbers
+from onnxbuild.report.budget import limit_text, metric_sentence, metric_used, used
+from onnxbuild.report.charts.histogram import used_bins
+from onnxbuild.report.charts.lineage import HEIGHT, Box, place
+from onnxbuild.report.facts import ReportFacts
+from onnxbuild.report.gate_text import gate_sentence, gate_unit, margin_text, measured_text
+from onnxbuild.report.summary import baseline_of, index_facts, sentence, target_summary
+from onnxbuild.stages.validate import MetricMeasure
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (0.0123456, "0.0123"),
+        (1.234e-7, "1.23e-7"),
+        (1e-6, "1e-6"),
+        (-2.5, "−2.5"),
+        (999.6, "1,000"),
+        (12345.0, "12,345"),
+        (1.5e9, "1.5e9"),
+        (None, "–"),
+        ("nan", "NaN"),
+        (math.inf, "∞"),
+        ("-inf", "−∞"),
+    ],
+)
+def test_number(value: float | str | None, text: str) -> None:
+    assert numbers.number(value) == text
+
+
+def test_shares_are_not_rounded_to_nothing() -> None:
+    assert [numbers.percent(s) for s in (0.0, 1e-9, 0.5, 1.0)] == ["0%", "<0.1%", "50.0%", "100.0%"]
+    assert numbers.metric_change("accuracy", -0.0012) == "−0.12"
+    assert numbers.metric_change("accuracy", -1e-9) == "−0.00"
+    assert numbers.metric_change("rmse", 0.25) == "+0.25"
+    assert numbers.size_change(1000, 280) == "−72%"
+
+
+OUTPUT = OutputMeasures(
+    name="y",
+    dtype="float32",
+    elements=10,
+    unequal=3,
+    max_abs=0.02,
+    mean_abs=0.001,
+    cosine=0.999,
+    sqnr_db=40.0,
+    argmax_agreement=0.995,
+    frontier=((0.02, 10.0), (0.005, 0.1)),
+    within=(WithinShare(atol=0.01, rtol=0.0, share=0.9995),),
+)
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "measure", "share"),
+    [
+        (OutputTolerance(atol=0.01, rtol=0.001), "elementwise", 1.0),  # 0.02 / (0.01 + 0.01) beats 0.005 / 0.0101
+        (OutputTolerance(atol=0.01, share=0.999), "elementwise", 0.5),
+        (OutputTolerance(max_abs=0.04), "max_abs", 0.5),
+        (OutputTolerance(mean_abs=0.004), "mean_abs", 0.25),
+        (OutputTolerance(cosine=0.998), "cosine", 0.5),
+        (OutputTolerance(sqnr_db=20.0), "sqnr_db", 0.1),
+        (OutputTolerance(argmax_agreement=0.99), "argmax_agreement", 0.5),
+    ],
+)
+def test_share_of_a_limit(tolerance: OutputTolerance, measure: str, share: float) -> None:
+    assert used(tolerance, measure, OUTPUT) == pytest.approx(share)
+    assert limit_text(tolerance, measure)
+
+
+def test_what_is_not_finite_is_beyond_any_limit() -> None:
+    broken = msgspec.structs.replace(OUTPUT, max_abs="nan", nan_mismatches=1, cosine="nan")
+    assert used(OutputTolerance(atol=1.0), "elementwise", broken) == math.inf
+    assert used(OutputTolerance(cosine=0.9), "cosine", broken) == math.inf
+
+
+def test_metric_budget_and_sentence() -> None:
+    measure = MetricMeasure(name="accuracy", model=0.9758, source=0.977, higher_is_better=True)
+    drop = Bound(kind="max_drop", value=0.005)
+    assert metric_used(drop, measure) == pytest.approx(0.24)
+    assert metric_sentence(measure, drop) == "accuracy −0.12 points, limit −0.50"
+    error = MetricMeasure(name="rmse", model=2.1, source=2.0, higher_is_better=False)
+    assert metric_used(Bound(kind="at_most", value=1.1, of="source"), error) == pytest.approx(0.5)
+    assert (
+        metric_used(Bound(kind="at_least", value=0.99, of="source"), msgspec.structs.replace(measure, model=0.99))
+        == 0.0
+    )
+
+
+def gate(name: str, limit: str, measured: float, margin: float, verdict: Verdict = Verdict.FAILED) -> GateResult:
+    return GateResult(gate=name, provider="cpu", limit=limit, measured=measured, margin=margin, verdict=verdict)
+
+
+def test_gates_speak_in_their_unit() -> None:
+    assert gate_unit(gate("size", "at most 30% of fp32", 0.4, -0.1)) == "percent"
+    assert measured_text(gate("size", "at most 2 MB", 2_500_000, -500_000)) == "2.5 MB"
+    assert margin_text(gate("size", "at most 2 MB", 2_500_000, -500_000)) == "−500 kB"
+    assert measured_text(gate("speed", "at least 1.1x of fp32", 0.9, -0.2)) == "0.90x"
+    assert measured_text(gate("latency", "p95 at most 5 ms", 5.5, -0.5)) == "5.5 ms"
+    assert measured_text(gate("placement", "at least 95%", 0.5, -0.45)) == "50.00%"
+    assert gate_sentence(gate("tolerance.metric", "at least 97%", 0.96, -0.01), "accuracy") == (
+        "metric on cpu is 96.00%, required at least 97%, missed by 1.00 points"
+    )
+
+
+def test_sentences_of_the_sample(digits: ReportFacts) -> None:
+    fp32, int8, fp16, pruned, int4 = digits.targets
+    assert sentence(int8, digits.targets) == "int8 is 3.6x smaller than fp32; accuracy −0.19 points, limit −0.98"
+    assert baseline_of(fp32, digits.targets) == ("the exported model", 155_378)
+    assert baseline_of(pruned, digits.targets) == ("fp32", fp32.bytes)
+    assert target_summary(digits, int4).startswith("digits-cnn:int4/quantize failed: no MatMul")
+    assert "missed by 0.0054" in target_summary(digits, fp16)
+
+
+def test_index_rows(digits: ReportFacts) -> None:
+    rows = {row.variant: row for row in index_facts([digits]).rows}
+    assert rows["int8"].size_ratio == pytest.approx(0.2751, abs=1e-4)
+    assert rows["int8"].link == "./digits-cnn.html#variant-int8"
+    assert rows["int4"].verdict is Verdict.FAILED
+    assert rows["int4"].metric is None
+
+
+def test_lineage_boxes_do_not_overlap(digits: ReportFacts) -> None:
+    boxes = [Box(a.name, a.stage, "", "ok", a.inputs) for a in digits.actions]
+    at = place(boxes)
+    for box in boxes:
+        for reads in box.inputs:
+            assert at[reads][0] < at[box.id][0], "edges go to the right"
+    places = sorted(at.values())
+    assert all(a[0] != b[0] or b[1] - a[1] >= HEIGHT for a, b in pairwise(places))
+
+
+def test_histogram_shows_the_bins_that_are_used() -> None:
+    counts = [0] * 17
+    counts[7] = 3
+    assert used_bins([counts]) == (6, 8)
+    assert used_bins([[9] + [0] * 16]) == (5, 16)
