@@ -141,6 +141,7 @@ def _action(action: Action, outcomes: Outcomes) -> ActionFacts:
         title=title_action(action),
         targets=action.targets,
         inputs=tuple(dict.fromkeys(ref.action for ref in action.inputs.values())),
+        done=trace is not None,
         artifacts=tuple(
             ArtifactFacts(label=label, digest=artifact.digest, bytes=artifact.size)
             for label, artifact in (trace.outputs if trace is not None else {}).items()

@@ -63,7 +63,6 @@ class ActionFacts(msgspec.Struct, frozen=True, kw_only=True):
     warnings: tuple[Remark, ...] = ()
     command: str | None = None
     failure: FailureFacts | None = None
-    done: bool = False
 
 
 class ActionRun(msgspec.Struct, frozen=True, kw_only=True):

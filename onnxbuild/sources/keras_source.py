@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class KerasSource:
     """Sequential, functional and subclassed models through tf2onnx; the reference calls them with training=False."""
 
-    packages: tuple[str, ...] = ("tensorflow", "tensorflow-cpu", "keras", "h5py", "tf2onnx", "onnx", "protobuf")
+    packages: tuple[str, ...] = ("tensorflow", "keras", "h5py", "tf2onnx", "onnx", "protobuf")
     preload: tuple[str, ...] = ("onnxbuild.sources.tensorflow_runtime", "tensorflow", "keras", "tf2onnx.tfonnx")
     extra: str = "tensorflow"
 

@@ -21,7 +21,7 @@ class OnnxSource:
     """An ONNX file, with its external data, functions, subgraphs and metadata as they are."""
 
     packages: tuple[str, ...] = ("onnx", "onnx-ir", "onnxscript", "numpy", "protobuf")
-    preload: tuple[str, ...] = ("onnx", "onnx_ir", "onnxruntime")
+    preload: tuple[str, ...] = ("numpy", "onnx", "onnx_ir", "onnxruntime.quantization", "onnxscript.optimizer")
     extra: str = ""
 
     def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:

@@ -29,7 +29,7 @@ class _Signature:
 class TensorflowSource:
     """SavedModel folders through tf2onnx; the reference calls the signature."""
 
-    packages: tuple[str, ...] = ("tensorflow", "tensorflow-cpu", "keras", "tf2onnx", "onnx", "protobuf")
+    packages: tuple[str, ...] = ("tensorflow", "keras", "tf2onnx", "onnx", "protobuf")
     preload: tuple[str, ...] = ("onnxbuild.sources.tensorflow_runtime", "tensorflow", "keras", "tf2onnx.tfonnx")
     extra: str = "tensorflow"
 

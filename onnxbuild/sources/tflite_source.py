@@ -30,7 +30,7 @@ class _Opened:
 class TfliteSource:
     """tflite files through tf2onnx; the reference is the LiteRT interpreter on one thread."""
 
-    packages: tuple[str, ...] = ("ai-edge-litert", "tensorflow", "tensorflow-cpu", "tf2onnx", "onnx", "protobuf")
+    packages: tuple[str, ...] = ("ai-edge-litert", "tensorflow", "tf2onnx", "onnx", "protobuf")
     preload: tuple[str, ...] = (
         "onnxbuild.sources.tensorflow_runtime",
         "ai_edge_litert.interpreter",

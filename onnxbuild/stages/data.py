@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 import msgspec
 
 from onnxbuild.recipe.types import Axis, DataSource, FileData, Input, LoaderData
+from onnxbuild.stages.packages import PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
 
 
@@ -72,6 +73,6 @@ DATA = Stage(
     facts=DataFacts,
     run=run,
     packages=_packages,
-    preload=lambda params: ("numpy",),
+    preload=lambda _: PRELOAD,
     runs_user_code=lambda params: isinstance(params.data, LoaderData),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from onnxbuild.ir.facts import ModelFacts
+from onnxbuild.stages.packages import PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
 
 
@@ -36,6 +37,6 @@ INSPECT = Stage(
     facts=InspectFacts,
     run=run,
     packages=lambda _: ("onnx", "onnx-ir"),
-    preload=lambda _: ("onnx", "onnx_ir"),
+    preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
 )

@@ -20,7 +20,7 @@ from onnxbuild.recipe.types import (
     Pass,
     TransformersPass,
 )
-from onnxbuild.stages.packages import MODEL, ONNXRUNTIME
+from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
 
 if TYPE_CHECKING:
@@ -168,10 +168,6 @@ def _packages(params: OptimizeParams) -> tuple[str, ...]:
     return (*MODEL, ONNXRUNTIME, *_TOOLS[type(params.step)])
 
 
-def _preload(params: OptimizeParams) -> tuple[str, ...]:
-    return ("onnx", "onnx_ir", "onnxruntime", *_TOOLS[type(params.step)])
-
-
 def _holds(params: OptimizeParams, facts: OptimizeFacts) -> bool:
     return not any(exceeds(measures, params.limits[measures.name]) for measures in facts.probe)
 
@@ -187,7 +183,7 @@ OPTIMIZE = Stage(
     facts=OptimizeFacts,
     run=run,
     packages=_packages,
-    preload=_preload,
+    preload=lambda _: PRELOAD,
     runs_user_code=_runs_user_code,
     unkeyed=("limits",),
     holds=_holds,

@@ -17,6 +17,7 @@ from onnxbuild.ir.describe import describe
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.ir.model import MODEL, add_metadata
 from onnxbuild.recipe.types import Axis, Input, Output, Package, Session
+from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
 
 ONNXRUNTIME = "onnxruntime-gpu" if sys.platform == "linux" and platform.machine() == "x86_64" else "onnxruntime"
@@ -92,7 +93,7 @@ PACKAGE = Stage(
     params=PackageParams,
     facts=PackageFacts,
     run=run,
-    packages=lambda _: ("onnx", "onnx-ir", "protobuf", ONNXRUNTIME),
-    preload=lambda _: ("onnx_ir", "onnxruntime"),
+    packages=lambda _: (*MODEL, ONNXRUNTIME),
+    preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
 )

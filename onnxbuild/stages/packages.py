@@ -1,12 +1,12 @@
-"""The distributions that stages name in their keys; imports none of them."""
+"""The distributions that stages name in their keys, and what their workers import beforehand; imports none of them."""
 
 from __future__ import annotations
 
-import platform
-import sys
-
-ONNXRUNTIME = "onnxruntime-gpu" if sys.platform == "linux" and platform.machine() == "x86_64" else "onnxruntime"
-"""The distribution that carries the module `onnxruntime` here, as the project's dependencies choose it."""
+ONNXRUNTIME = "onnxruntime"
+"""Stands for onnxruntime or onnxruntime-gpu, whichever is installed: the version counts, not the wheel."""
 
 MODEL = ("onnx", "onnx-ir", "protobuf")
 """What reading, canonicalising and writing a model uses."""
+
+PRELOAD = ("numpy", "onnx", "onnx_ir", "onnxruntime.quantization", "onnxscript.optimizer")
+"""What the one worker for all stages without a framework imports before it forks."""

@@ -6,7 +6,7 @@ import msgspec
 
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.recipe.types import Pruning
-from onnxbuild.stages.packages import MODEL, ONNXRUNTIME
+from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
 
 
@@ -63,6 +63,6 @@ PRUNE = Stage(
     facts=PruneFacts,
     run=run,
     packages=lambda _: (*MODEL, ONNXRUNTIME, "numpy", "ml-dtypes"),
-    preload=lambda _: ("onnx", "onnx_ir", "onnxruntime"),
+    preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
 )

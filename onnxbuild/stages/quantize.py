@@ -12,7 +12,7 @@ from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.patterns import is_any_match, require_matches
 from onnxbuild.ir.facts import ModelFacts, Origin
 from onnxbuild.recipe.types import Quantization
-from onnxbuild.stages.packages import MODEL, ONNXRUNTIME
+from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
 
 if TYPE_CHECKING:
@@ -278,6 +278,6 @@ QUANTIZE = Stage(
     facts=QuantizeFacts,
     run=run,
     packages=lambda _: (*MODEL, ONNXRUNTIME, "numpy"),
-    preload=lambda _: ("onnx", "onnx_ir", "onnxruntime", "onnxruntime.quantization"),
+    preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
 )

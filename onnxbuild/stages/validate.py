@@ -12,6 +12,7 @@ import msgspec
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.recipe.types import Function, Metric, Session
+from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
 
 if TYPE_CHECKING:  # numpy and onnxruntime are not for those who only plan: the stage table is read by every command
@@ -163,7 +164,7 @@ VALIDATE = Stage(
     params=ValidateParams,
     facts=ValidateFacts,
     run=run,
-    packages=lambda params: ("ml-dtypes", "numpy", "onnxruntime-gpu", "onnxruntime"),
-    preload=lambda params: ("numpy", "onnx_ir", "onnxruntime"),
+    packages=lambda _: ("ml-dtypes", "numpy", ONNXRUNTIME),
+    preload=lambda _: PRELOAD,
     runs_user_code=lambda params: params.metric is not None and params.metric.function is not None,
 )
