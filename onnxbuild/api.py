@@ -45,7 +45,7 @@ from onnxbuild.targets.judge import Judge, Judgement
 
 @dataclass(frozen=True)
 class Workplace:
-    """A loaded project: its settings, its recipes that hold together, the names selected, and warnings met on the way."""
+    """A loaded project: its settings, its sound recipes, the names of the targets selected, and warnings."""
 
     project: Project
     recipes: tuple[Recipe, ...]
@@ -151,11 +151,10 @@ class _Make:
                 if not is_delivered(folder, manifest, self.run.inputs):
                     deliver(folder, manifest, trace, self.workplace.store.blobs, self.run.inputs)
         for target in self.by_action.get(action.name, ()):
-            judgement = self.judge.judgement(target.target.name)
-            if judgement is None:
-                continue
-            failed = failed or judgement.verdict is Verdict.FAILED
-            self._tell_gates(target, judgement)
+            judged = self.judge.judgement(target.target.name)
+            if judged is not None:
+                failed = failed or judged.verdict is Verdict.FAILED
+                self._tell_gates(target, judged)
         return failed
 
     def _packaged_by(self, action: Action) -> list[TargetPlan]:

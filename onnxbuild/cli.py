@@ -12,20 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from onnxbuild import __version__
-
-VERBS = {
-    "make": "build, prove and deliver targets, and draw the reports",
-    "check": "tell everything that is wrong with the recipes, without running anything",
-    "get": "copy a target's model out, also one that failed its gates",
-    "report": "draw the reports from what was built",
-    "inspect": "describe a model file",
-    "clean": "delete what was built, and the cache with --all",
-    "init": "start a project, or a recipe from a model file",
-    "schema": "print the JSON schema of recipes",
-    "doctor": "tell versions, missing extras and what is wrong with the installation",
-    "completion": "print a completion script for bash or zsh",
-}
-"""Every verb with its one-line help; `onnxbuild/commands/<verb>.py` implements it."""
+from onnxbuild.commands.table import VERBS
 
 EXAMPLES = """\
 examples:
@@ -37,7 +24,7 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 failed, 2 the call or a recipe is wrong, 3 our bug, 130 interrupted."""
+    """Run one command and return its exit code: 0, 1 failed, 2 wrong call or recipe, 3 our bug, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _parser(given)
     try:

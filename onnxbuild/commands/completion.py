@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from onnxbuild.cli import VERBS
+from onnxbuild.commands.table import VERBS
 from onnxbuild.console import Console
 
 EXAMPLES = """\

@@ -18,7 +18,17 @@ examples:
   onnxbuild doctor --format json       for a bug report
 """
 
-BASE = ("onnx", "onnx-ir", "onnxscript", "onnxruntime-gpu", "onnxruntime", "onnxoptimizer", "onnxslim", "protobuf", "numpy")
+BASE = (
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxruntime-gpu",
+    "onnxruntime",
+    "onnxoptimizer",
+    "onnxslim",
+    "protobuf",
+    "numpy",
+)
 EXTRAS = {
     "torch": ("torch",),
     "tensorflow": ("tensorflow-cpu", "tensorflow", "keras", "tf2onnx"),
@@ -70,16 +80,16 @@ def _problems(versions: dict[str, str | None]) -> list[str]:
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
             "run: pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxbuild"
         )
-    problems += [
-        f"{name} is missing; run: pip install onnxbuild" for name in _missing(BASE, versions)
-    ]
+    problems += [f"{name} is missing; run: pip install onnxbuild" for name in _missing(BASE, versions)]
     protobuf = versions["protobuf"]
     if protobuf is not None and not protobuf.startswith("6."):
         problems.append(
-            f"protobuf {protobuf} gives wrong or no results in onnxoptimizer and skl2onnx; run: pip install 'protobuf>=6,<7'"
+            f"protobuf {protobuf} breaks onnxoptimizer and skl2onnx, some silently; run: pip install 'protobuf>=6,<7'"
         )
     if sys.version_info >= (3, 14):
-        problems.append(f"Python {platform.python_version()} is newer than what onnxbuild is tested with (3.11 to 3.13)")
+        problems.append(
+            f"Python {platform.python_version()} is newer than what onnxbuild is tested with (3.11 to 3.13)"
+        )
     return problems
 
 

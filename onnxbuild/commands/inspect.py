@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from onnxbuild import api
+from onnxbuild.base.codec import encode
 from onnxbuild.console import Console
+from onnxbuild.ir.inspect import describe_text
 
 EXAMPLES = """\
 examples:
@@ -25,5 +27,5 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Describe the model and return 0."""
     model = Path(arguments.directory, arguments.model)
     facts = api.inspect(model)
-    console.print(encode(facts).decode() if arguments.format == "json" else describe_model(model.name, facts))
+    console.print(encode(facts).decode() if arguments.format == "json" else describe_text(facts))
     return 0

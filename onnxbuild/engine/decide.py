@@ -35,8 +35,9 @@ def decide(
 ) -> Decision:
     """Decide about one action.
 
-    `find` returns the traces under a key, `last` is the trace that stood for the action in this project
-    before. `holds` tells whether what a trace measured keeps the limits of today, `is_in_place` tells whether what the trace delivered outside the store is there unaltered.
+    `find` returns the traces under a key, `last` is the trace that stood for the action in this project before.
+    `holds` tells whether what a trace measured keeps the limits of today, `is_in_place` whether what it delivered
+    outside the store is there unaltered.
     """
     key = key_of(manifest)
     if force:

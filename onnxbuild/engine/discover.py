@@ -56,7 +56,7 @@ class Watch:
             self._note(str(path), self.opened)
 
     def found(self, keyed: Iterable[str], reads: Iterable[str]) -> tuple[tuple[Discovered, ...], list[Remark]]:
-        """Return what was discovered, less the absolute paths `keyed`, and remarks; `reads` are globs in the project."""
+        """Return what was discovered, less the paths `keyed`, and remarks; `reads` are globs in the project."""
         inputs = Inputs(Path(self.project), Path(os.devnull))
         self.add(Path(f) for m in list(sys.modules.values()) if isinstance(f := getattr(m, "__file__", None), str))
         known = tuple(keyed)

@@ -316,7 +316,7 @@ class Run:
         self.emit(
             Notice(
                 code="corrupt-artifact",
-                message=f"an artifact of {', '.join(producers)} was altered in the store, and is rebuilt (blob {digest})",
+                message=f"an artifact of {', '.join(producers)} was altered in the store; made again (blob {digest})",
             )
         )
         for name in producers:

@@ -1,26 +1,12 @@
-"""A model's facts as plain text for people, and as JSON; knows no terminal."""
+"""A model's facts as plain text for people; knows no terminal."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from onnxbuild.base.codec import encode
 from onnxbuild.base.units import format_size
-from onnxbuild.ir.describe import describe
 from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
 
 
-def inspect_text(path: Path) -> str:
-    """Return an ONNX file's or a model folder's facts as text. Raises StageFailure (`bad-onnx-file`)."""
-    return render(describe(path))
-
-
-def inspect_json(path: Path) -> str:
-    """Return the facts of an ONNX file or a model folder as one line of JSON."""
-    return encode(describe(path)).decode()
-
-
-def render(facts: ModelFacts) -> str:
+def describe_text(facts: ModelFacts) -> str:
     """Return a model's facts as aligned lines of text, without a final newline."""
     opsets = ", ".join(f"{domain or 'ai.onnx'} {version}" for domain, version in facts.opsets.items())
     lines = [

@@ -26,15 +26,15 @@ _IR_OF_DTYPE = {
     ir.DataType.UINT2: 13,
 }
 ONNXSCRIPT_FLOOR = 18
-"""onnxscript's converter knows no changes below this opset, and does not say so: an older model keeps its attributes."""
+"""onnxscript's converter knows no changes below this opset and does not say so: old attributes would stay."""
 _SMALL = 1024
 
 
 def convert_opset(model: ir.Model, opset: int) -> ir.Model:
     """Return `model` converted to ONNX opset `opset`; node names and metadata stay where the nodes do.
 
-    onnxscript's converter goes first; onnx's own where that one cannot go (from below 18, downwards). Weights stay where
-    they are. Raises StageFailure (`opset-not-delivered`) that says what is possible.
+    onnxscript's converter goes first; onnx's own where that one cannot go (from below 18, downwards). Weights stay
+    where they are. Raises StageFailure (`opset-not-delivered`) that says what is possible.
     """
     merge_opset_imports(model)
     present = model.opset_imports.get("")
@@ -48,7 +48,9 @@ def convert_opset(model: ir.Model, opset: int) -> ir.Model:
         try:
             converted = convert(model.clone(), opset)
         except Exception as error:  # both converters raise unrelated types
-            reasons.append(f"{convert.__name__[4:]}: {str(error).strip().splitlines()[0] if str(error).strip() else 'failed'}")
+            reasons.append(
+                f"{convert.__name__[4:]}: {str(error).strip().splitlines()[0] if str(error).strip() else 'failed'}"
+            )
             continue
         delivered = delivered_opset(converted)
         if delivered == opset:

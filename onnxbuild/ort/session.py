@@ -41,7 +41,7 @@ def session_options(session: Session) -> ort.SessionOptions:
 
 
 def open_session(model: Path, session: Session = Session()) -> ort.InferenceSession:
-    """Open the model file on the CPU provider; raises StageFailure (`model-does-not-load`) with the runtime's reason."""
+    """Open the model file on the CPU provider; raises StageFailure (`model-does-not-load`) with its reason."""
     options = session_options(session)
     if sum(p.stat().st_size for p in model.parent.glob("model.onnx*")) > PREPACKING_LIMIT:
         options.add_session_config_entry("session.disable_prepacking", "1")

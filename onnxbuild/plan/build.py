@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from onnxbuild.base.codec import encode
-
 from onnxbuild.plan.action import Action, Plan, Ref, StageModel, TargetPlan
 from onnxbuild.proof.gates import required_within
 from onnxbuild.recipe.types import (
@@ -163,9 +162,7 @@ def _add_models(
 
     for number, entry in enumerate(target.passes, start=1):
         label = "optimize" if len(target.passes) == 1 else f"optimize.{number}"
-        params = OptimizeParams(
-            step=entry, opset=target.opset, ir_version=target.ir_version, limits=limits
-        )
+        params = OptimizeParams(step=entry, opset=target.opset, ir_version=target.ir_version, limits=limits)
         step(label, "optimize", params, probe=Ref(probe, "probe"))
     origins = Ref(export, "origins")
     if target.pruning is not None:

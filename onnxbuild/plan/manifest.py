@@ -26,8 +26,8 @@ def make_manifest(
     """Return the manifest of `action`.
 
     `file_digests` are by file label, `input_digests` by input label, `packages` distribution to version,
-    `environment` the declared variables (None: unset), `unkeyed` parameters that are in no key. Parameters are walked in declared order; a parameter of a
-    type without a canonical form raises TypeError.
+    `environment` the declared variables (None: unset), `unkeyed` parameters that are in no key. Parameters are walked
+    in declared order; a parameter of a type without a canonical form raises TypeError.
     """
     lines = [Component("scheme", SCHEME), Component("stage", action.stage), Component("version", str(version))]
     parameters = to_builtins(action.params)

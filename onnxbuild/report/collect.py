@@ -216,7 +216,9 @@ def _data_sets(targets: list[TargetPlan], outcomes: Outcomes) -> tuple[DataSetFa
 
 
 def _packages(trace: Trace) -> dict[str, str]:
-    return {l.label.removeprefix("package "): l.value for l in trace.manifest if l.label.startswith("package ")}
+    return {
+        line.label.removeprefix("package "): line.value for line in trace.manifest if line.label.startswith("package ")
+    }
 
 
 def _trace(action: str, outcomes: Outcomes) -> Trace | None:

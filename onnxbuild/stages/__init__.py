@@ -1,1 +1,1 @@
-"""What an action does, one file a stage: its parameters, its version, its run; knows nothing of keys, stores or scheduling."""
+"""What an action does, one file a stage: its parameters, version and run; knows nothing of keys or scheduling."""

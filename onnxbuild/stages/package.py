@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 import shutil
-import sys
 from pathlib import Path
 
 import msgspec
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.digest import digest_file, list_files
-from onnxbuild.ir.check import check_model_file
-from onnxbuild.ir.contract import check_contract
-from onnxbuild.ir.describe import describe
 from onnxbuild.ir.facts import ModelFacts
-from onnxbuild.ir.model import MODEL, add_metadata
 from onnxbuild.recipe.types import Axis, Input, Output, Package, Session
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
 
-ONNXRUNTIME = "onnxruntime-gpu" if sys.platform == "linux" and platform.machine() == "x86_64" else "onnxruntime"
-"""The distribution that carries the module `onnxruntime` here, as the project's dependencies choose it."""
 MACHINE_TIED = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Domains whose operators ONNX Runtime writes for the machine it optimised on."""
 
@@ -51,6 +43,12 @@ def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
     The weights file is never rewritten. Raises StageFailure (`not-portable`, `contract-broken`, `invalid-model`,
     `model-does-not-load`).
     """
+    # The stage table is read by every command, also by those that touch no model.
+    from onnxbuild.ir.check import check_model_file
+    from onnxbuild.ir.contract import check_contract
+    from onnxbuild.ir.describe import describe
+    from onnxbuild.ir.model import MODEL as FILE
+    from onnxbuild.ir.model import add_metadata
     from onnxbuild.ort.session import open_session
 
     folder = workspace.output("package")
@@ -63,7 +61,7 @@ def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
         _check_portable(facts)
     check_contract(facts, params.inputs, params.outputs, opset=params.opset, ir_version=params.ir_version)
     check_model_file(folder)
-    open_session(folder / MODEL, params.session)
+    open_session(folder / FILE, params.session)
     return PackageFacts(model=facts, digests={name: digest_file(folder / name) for name in list_files(folder)})
 
 

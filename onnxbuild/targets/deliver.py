@@ -1,11 +1,11 @@
-"""Puts a packaged target under `build/`: the artifact's files and a manifest with names and gates, whole or not at all."""
+"""Puts a packaged target under `build/`: its files and a manifest with names and gates, whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,13 +98,13 @@ def _encode(manifest: dict[str, Any]) -> bytes:
     return json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def _versions(traces: Any) -> dict[str, str]:
-    lines = {line.label: line.value.strip('"') for trace in traces for line in trace.manifest}
+def _versions(traces: Iterable[Trace]) -> dict[str, str]:
+    lines = {line.label: line.value for trace in traces for line in trace.manifest}
     return {label.removeprefix("package "): v for label, v in sorted(lines.items()) if label.startswith("package ")}
 
 
-def _source_files(traces: Any) -> dict[str, str]:
-    files = {}
+def _source_files(traces: Iterable[Trace]) -> dict[str, str]:
+    files: dict[str, str] = {}
     for trace in traces:
         if trace.stage in ("export", "canonicalize"):
             files |= {

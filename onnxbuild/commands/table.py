@@ -1,0 +1,17 @@
+"""All verbs of the command line; importing this imports none of them."""
+
+from __future__ import annotations
+
+VERBS = {
+    "make": "build, prove and deliver targets, and draw the reports",
+    "check": "tell everything that is wrong with the recipes, without running anything",
+    "get": "copy a target's model out, also one that failed its gates",
+    "report": "draw the reports from what was built",
+    "inspect": "describe a model file",
+    "clean": "delete what was built, and the cache with --all",
+    "init": "start a project, or a recipe from a model file",
+    "schema": "print the JSON schema of recipes",
+    "doctor": "tell versions, missing extras and what is wrong with the installation",
+    "completion": "print a completion script for bash or zsh",
+}
+"""Every verb with its one-line help; `onnxbuild/commands/<verb>.py` implements it."""
