@@ -98,7 +98,7 @@ def test_text_and_json(tmp_path):
     assert "opset      ai.onnx 20, my 1" in lines
     assert "IR         10" in lines
     assert "weights    4 tensors, 36 B (float32 28 B, int64 8 B)" in lines
-    assert "operators  Constant    3" in lines
+    assert "operators  Constant   3" in lines
     assert "largest    w  float32  [2, 2]  16 B  75.0% zeros" in lines
     assert decode(inspect_json(tmp_path), ModelFacts) == describe(tmp_path)
     assert json.loads(inspect_json(tmp_path))["ir_version"] == 10
