@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -178,4 +178,15 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 
 def _first_line(error: object) -> str:
+    while isinstance(error, BaseException) and error.__cause__ is not None:  # onnx_ir wraps what went wrong
+        error = error.__cause__
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
+
+
+def add_metadata(folder: Path, metadata: Mapping[str, str]) -> None:
+    """Add entries to the model's metadata in an artifact's graph file; the weights file stays untouched."""
+    model = read_model(folder)
+    merged = {**model.metadata_props, **metadata}
+    model.metadata_props.clear()
+    model.metadata_props.update(sorted(merged.items()))
+    _write_whole(folder / MODEL, serialize(model))

@@ -92,6 +92,7 @@ class _Naming:
         self.values: dict[ir.Value, str] = {}
         self.kept_nodes: set[ir.Node] = set()
         self.owners: dict[Body, str] = {}
+        self.index = {node: number for number, node in enumerate(node for inner in self.bodies for node in inner)}
         for inner in self.bodies:
             for node in inner:
                 if node.name and rules.keeps_node(node) and node.name not in self.node_names:
@@ -144,6 +145,11 @@ class _Naming:
             source = value.producer() if value is not None else None
             if source is not None and self.scopes.get(source):
                 return self.scopes[source]
+        readers = {use.node for value in node.outputs for use in value.uses()}
+        for reader in sorted(readers, key=self.index.__getitem__):  # uses come in no order of ours
+            scope = self.rules.scope(reader) or (_folder(reader.name or "") if reader in self.kept_nodes else "")
+            if scope:
+                return scope
         return None
 
     def name_values(self) -> None:
