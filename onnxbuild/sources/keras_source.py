@@ -32,7 +32,8 @@ class KerasSource:
         from onnxbuild.sources.tf2onnx_export import export_function
 
         model, call = _load(request)
-        return export_function(call, model, request, opset, folder)
+        layers = sorted({layer.name for layer in model._flatten_layers()})
+        return export_function(call, model, request, opset, folder, modules=layers)
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
         """Call the model on each call with training=False."""

@@ -18,9 +18,11 @@ from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.user_code import user_frames
 from onnxbuild.recipe.types import Input
 from onnxbuild.sources import tensorflow_runtime
+from onnxbuild.sources.graph_def import name_functions
 from onnxbuild.sources.graph_io import unknown_operators, write_with_names
 from onnxbuild.sources.ordered_set import OrderedSet
 from onnxbuild.sources.source import ExportedModel, SourceRequest
+from onnxbuild.sources.tf2onnx_operators import operator_conversions
 
 if TYPE_CHECKING:
     import onnx
@@ -30,12 +32,17 @@ HIGHEST_OPSET = 18
 
 
 def export_function(
-    function: Callable[..., Sequence[Any]], owner: object, request: SourceRequest, opset: int | None, folder: Path
+    function: Callable[..., Sequence[Any]],
+    owner: object,
+    request: SourceRequest,
+    opset: int | None,
+    folder: Path,
+    modules: Sequence[str] = (),
 ) -> ExportedModel:
     """Trace `function` (tensors in, a flat sequence of tensors out, both in the recipe's order) and convert it.
 
-    `owner` holds the variables and tables that the function uses. Raises StageFailure, with the user's traceback
-    when tracing raises.
+    `owner` holds the variables and tables that the function uses, `modules` are its layers' names. Raises
+    StageFailure, with the user's traceback when tracing raises.
     """
     import tensorflow as tf
 
@@ -50,7 +57,8 @@ def export_function(
         feeds = [t.name for t in traced.inputs[: len(traced.inputs) - len(traced.captured_inputs)]]
         fetches = [t.name for t in traced.outputs]
         proto = _convert(opset, lambda: _freeze(owner, traced, feeds, fetches), inputs=feeds, outputs=fetches)
-    return write_model(proto, request, dict(zip(feeds, request.inputs, strict=True)), fetches, folder)
+    path = _write(proto, dict(zip(feeds, request.inputs, strict=True)), fetches, request, folder)
+    return ExportedModel(path=path, modules=tuple(modules))
 
 
 def export_tflite(
@@ -64,12 +72,12 @@ def export_tflite(
     """Convert a tflite file; `inputs` maps its tensors to the recipe's inputs, `outputs` are its tensors to deliver."""
     with tensorflow_runtime.quiet():
         proto = _convert(opset, None, tflite_path=str(path))
-    return write_model(proto, request, inputs, outputs, folder)
+    return ExportedModel(path=_write(proto, inputs, outputs, request, folder))
 
 
-def write_model(
-    proto: onnx.ModelProto, request: SourceRequest, inputs: Mapping[str, Input], outputs: Sequence[str], folder: Path
-) -> ExportedModel:
+def _write(
+    proto: onnx.ModelProto, inputs: Mapping[str, Input], outputs: Sequence[str], request: SourceRequest, folder: Path
+) -> Path:
     """Write the converted model with the recipe's names and dims; refuse one with operators that ONNX lacks."""
     if unknown := unknown_operators(proto):
         raise StageFailure(
@@ -82,14 +90,16 @@ def write_model(
     names = [item.name for item in request.outputs]
     path = folder / "model.onnx"
     write_with_names(proto, inputs, dict(zip(outputs, names, strict=True)), path)
-    return ExportedModel(path=path)
+    return path
 
 
 def _freeze(owner: object, traced: Any, feeds: list[str], fetches: list[str]) -> tuple[Any, Any]:
     """Return the GraphDef with constants for variables, and the content of its lookup tables."""
     from tf2onnx import tf_loader
 
-    return tf_loader.from_trackable(owner, traced, feeds, fetches, False)  # type: ignore[no-any-return]
+    graph_def, tables = tf_loader.from_trackable(owner, traced, feeds, fetches, False)
+    name_functions(graph_def)
+    return graph_def, tables
 
 
 def _convert(
@@ -113,7 +123,7 @@ def _convert(
                     graph,
                     continue_on_error=True,  # a rewriter that fails leaves the graph to plainer ones
                     opset=min(opset or HIGHEST_OPSET, HIGHEST_OPSET),
-                    custom_op_handlers={"Erfc": (_convert_erfc, [])},
+                    custom_op_handlers=operator_conversions(),
                     input_names=inputs,
                     output_names=outputs,
                     initialized_tables=tables,
@@ -208,16 +218,3 @@ def _repeatable() -> Iterator[None]:
         for module in modules:
             del vars(module)["set"]
         del vars(einsum_optimizer)["id"]
-
-
-def _convert_erfc(ctx: Any, node: Any, name: str, args: Any) -> None:
-    """Map TensorFlow's Erfc (in Keras's gelu), which tf2onnx does not know, to 1 - Erf(x)."""
-    import numpy as np
-    from tf2onnx import utils
-
-    shapes, dtypes = node.output_shapes, node.output_dtypes
-    source, output = node.input[0], node.output[0]
-    one = ctx.make_const(utils.make_name(name), np.ones((), utils.map_onnx_to_numpy_type(dtypes[0])))
-    ctx.remove_node(node.name)
-    erf = ctx.make_node("Erf", [source], name=utils.make_name(name), shapes=shapes, dtypes=dtypes)
-    ctx.make_node("Sub", [one.output[0], erf.output[0]], name=name, outputs=[output], shapes=shapes, dtypes=dtypes)

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnxruntime import InferenceSession
+from tensorflow_checks import Declared, assert_same, data_for, make_request, refused
 
-
-from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ort.session import open_session, run_call
-from onnxbuild.recipe.types import Axis, Framework, Function, Input, Output, Source
+from onnxbuild.recipe.types import Framework, Function
 from onnxbuild.sources import tensorflow_runtime
 from onnxbuild.sources.keras_source import KIND
 from onnxbuild.sources.source import SourceRequest
@@ -103,51 +103,15 @@ def factories(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def request_for(
-    inputs: dict[str, tuple[str, tuple[int | str, ...]]],
-    outputs: list[str],
-    function: str | None = None,
-    args: dict[str, Any] | None = None,
-    **files: Path,
+    inputs: Declared, outputs: list[str], function: str | None = None, args: dict[str, Any] | None = None, **files: Path
 ) -> SourceRequest:
-    return SourceRequest(
-        source=Source(
-            framework=Framework.KERAS,
-            factory=Function(file="f.py", name=function, args=args or {}) if function else None,
-        ),
-        inputs=tuple(Input(name=n, dtype=d, shape=s) for n, (d, s) in inputs.items()),
-        outputs=tuple(Output(name=n) for n in outputs),
-        axes={"batch": Axis(max=8, min=2)},
-        files=files,
-        warn=lambda code, message: None,
-    )
+    factory = Function(file="f.py", name=function, args=args or {}) if function else None
+    return make_request(Framework.KERAS, inputs, outputs, files, factory=factory)
 
 
-def data_for(request: SourceRequest, batch: int) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(batch)
-    shapes = {i.name: tuple(d if isinstance(d, int) else batch for d in i.shape) for i in request.inputs}
-    return {
-        i.name: rng.integers(0, 11, shapes[i.name]).astype(i.dtype)
-        if i.dtype.startswith("int")
-        else rng.standard_normal(shapes[i.name]).astype(i.dtype)
-        for i in request.inputs
-    }
-
-
-def assert_same_outputs(request: SourceRequest, folder: Path, opset: int = 20) -> Any:
-    calls = [data_for(request, 3), data_for(request, 1)]
-    references = list(KIND.reference(request, calls))
+def assert_same_outputs(request: SourceRequest, folder: Path) -> InferenceSession:
     # The factory runs afresh for the export, under the same seed: so do its weights.
-    session = open_session(KIND.export(request, opset, folder).path)
-    assert [v.name for v in session.get_inputs()] == [i.name for i in request.inputs]
-    assert [tuple(v.shape) for v in session.get_inputs()] == [i.shape for i in request.inputs]
-    assert [v.name for v in session.get_outputs()] == [o.name for o in request.outputs]
-    for call, reference in zip(calls, references, strict=True):
-        delivered = run_call(session, call)
-        assert list(reference) == list(delivered)
-        for name in reference:
-            assert delivered[name].dtype == reference[name].dtype
-            np.testing.assert_allclose(delivered[name], reference[name], rtol=1e-4, atol=1e-5)
-    return session
+    return assert_same(KIND, request, [data_for(request, 3), data_for(request, 1)], folder)
 
 
 IMAGE = {"image": ("float32", ("batch", 8, 8, 3))}
@@ -238,12 +202,6 @@ def test_opset_is_the_wanted_one_up_to_18(factories: Path, tmp_path: Path) -> No
         assert {o.domain: o.version for o in model.opset_import}[""] == delivered
 
 
-def refused(request: SourceRequest, folder: Path) -> StageFailure:
-    with pytest.raises(StageFailure) as caught:
-        KIND.export(request, 18, folder)
-    return caught.value
-
-
 @pytest.mark.parametrize(
     ("function", "inputs", "outputs", "code", "words"),
     [
@@ -270,12 +228,12 @@ def refused(request: SourceRequest, folder: Path) -> StageFailure:
 def test_what_is_refused(
     function: str, inputs: Any, outputs: list[str], code: str, words: str, factories: Path, tmp_path: Path
 ) -> None:
-    failure = refused(request_for(inputs, outputs, function, factory=factories), tmp_path)
+    failure = refused(KIND, request_for(inputs, outputs, function, factory=factories), tmp_path)
     assert (failure.code, words in failure.message) == (code, True), failure.message
 
 
 def test_factory_traceback_starts_at_the_user(factories: Path, tmp_path: Path) -> None:
-    failure = refused(request_for(IMAGE, ["y"], "raising", factory=factories), tmp_path)
+    failure = refused(KIND, request_for(IMAGE, ["y"], "raising", factory=factories), tmp_path)
     assert failure.traceback is not None
     assert "factories_of_keras.py" in failure.traceback.splitlines()[1]
 
@@ -285,9 +243,9 @@ def test_weights_of_another_architecture_are_refused(factories: Path, tmp_path: 
 
     load_function(factories, "cnn")(classes=7).save_weights(tmp_path / "w.weights.h5")
     request = request_for(IMAGE, ["y"], "cnn", factory=factories, weights=tmp_path / "w.weights.h5")
-    assert refused(request, tmp_path).code == "weights-do-not-fit"
+    assert refused(KIND, request, tmp_path).code == "weights-do-not-fit"
     (tmp_path / "w.weights.h5").write_bytes(b"not hdf5")
-    assert refused(request, tmp_path).code == "weights-do-not-fit"
+    assert refused(KIND, request, tmp_path).code == "weights-do-not-fit"
 
 
 def test_lambda_layer_in_a_file_is_refused(tmp_path: Path) -> None:
@@ -296,10 +254,10 @@ def test_lambda_layer_in_a_file_is_refused(tmp_path: Path) -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Lambda(lambda x: x * 2)])
     model.save(tmp_path / "l.keras")
     request = request_for({"x": ("float32", ("batch", 3))}, ["y"], path=tmp_path / "l.keras")
-    assert refused(request, tmp_path).code == "unsafe-model"
+    assert refused(KIND, request, tmp_path).code == "unsafe-model"
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "l.keras").write_bytes(b"PK nothing")
     request = request_for({"x": ("float32", ("batch", 3))}, ["y"], path=tmp_path / "l.keras")
-    assert refused(request, tmp_path).code == "source-does-not-load"
+    assert refused(KIND, request, tmp_path).code == "source-does-not-load"
