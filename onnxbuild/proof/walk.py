@@ -21,9 +21,9 @@ def walk(
     comparisons: Sequence[Comparison],
     scored: Mapping[str, Scorer],
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Run every call in `session` (open_session's) and yield the model's outputs, after each was compared and, if `scored` names it, scored.
+    """Run every call in `session` (ort.open_session's) and yield its outputs, once compared and, if named, scored.
 
-    One call's outputs are held at a time. Raises StageFailure.
+    `scored` maps an output to its scorer. One call's outputs are held at a time. Raises StageFailure.
     """
     for call, expected in zip(calls, reference, strict=True):
         found = run_call(session, call)

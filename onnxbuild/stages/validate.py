@@ -32,7 +32,10 @@ class Within(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ValidateParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of validate. Inputs: `model`, `calls`, `reference`, `labels` (with a metric); file `metric` if custom."""
+    """Parameters of validate. Inputs: `model`, `calls`, `reference`, `labels` (if any); file `metric` if custom.
+
+    `output` is the one the metric is of, None the model's first.
+    """
 
     provider: str
     session: Session
@@ -45,7 +48,7 @@ class ValidateParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricMeasure(msgspec.Struct, frozen=True, kw_only=True):
-    """The task metric of the model and of the source, on the same samples; None where it could not be computed (NaN)."""
+    """The task metric of the model and of the source, on the same samples; None where it is NaN or infinite."""
 
     name: str
     model: float | None
