@@ -56,7 +56,8 @@ def _import(file: Path) -> ModuleType:
     if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == file.resolve():
         return known
     spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[file.stem] = module
     try:

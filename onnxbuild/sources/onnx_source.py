@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +17,15 @@ from onnxbuild.sources.source import ExportedModel, SourceRequest
 if TYPE_CHECKING:
     from onnxbuild.ort.session import Call
 
+ONNXRUNTIME = "onnxruntime-gpu" if sys.platform == "linux" and platform.machine() == "x86_64" else "onnxruntime"
+"""The distribution that brings the runtime here."""
+
 
 @dataclass(frozen=True)
 class OnnxSource:
     """An ONNX file, with its external data, functions, subgraphs and metadata as they are."""
 
-    packages: tuple[str, ...] = ("onnx", "onnx-ir", "onnxscript", "numpy", "protobuf")
+    packages: tuple[str, ...] = ("onnx", "onnx-ir", "onnxscript", "numpy", "protobuf", ONNXRUNTIME)
     preload: tuple[str, ...] = ("onnx", "onnx_ir", "onnxruntime")
     extra: str = ""
 
