@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from onnxbuild.ort.session import Call
 
 
+
 @dataclass(frozen=True)
 class OnnxSource:
     """An ONNX file, with its external data, functions, subgraphs and metadata as they are."""
 
-    packages: tuple[str, ...] = ("onnx", "onnx-ir", "onnxscript", "numpy", "protobuf")
+    packages: tuple[str, ...] = ("onnx", "onnx-ir", "onnxscript", "numpy", "protobuf", "onnxruntime")
     preload: tuple[str, ...] = ("numpy", "onnx", "onnx_ir", "onnxruntime.quantization", "onnxscript.optimizer")
     extra: str = ""
 

@@ -31,6 +31,11 @@ FRAME = pd.DataFrame({
     "colour": pd.Series(np.array(["red", "green", "blue"], dtype=object)[np.arange(150) % 3], dtype=object),
 })
 
+def whole_numbers():
+    from lightgbm import LGBMClassifier
+    frame = FRAME[["count", "length"]]
+    return LGBMClassifier(n_estimators=5, verbose=-1).fit(frame, y)
+
 def build(name, target="number", frame=False, **options):
     import importlib
     module, _, kind = name.rpartition(".")
@@ -218,6 +223,25 @@ def test_columns_of_a_frame_without_a_column_transformer(recipe, source):
     rows = matrix_calls()[0]["x"]
     calls = [{"a": rows[:, 1:2], "b": rows[:, :1]}]
     recipe.prove(made, inputs, ["label", "share"], calls=calls).assert_close()
+
+
+def test_whole_numbers_and_floats_are_joined(recipe, source):
+    proved = recipe.prove(
+        source("whole_numbers"),
+        COLUMNS[1:],
+        ["label", "share"],
+        calls=[{name: array for name, array in call.items() if name != "colour"} for call in column_calls()],
+    )
+    proved.assert_close()
+
+
+def test_texts_without_an_encoder_are_refused(recipe, source):
+    failure = refused(
+        recipe,
+        source("build", name="sklearn.linear_model.Ridge", target="float"),
+        [Input(name=name, dtype="string", shape=("batch", 1)) for name in "abcd"],
+    )
+    assert "a, b, c, d are texts" in failure.message
 
 
 def test_a_search_stands_for_its_best_estimator(recipe, source):
