@@ -100,9 +100,7 @@ class Recipe:
             ]
         write_calls(self.folder / "calls", calls)
         work = self.work(calls=self.folder / "calls")
-        reference = REFERENCE.run(
-            ReferenceParams(source=source, inputs=tuple(inputs), outputs=_outputs(outputs)), work
-        )
+        reference = REFERENCE.run(ReferenceParams(source=source, inputs=tuple(inputs), outputs=_outputs(outputs)), work)
         model = exported.out / "model" / "model.onnx"
         session = open_session(model)
         return Proved(
