@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
 
 def unknown_operators(proto: onnx.ModelProto) -> dict[str, str]:
-    """Return the operators of ONNX's own domain that ONNX does not have, each with the name of one node."""
+    """Return the operators that are neither ONNX's nor ONNX Runtime's own, each with the name of one node.
+
+    Converters leave what they cannot convert in place, or write it into the domain of an extension library.
+    """
     import onnx
 
     found: dict[str, str] = {}
     for node in _nodes(proto.graph):
-        if node.domain in ("", "ai.onnx") and not onnx.defs.has(node.op_type):
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if domain != "com.microsoft" and not onnx.defs.has(node.op_type, domain=domain):
             found.setdefault(node.op_type, node.name)
     return found
 

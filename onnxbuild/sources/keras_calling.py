@@ -53,7 +53,9 @@ def _arrange_known(model: Any, request: SourceRequest) -> Arrange:
     flat = list(structure) if isinstance(structure, list | tuple) else [structure]
     if any(isinstance(item, list | tuple | Mapping) for item in flat):
         raise _nested("nested inputs")
-    values = [SourceValue(t.name, str(t.dtype), None if t.shape is None else tuple(t.shape)) for t in flat]
+    values = [SourceValue(t.name, str(t.dtype), tuple(t.shape)) for t in flat]
+    if isinstance(model, keras.Sequential):  # built by a first call, it has that call's batch and takes any
+        values = [SourceValue(v.name, v.dtype, (None, *(v.shape or ())[1:])) for v in values]
     matched = match_inputs(request.inputs, values)
     positions = [matched.index(value) for value in values]
     single = not isinstance(structure, list | tuple)

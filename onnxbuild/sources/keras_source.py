@@ -71,6 +71,12 @@ def _read(path: Path) -> Any:
     """Return the model of a .keras file; its layers are Keras's own, nothing in it is run."""
     import keras
 
+    if path.suffix != ".keras":
+        raise StageFailure(
+            "source-does-not-load",
+            f"{path.name} is no .keras file; older formats can hold code that safe mode does not see",
+            hint="save the model again with model.save('name.keras')",
+        )
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises what it meets

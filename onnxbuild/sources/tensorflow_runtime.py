@@ -69,5 +69,14 @@ def run_calls(
     for number, call in enumerate(calls):
         with quiet(), user_frames(f"running the source on call {number}"):
             tensors = [tf.constant(call[item.name], dtype=item.dtype) for item in request.inputs]
-            arrays = [np.asarray(tf.convert_to_tensor(tensor)) for tensor in function(*tensors)]
+            arrays = [_array(tf.convert_to_tensor(tensor)) for tensor in function(*tensors)]
         yield dict(zip(names, arrays, strict=True))
+
+
+def _array(tensor: Any) -> np.ndarray:
+    """Return a tensor's values; strings, which TensorFlow holds as bytes, as Python's."""
+    array = np.asarray(tensor)
+    if tensor.dtype.name != "string":
+        return array
+    texts = [item.decode() for item in array.reshape(-1)]
+    return np.array(texts, dtype=object).reshape(tensor.shape.as_list())

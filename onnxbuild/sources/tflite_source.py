@@ -78,16 +78,10 @@ KIND = TfliteSource()
 
 def _open(request: SourceRequest) -> _Opened:
     """Open the file and match its inputs and outputs: by tensor or signature name where all match, else by order."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    path = request.files["path"]
-    try:
-        interpreter = Interpreter(str(path), num_threads=1)
-    except (ValueError, RuntimeError) as error:
-        raise StageFailure(
-            "source-does-not-load", f"the tflite interpreter cannot load {path.name}: {error}", tool="ai-edge-litert"
-        ) from None
+    interpreter = _interpreter(request.files["path"])
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if any(_dtype(detail) == "string" for detail in (*inputs, *outputs)):
+        raise StageFailure("unsupported-dtype", "tflite models with string inputs or outputs cannot be converted")
     wanted = [item.name for item in request.outputs]
     input_names = _names(interpreter, inputs, "inputs", [item.name for item in request.inputs])
     output_names = _names(interpreter, outputs, "outputs", wanted)
@@ -101,6 +95,28 @@ def _open(request: SourceRequest) -> _Opened:
         tuple(inputs[values.index(value)] for value in matched),
         tuple(outputs[i] for i in match_outputs(wanted, output_names)),
     )
+
+
+def _interpreter(path: Path) -> Any:
+    """Open the file and prepare its operators, at the sizes it was saved with."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        interpreter = Interpreter(str(path), num_threads=1)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        selected = "Select TensorFlow op" in str(error)
+        raise StageFailure(
+            "source-does-not-load",
+            f"{path.name} holds TensorFlow's own operators, which no tflite interpreter for Python runs"
+            if selected
+            else f"the tflite interpreter cannot load {path.name}: {error}",
+            tool="ai-edge-litert",
+            hint="convert the model again without tf.lite.OpsSet.SELECT_TF_OPS, or build from its SavedModel"
+            if selected
+            else None,
+        ) from None
+    return interpreter
 
 
 def _names(interpreter: Any, details: list[dict[str, Any]], side: str, wanted: list[str]) -> list[str]:

@@ -32,6 +32,11 @@ def cnn(classes=4):
 def unbuilt():
     return keras.Sequential([L.Dense(3, activation="gelu"), L.Dense(2)])
 
+def called():
+    model = unbuilt()
+    model(keras.ops.zeros((1, 4)))
+    return model
+
 def two_inputs():
     a, b = keras.Input((3,), name="left"), keras.Input((2,), name="right")
     x = L.Concatenate()([L.Dense(4)(a), b])
@@ -124,8 +129,9 @@ def test_sequential_is_exported_in_inference_mode(factories: Path, tmp_path: Pat
     assert session.get_outputs()[0].shape[1] == 5
 
 
-def test_model_without_declared_input_and_with_gelu(factories: Path, tmp_path: Path) -> None:
-    assert_same_outputs(request_for({"x": ("float32", ("batch", 4))}, ["y"], "unbuilt", factory=factories), tmp_path)
+@pytest.mark.parametrize("function", ["unbuilt", "called"])
+def test_model_without_declared_input_and_with_gelu(function: str, factories: Path, tmp_path: Path) -> None:
+    assert_same_outputs(request_for({"x": ("float32", ("batch", 4))}, ["y"], function, factory=factories), tmp_path)
 
 
 def test_inputs_and_outputs_match_by_name_where_all_do(factories: Path, tmp_path: Path) -> None:
@@ -257,7 +263,8 @@ def test_lambda_layer_in_a_file_is_refused(tmp_path: Path) -> None:
     assert refused(KIND, request, tmp_path).code == "unsafe-model"
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "l.keras").write_bytes(b"PK nothing")
-    request = request_for({"x": ("float32", ("batch", 3))}, ["y"], path=tmp_path / "l.keras")
+@pytest.mark.parametrize("name", ["l.keras", "l.h5"])
+def test_a_file_that_is_no_model_is_refused(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"PK nothing")
+    request = request_for({"x": ("float32", ("batch", 3))}, ["y"], path=tmp_path / name)
     assert refused(KIND, request, tmp_path).code == "source-does-not-load"

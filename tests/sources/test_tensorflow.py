@@ -52,6 +52,10 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         def look_up(self, word: Any) -> dict[str, Any]:
             return {"number": self.table.lookup(word)}
 
+        @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="word")])
+        def shout(self, word: Any) -> dict[str, Any]:
+            return {"loud": tf.strings.upper(word)}
+
         @tf.function(
             input_signature=[tf.TensorSpec((None, 4), tf.float32, name="x"), tf.TensorSpec((), tf.int32, name="n")]
         )
@@ -75,6 +79,7 @@ def saved_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "serving_default": net.classify,
         "join": net.join,
         "look_up": net.look_up,
+        "shout": net.shout,
         "loop": net.loop,
         "svd": net.svd,
         "ignore": net.ignore,
@@ -143,6 +148,13 @@ def test_lookup_table_of_strings(saved_model: Path, tmp_path: Path) -> None:
     assert_same(KIND, request, calls, tmp_path)
 
 
+def test_strings_come_out_as_text_and_their_operators_are_refused(saved_model: Path, tmp_path: Path) -> None:
+    request = request_for(saved_model, {"word": ("string", ("batch",))}, ["loud"], "shout")
+    (reference,) = KIND.reference(request, [{"word": np.array(["b", "é"], dtype=object)}])
+    assert reference["loud"].tolist()[0] == "B"
+    assert refused(KIND, request, tmp_path).code == "unsupported-operator"
+
+
 def test_the_same_model_gives_the_same_bytes(saved_model: Path, tmp_path: Path) -> None:
     request = request_for(saved_model, {"x": ("float32", ("batch", 4)), "n": ("int32", ())}, ["y"], "loop")
     first = KIND.export(request, 18, tmp_path / "1").path.read_bytes()
@@ -152,7 +164,7 @@ def test_the_same_model_gives_the_same_bytes(saved_model: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("signature", "inputs", "outputs", "code", "words"),
     [
-        ("serving", IMAGE, ["y"], "no-such-signature", "ignore, join, look_up, loop, serving_default, svd"),
+        ("serving", IMAGE, ["y"], "no-such-signature", "ignore, join, look_up, loop, serving_default, shout, svd"),
         ("serving_default", {"image": ("uint8", ("batch", 8, 8, 1))}, ["y"], "source-inputs", "float32"),
         ("serving_default", {"image": ("float32", ("batch", 8, "w", 1))}, ["y"], "axis-not-dynamic", "'w'"),
         ("serving_default", {"image": ("float32", ("batch", 8, 9, 1))}, ["y"], "source-inputs", "[?, 8, 8, 1]"),

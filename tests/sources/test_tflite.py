@@ -48,9 +48,11 @@ def tflite_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _ in range(16):
             yield [rng.random((1, 8, 8, 1), np.float32)]
 
-    def write(name: str, function: Any, *specs: Any, quantise: bool = False) -> None:
+    def write(name: str, function: Any, *specs: Any, quantise: bool = False, select: bool = False) -> None:
         concrete = tf.function(function).get_concrete_function(*specs)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], tf.Module())
+        if select:
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
         if quantise:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = examples
@@ -64,6 +66,7 @@ def tflite_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write("fixed.tflite", cnn, tf.TensorSpec((1, 8, 8, 1), tf.float32, name="image"))
     write("int8.tflite", cnn, image, quantise=True)
     write("activations.tflite", activations, tf.TensorSpec((None, 5), tf.float32, name="x"))
+    write("select.tflite", lambda x: {"y": tf.math.erf(x) + 1.0}, tf.TensorSpec((None, 5), name="x"), select=True)
     write("join.tflite", join, tf.TensorSpec((None, 2), name="zeta"), tf.TensorSpec((None, 3), name="alpha"))
     return folder
 
@@ -131,6 +134,13 @@ def test_the_same_file_gives_the_same_bytes(tflite_files: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("file", "inputs", "outputs", "code", "words"),
     [
+        (
+            "select.tflite",
+            {"x": ("float32", ("batch", 5))},
+            ["y"],
+            "source-does-not-load",
+            "TensorFlow's own operators",
+        ),
         ("fixed.tflite", IMAGE, ["y"], "axis-not-dynamic", "'batch'"),
         ("int8.tflite", IMAGE, ["y"], "source-inputs", "int8"),
         ("dynamic.tflite", {"image": ("float32", ("batch", 9, 8, 1))}, ["y"], "source-inputs", "[?, 8, 8, 1]"),
