@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from onnxbuild.ort.session import Call
 
 
-
 @dataclass(frozen=True)
 class OnnxSource:
     """An ONNX file, with its external data, functions, subgraphs and metadata as they are."""
