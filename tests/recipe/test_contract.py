@@ -74,7 +74,7 @@ def test_contradictions_are_located(project: ProjectFiles, text: str, code: str,
 @pytest.mark.parametrize(
     "text",
     [
-        "opset: 7", "opset: 26", "ir_version: 13", "quantization: {mode: int4}", 
+        "opset: 7", "opset: 26", "ir_version: 13", "quantization: {mode: int4}",
         "opset: 13\nquantization: {mode: dynamic}",
         "passes:\n  - onnxruntime: all\npackage: {portable: false}",
         "passes:\n  - onnxoptimizer: default\n  - onnxscript: optimize\n  - onnxslim: default\n  - onnxruntime: basic",

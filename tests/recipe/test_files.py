@@ -91,7 +91,7 @@ def test_a_folder_has_a_digest_of_names_and_content(tmp_path: Path):
     "text",
     [
         "class build: ...", "build = make()", "build: object = 1", "from x import build", "from x import y as build",
-        "import build", "from x import *", "if 1:\n    build = 2\nelse:\n    pass", 
+        "import build", "from x import *", "if 1:\n    build = 2\nelse:\n    pass",
         "try:\n    import build\nexcept E:\n    pass",
         "a, (build, *c) = x", "with x as build:\n    pass", "for build in x:\n    pass", "async def build(): ...",
         "if (build := 3):\n    pass", "def __getattr__(name): ...", "globals()['build'] = 1",
