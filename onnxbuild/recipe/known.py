@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-DTYPES = (
-    "float32", "float64", "float16", "bfloat16", "int8", "int16", "int32", "int64",
-    "uint8", "uint16", "uint32", "uint64", "bool", "string",
-)  # fmt: skip
 FLOATS = frozenset({"float32", "float64", "float16", "bfloat16"})
 
 HIGHER_IS_BETTER = {

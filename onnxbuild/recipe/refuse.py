@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from onnxbuild.recipe.node import Node, Path, key_place, walk
+from collections.abc import Iterator
+
+from onnxbuild.recipe.node import Node, Path, find, key_place
 from onnxbuild.recipe.problems import Problems
 from onnxbuild.recipe.wording import dotted
 
 CODE = "not-in-this-version"
 
-KEYS: tuple[tuple[str, ...], ...] = (
+KEYS: tuple[Path, ...] = (
     ("quantization", "repair"),
     ("quantization", "auto"),
     ("benchmark",),
@@ -16,13 +18,12 @@ KEYS: tuple[tuple[str, ...], ...] = (
     ("gates", "latency"),
     ("gates", "memory"),
     ("guard",),
-    ("providers", "*", "min_nodes"),
-    ("providers", "*", "options"),
-    ("providers", "*", "required"),
     ("session", "auto"),
 )
-"""Refused wherever written; `*` is any one key. A null, which only removes, is legal."""
-PROJECT_KEYS: tuple[tuple[str, ...], ...] = (("remote",), ("trusted_keys",))
+"""Refused wherever written. A null, which only removes, is legal."""
+PROVIDER_OPTIONS = ("min_nodes", "options", "required")
+"""Refused in any provider; a provider other than the CPU's is refused itself."""
+PROJECT_KEYS: tuple[Path, ...] = (("remote",), ("trusted_keys",))
 CPU = ("cpu", "CPUExecutionProvider")
 
 
@@ -32,36 +33,42 @@ def refuse_keys(root: Node, problems: Problems, *, project: bool = False) -> set
     `root` is a whole recipe, or (`project`) a whole onnxbuild.yaml.
     """
     sections = set()
-    for path, node in walk(root):
-        if node.value is None:
+    layers: list[Path] = [("defaults",)] if project else [()]
+    variants = find(root, ("variants",))
+    if not project and variants is not None:
+        layers += [("variants", name) for name in variants.entries]
+    refused: list[tuple[Path, Path]] = (
+        [((), key) for key in PROJECT_KEYS if find(root, key) is not None] if project else []
+    )
+    for layer in layers:
+        node = find(root, layer)
+        refused += [(layer, path) for path in _refused(node)] if node is not None else []
+    for layer, path in refused:
+        node = find(root, (*layer, *path))
+        if node is None or node.value is None:
             continue
-        refused = path in PROJECT_KEYS if project else False
-        local = _within_layer(path, project=project)
-        if refused or (local and (_is_refused(local) or _is_refused_value(local, node))):
-            problems.error(CODE, f"`{dotted(local or path)}`{_shown(local, node)} is not in this version of onnxbuild",
-                           key_place(root, path), hint="leave it out for now")  # fmt: skip
-            sections.add(str((local or path)[0]))
+        shown = "" if isinstance(node.value, dict | list) or path in KEYS else f": {node.value}"
+        message = f"`{dotted(path)}`{shown} is not in this version of onnxbuild"
+        problems.error(CODE, message, key_place(root, (*layer, *path)), hint="leave it out for now")
+        sections.add(str(path[0]))
     return sections
 
 
-def _within_layer(path: Path, *, project: bool) -> Path:
-    """Return the path below the layer (recipe, variant, defaults) it is written in."""
-    if project:
-        return path[1:] if path and path[0] == "defaults" else ()
-    return path[2:] if path and path[0] == "variants" else path
-
-
-def _is_refused(path: Path) -> bool:
-    if len(path) == 2 and path[0] == "providers":
-        return path[1] not in CPU
-    return any(len(key) == len(path) and all(a in ("*", b) for a, b in zip(key, path, strict=True)) for key in KEYS)
-
-
-def _is_refused_value(path: Path, node: Node) -> bool:
-    if path == ("quantization", "mode"):
-        return node.value == "auto"
-    return len(path) == 3 and path[:2] == ("package", "formats") and node.value == "ort"
-
-
-def _shown(path: Path, node: Node) -> str:
-    return f": {node.value}" if path and _is_refused_value(path, node) else ""
+def _refused(layer: Node) -> Iterator[Path]:
+    """Yield the paths below one layer (a recipe, a variant, the defaults) that may be written but not used yet."""
+    for key in KEYS:
+        if find(layer, key) is not None:
+            yield key
+    providers = find(layer, ("providers",))
+    for name, entry in providers.entries.items() if providers is not None else ():
+        if name not in CPU:
+            yield ("providers", name)
+        else:
+            yield from (("providers", name, option) for option in PROVIDER_OPTIONS if option in entry.node.entries)
+    mode = find(layer, ("quantization", "mode"))
+    if mode is not None and mode.value == "auto":
+        yield ("quantization", "mode")
+    formats = find(layer, ("package", "formats"))
+    for index, item in enumerate(formats.items if formats is not None else ()):
+        if item.value == "ort":
+            yield ("package", "formats", index)

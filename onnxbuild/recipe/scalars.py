@@ -19,7 +19,7 @@ _HEX = re.compile(r"0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _STARTS_NUMBER = frozenset("-+.0123456789")
-_MOST_DIGITS = 400
+_MOST_DIGITS = 40  # longer is no number of 64 bits but, say, a SHA-256 that happens to be all digits
 
 
 def resolve(text: str) -> bool | int | float | str | None:

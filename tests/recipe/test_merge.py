@@ -145,7 +145,7 @@ def test_the_provider_tolerance_is_merged_over_the_targets(project: ProjectFiles
 def test_what_the_mode_does_not_use_reaches_no_target(project: ProjectFiles):
     project.extend(
         """\
-        quantization: {mode: static, weights: uint8, activations: uint8, format: qoperator, per_channel: true, calibrate: entropy}
+        quantization: {mode: static, weights: uint8, format: qoperator, per_channel: true, calibrate: entropy}
         calibration: {data: {random: {}}}
         pruning: {method: magnitude, sparsity: 0.5, scope: global, threshold: 0.1, min_sparsity: 0.9}
         variants:

@@ -9,7 +9,7 @@ from pathlib import Path
 from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Place, did_you_mean
 from onnxbuild.base.digest import digest_bytes, digest_file, list_files
-from onnxbuild.recipe.checks.data import check_data
+from onnxbuild.recipe.checks.data import DataProblem, check_data
 from onnxbuild.recipe.checks.python import FunctionNames, PythonError, read_names
 from onnxbuild.recipe.draft import Draft
 from onnxbuild.recipe.node import Path as Steps
@@ -27,7 +27,7 @@ class FileChecks:
     root: Path
     _digests: dict[Path, str] = field(default_factory=dict)
     _names: dict[Path, FunctionNames | PythonError] = field(default_factory=dict)
-    _checked_data: set[tuple[object, ...]] = field(default_factory=set)
+    _data: dict[tuple[object, ...], tuple[DataProblem, ...]] = field(default_factory=dict)
 
     def check(self, draft: Draft, target: Target, broken: Collection[str]) -> None:
         """Note everything that is wrong with the files of a target, less those of `broken` sections."""
@@ -143,15 +143,14 @@ class FileChecks:
             labels = evaluation.labels
         place = draft.value(section, "data")
         allows_nan = target.source.framework is Framework.SKLEARN
-        key = (place, target.inputs, tuple(target.dynamic_axes.items()), labels, allows_nan)
-        if key in self._checked_data:
-            return
-        self._checked_data.add(key)
         path = self.find(draft, target, given.data.path, (section, "data"), what="file or folder")
         if path is None:
             return
+        key = (path, target.inputs, tuple(target.dynamic_axes.items()), labels, allows_nan)
+        if key not in self._data:
+            self._data[key] = tuple(check_data(path, target.inputs, target.dynamic_axes, labels, allows_nan=allows_nan))
         labels_place = draft.value(section, "labels") if draft.has(section, "labels") else place
-        for problem in check_data(path, target.inputs, target.dynamic_axes, labels, allows_nan=allows_nan):
+        for problem in self._data[key]:
             where = labels_place if problem.about_labels else place
             draft.error(problem.code, f"'{given.data.path}': {problem.message}", where, section, hint=problem.hint)
 

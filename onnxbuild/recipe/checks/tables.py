@@ -45,8 +45,6 @@ class _Column:
         if declared == "string":
             return Array("string", (self.rows,), lambda: None)
         dtype = "int64" if self.is_int else "float64" if self.is_float else "string"
-        if declared is None:  # labels may be texts, but not missing
-            return Array(dtype, (self.rows,), lambda: self.first_missing)
         return Array(dtype, (self.rows,), lambda: self.first_missing)
 
 
