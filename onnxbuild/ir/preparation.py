@@ -41,7 +41,7 @@ def set_types(model: ir.Model, types: Mapping[str, tuple[int, Sequence[int | str
     """Give the values of the main graph that have no type the ONNX element types and dims in `types`, by name."""
     for node in model.graph:
         for value in node.outputs:
-            if value.type is None and value.name in types:
+            if value.type is None and value.name is not None and value.name in types:
                 dtype, dims = types[value.name]
                 value.type, value.shape = ir.TensorType(ir.DataType(dtype)), ir.Shape(dims)
 
