@@ -31,7 +31,7 @@ from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict, describe_miss
-from onnxbuild.recipe.load import load_recipes
+from onnxbuild.recipe.load import check_project, load_recipes
 from onnxbuild.recipe.project import load_project
 from onnxbuild.recipe.types import Project, Recipe
 from onnxbuild.report.collect import collect
@@ -311,7 +311,7 @@ def _draw(workplace: Workplace, outcomes: Mapping[str, Outcome]) -> str:
 
 def check(root: Path, patterns: Sequence[str]) -> tuple[Diagnostic, ...]:
     """Return everything that is wrong with the recipes as far as files tell."""
-    return tuple(load_recipes(load_project(root), patterns).diagnostics)
+    return tuple(check_project(root, patterns).diagnostics)
 
 
 def get(workplace: Workplace, out: Path) -> Path:

@@ -12,7 +12,10 @@ from tests.project import MLP, Project, write_mlp
 VARIANTS = """
 variants:
   fp32: {}
-  int8: {quantization: {mode: dynamic}, tolerance: {metric: {at_least: 90% of source}}, gates: {size: {at_most: 200% of fp32}}}
+  int8:
+    quantization: {mode: dynamic}
+    tolerance: {metric: {at_least: 90% of source}}
+    gates: {size: {at_most: 200% of fp32}}
 """
 
 
@@ -108,7 +111,8 @@ def test_altered_blob_is_detected_and_rebuilt(mlp: Project) -> None:
 
 @pytest.mark.parametrize("flag", ["-k", None])
 def test_without_keep_going_nothing_new_starts_after_a_failure(mlp: Project, flag: str | None) -> None:
-    mlp.recipe("a-broken", MLP + "passes: [{onnxoptimizer: [no_such_pass]}]\n")
+    mlp.write("recipes/passes/bad.py", "def run(model):\n    raise ValueError('not today')\n")
+    mlp.recipe("a-broken", MLP + "passes: [{custom: {function: passes/bad.py:run}}]\n")
     done = mlp.make("-j1", *([flag] if flag else []))
     assert done.code == 1
     built = (mlp.root / "build/mlp/default/model.onnx").exists()
