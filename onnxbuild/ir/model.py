@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -77,6 +77,7 @@ def write_model(model: ir.Model, folder: Path) -> None:
 def serialize(model: ir.Model) -> bytes:
     """Return the bytes of the graph file; external tensors stay where they are."""
     proto = ir.to_proto(model)
+    _drop_info_of_initializers(proto.graph)
     if proto.ByteSize() > PROTOBUF_LIMIT:
         raise StageFailure(
             "model-too-large",
@@ -85,6 +86,19 @@ def serialize(model: ir.Model) -> bytes:
         )
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
+
+
+def _drop_info_of_initializers(graph: onnx.GraphProto) -> None:
+    """Remove what onnx_ir writes a second time: a tool that transposes a weight would leave the old dims behind."""
+    names = {tensor.name for tensor in graph.initializer}
+    kept = [info for info in graph.value_info if info.name not in names]
+    if len(kept) < len(graph.value_info):
+        del graph.value_info[:]
+        graph.value_info.extend(kept)
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                _drop_info_of_initializers(inner)
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
@@ -178,4 +192,15 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 
 def _first_line(error: object) -> str:
+    while isinstance(error, BaseException) and error.__cause__ is not None:  # onnx_ir wraps what went wrong
+        error = error.__cause__
     return str(error).strip().split("\n", 1)[0] or type(error).__name__
+
+
+def add_metadata(folder: Path, metadata: Mapping[str, str]) -> None:
+    """Add entries to the model's metadata in an artifact's graph file; the weights file stays untouched."""
+    model = read_model(folder)
+    merged = {**model.metadata_props, **metadata}
+    model.metadata_props.clear()
+    model.metadata_props.update(sorted(merged.items()))
+    _write_whole(folder / MODEL, serialize(model))

@@ -16,6 +16,7 @@ DEFAULT_IR = 10
 HIGHEST_IR = 13
 HIGHEST_OPSET = 26
 """What ONNX Runtime 1.31 loads; onnx itself is further on."""
+_ONNXSCRIPT = (18, 25)
 _IR_OF_DTYPE = {
     ir.DataType.INT4: 10,
     ir.DataType.UINT4: 10,
@@ -104,6 +105,9 @@ def _needed_ir(model: ir.Model) -> tuple[int, str]:
 
 
 def _by_onnxscript(model: ir.Model, opset: int) -> ir.Model:
+    present = model.opset_imports.get("", 0)
+    if not _ONNXSCRIPT[0] <= present <= opset <= _ONNXSCRIPT[1]:  # outside, it stamps the number and changes nothing
+        raise ValueError(f"it converts upwards between {_ONNXSCRIPT[0]} and {_ONNXSCRIPT[1]}")
     from onnxscript import version_converter  # 0.5 s to import, and most models need no conversion
 
     logging.getLogger("onnxscript.version_converter").setLevel(logging.ERROR)

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import platform
+import shutil
+import sys
+from pathlib import Path
+
 import msgspec
 
+from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.base.digest import digest_file, list_files
+from onnxbuild.ir.check import check_model_file
+from onnxbuild.ir.contract import check_contract
+from onnxbuild.ir.describe import describe
 from onnxbuild.ir.facts import ModelFacts
+from onnxbuild.ir.model import MODEL, add_metadata
 from onnxbuild.recipe.types import Axis, Input, Output, Package, Session
+from onnxbuild.stages.stage import Stage, Workspace
+
+ONNXRUNTIME = "onnxruntime-gpu" if sys.platform == "linux" and platform.machine() == "x86_64" else "onnxruntime"
+"""The distribution that carries the module `onnxruntime` here, as the project's dependencies choose it."""
+MACHINE_TIED = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
+"""Domains whose operators ONNX Runtime writes for the machine it optimised on."""
 
 
 class PackageParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,3 +42,57 @@ class PackageFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     model: ModelFacts
     digests: dict[str, str]
+
+
+def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
+    """Copy the validated model, add the recipe's metadata to its graph file, and read back what is delivered.
+
+    The weights file is never rewritten. Raises StageFailure (`not-portable`, `contract-broken`, `invalid-model`,
+    `model-does-not-load`).
+    """
+    from onnxbuild.ort.session import open_session
+
+    folder = workspace.output("package")
+    for name in list_files(workspace.inputs["model"]):
+        _copy(workspace.inputs["model"] / name, folder / name)
+    if params.package.metadata:
+        add_metadata(folder, params.package.metadata)
+    facts = describe(folder)
+    if params.package.portable:
+        _check_portable(facts)
+    check_contract(facts, params.inputs, params.outputs, opset=params.opset, ir_version=params.ir_version)
+    check_model_file(folder)
+    open_session(folder / MODEL, params.session)
+    return PackageFacts(model=facts, digests={name: digest_file(folder / name) for name in list_files(folder)})
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file's content, not its mode: artifacts are read-only, and the graph file is written again."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+
+
+def _check_portable(facts: ModelFacts) -> None:
+    tied = [
+        f"{operator} ({count})"
+        for operator, count in facts.operators.items()
+        if operator.rpartition(".")[0] in MACHINE_TIED
+    ]
+    if tied:
+        raise StageFailure(
+            "not-portable",
+            f"the model holds operators tied to the machine it was optimised on: {', '.join(tied)}",
+            hint="use `onnxruntime: extended` or `basic`, or set `package: {portable: false}`",
+        )
+
+
+PACKAGE = Stage(
+    name="package",
+    version=1,
+    params=PackageParams,
+    facts=PackageFacts,
+    run=run,
+    packages=lambda _: ("onnx", "onnx-ir", "protobuf", ONNXRUNTIME),
+    preload=lambda _: ("onnx_ir", "onnxruntime"),
+    runs_user_code=lambda _: False,
+)
