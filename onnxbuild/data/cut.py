@@ -1,4 +1,4 @@
-"""Cutting whole arrays into calls along axis 0 by the declared dims, the unit every kind of data ends as; knows no files."""
+"""Cutting arrays into calls along axis 0 by the declared dims, the unit every kind of data ends as; knows no files."""
 
 from __future__ import annotations
 
@@ -88,6 +88,7 @@ def cut_arrays(
             f"{what}: some arrays are of the declared rank and some of one more: "
             + ", ".join(f"'{name}' is of rank {array.ndim}" for name, array in columns.items())
         )
+    declared.check_rows(columns, max(extra, default=0), what)
     cut = {name for name in columns if columns[name].ndim}
     rows = _common_rows({**{name: columns[name] for name in cut}, **({labels: target} if labels else {})}, what)
     if extra == {1}:
@@ -116,16 +117,17 @@ def _several_rows_a_call(
     if not slices:
         raise does_not_fit(f"{what} has {rows[1]} rows, too few for one call: {_demands(declared)}")
 
-    def take(part: slice) -> dict[str, np.ndarray]:
+    def take(part: slice, to: Declared = declared) -> dict[str, np.ndarray]:
         found = {name: array[part] if array.ndim else array for name, array in columns.items()}
-        return declared.fit(found, f"{what}, rows {part.start} to {part.stop - 1}")
+        return to.fit(found, f"{what}, rows {part.start} to {part.stop - 1}")
 
     def pieces() -> Iterator[Piece]:
         for part in slices:
             yield Piece(take(part), None if target is None else target[part], part.stop - part.start)
 
     few = {sizes.smallest, sizes.largest(PROBE_ROWS), sizes.largest(min(rows[0], 2 * sizes.smallest))}
-    probe = [take(slice(0, size)) for size in sorted(few) if 0 < size <= rows[0]]
+    apart = Declared(declared.inputs, declared.axes)  # the probe's missing strings are those of the calls
+    probe = [take(slice(0, size), apart) for size in sorted(few) if 0 < size <= rows[0]]
     return Prepared(pieces(), probe, rows[1] - slices[-1].stop)
 
 

@@ -38,11 +38,20 @@ class Declared:
         sizes: dict[str, tuple[int, str]] = {}
         for declared in self.inputs:
             array = self.cast(arrays[declared.name], declared.dtype, f"{where}: '{declared.name}'", declared.name)
-            problem = self._wrong_dims(declared, array.shape, sizes)
-            if problem:
-                raise does_not_fit(f"{where}: '{declared.name}' is {describe(array)}, {problem}", declared)
+            self._check_dims(declared, array, array.shape, 0, sizes, where)
             call[declared.name] = array
         return call
+
+    def check_rows(self, arrays: Mapping[str, np.ndarray], extra: int, where: str) -> None:
+        """Check the dims of whole arrays before any is cut: all but axis 0, after `extra` more axes.
+
+        Raises StageFailure (`data-does-not-fit`) like `fit`.
+        """
+        sizes: dict[str, tuple[int, str]] = {}
+        for declared in self.inputs:
+            array = arrays[declared.name]
+            if array.ndim:
+                self._check_dims(declared, array, array.shape[extra:], 1 - extra, sizes, where)
 
     def cast(self, array: np.ndarray, dtype: str, what: str, name: str) -> np.ndarray:
         """Return `array` in the declared dtype where that loses nothing but float precision; raises StageFailure."""
@@ -52,10 +61,25 @@ class Declared:
             return texts
         return cast_numbers(array, dtype, what)
 
-    def _wrong_dims(self, declared: Input, shape: tuple[int, ...], sizes: dict[str, tuple[int, str]]) -> str | None:
+    def _check_dims(
+        self,
+        declared: Input,
+        array: np.ndarray,
+        shape: tuple[int, ...],
+        start: int,
+        sizes: dict[str, tuple[int, str]],
+        where: str,
+    ) -> None:
+        problem = self._wrong_dims(declared, shape, start, sizes)
+        if problem:
+            raise does_not_fit(f"{where}: '{declared.name}' is {describe(array)}, {problem}", declared)
+
+    def _wrong_dims(
+        self, declared: Input, shape: tuple[int, ...], start: int, sizes: dict[str, tuple[int, str]]
+    ) -> str | None:
         if len(shape) != len(declared.shape):
             return f"of rank {len(shape)} where {len(declared.shape)} is declared"
-        for dim, size in zip(declared.shape, shape, strict=True):
+        for dim, size in list(zip(declared.shape, shape, strict=True))[start:]:
             if isinstance(dim, int):
                 if size != dim:
                     return f"with {size} where {dim} is declared"

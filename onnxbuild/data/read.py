@@ -1,4 +1,4 @@
-"""One door to every kind of data a recipe can name: from the declaration to calls ready to be written; knows no model."""
+"""The door to every kind of data that a recipe can name: from there to calls ready to be written; knows no model."""
 
 from __future__ import annotations
 

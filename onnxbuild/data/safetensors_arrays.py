@@ -18,10 +18,10 @@ class SafetensorsArrays(Mapping[str, np.ndarray]):
     def __init__(self, file: Path) -> None:
         self._name = file.name
         try:
-            self._file: Any = safe_open(str(file), "numpy")
+            opened: Any = safe_open(str(file), "numpy")
         except (SafetensorError, OSError) as error:
             raise _unreadable(file.name, error) from None
-        self._names = tuple(self._file.keys())
+        self._file, self._names = opened, tuple(opened.keys())
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self._names:

@@ -47,11 +47,11 @@ def _count(call: Call, target: np.ndarray | None, declared: Declared) -> int:
     shared = _shared_axis(declared)
     if shared is None or all(len(i.shape) < 2 for i in declared.inputs):
         return 1
-    return next(call[i.name].shape[0] for i in declared.inputs if i.shape)
+    return int(next(call[i.name].shape[0] for i in declared.inputs if i.shape))
 
 
 def _shorten(piece: Piece, room: int, declared: Declared) -> Piece:
-    """Return the piece's first `room` samples, or as many of them as a call may have; whole where rows are no samples."""
+    """Return the first `room` samples of the piece, or as many as a call may have; whole where rows are no samples."""
     axis = _shared_axis(declared)
     batched = [i.name for i in declared.inputs if i.shape]
     if axis is None or piece.labels is None or any(piece.call[n].shape[0] != piece.samples for n in batched):

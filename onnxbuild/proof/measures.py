@@ -1,6 +1,8 @@
-"""Error measures of one output against the reference, in double precision; knows no limits."""
+"""Error measures of one output against the reference, as values; knows neither limits nor how they are measured."""
 
 from __future__ import annotations
+
+import math
 
 import msgspec
 
@@ -17,10 +19,12 @@ class OutputMeasures(msgspec.Struct, frozen=True, kw_only=True):
     """How far one output is from the reference, over all elements of all samples.
 
     A float that is NaN or infinite is the text "nan", "inf" or "-inf". `cosine` is the worst sample's.
-    `frontier` holds the (|x - r|, |r|) pairs that no other pair dominates: every elementwise limit without a
-    share holds for all elements exactly when it holds for these. `histogram` counts elements by
-    floor(log10 |x - r|), from -12 or less to +3 or more, exact zeros in their own first bin (17 bins).
-    Integers and strings have only `elements` and `unequal`.
+    `frontier` holds the (|x - r|, |r|) pairs that no other pair dominates (of many: their hull's): every elementwise
+    limit without a share holds for all elements exactly when it holds for these, `max_abs` is finite and there are
+    no `nan_mismatches` (elements of which only one is NaN; they turn the floats into "nan"). Equal infinities and
+    paired NaNs differ by nothing. Relative measures are over the elements whose reference is not zero.
+    `histogram` counts elements by floor(log10 |x - r|), from -12 or less to +3 or more, exact zeros in their own
+    first bin (17 bins). Integers, strings and empty outputs have only `elements` and `unequal`.
     """
 
     name: str
@@ -41,3 +45,15 @@ class OutputMeasures(msgspec.Struct, frozen=True, kw_only=True):
     within: tuple[WithinShare, ...] = ()
     histogram: tuple[int, ...] = ()
     worst_sample: int | None = None
+
+
+def to_text(value: float | None) -> float | str | None:
+    """Return `value` with NaN and infinities as the texts "nan", "inf" and "-inf", which JSON can hold."""
+    if value is None:
+        return None
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
+def from_text(value: float | str) -> float:
+    """Return the number that `to_text` wrote."""
+    return float(value)

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
 import msgspec
 
+from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.proof.measures import OutputMeasures
-from onnxbuild.recipe.types import Metric, Session
+from onnxbuild.recipe.types import Function, Metric, Session
+from onnxbuild.stages.stage import Stage, Workspace
+
+if TYPE_CHECKING:  # numpy and onnxruntime are not for those who only plan: the stage table is read by every command
+    import numpy as np
+
+    from onnxbuild.data.calls import Calls
+    from onnxbuild.proof.metrics import Scorer
+
+CPU = ("cpu", "CPUExecutionProvider")
 
 
 class Within(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,7 +32,10 @@ class Within(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ValidateParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of validate. Inputs: `model`, `calls`, `reference`, `labels` (with a metric); file `metric` if custom."""
+    """Parameters of validate. Inputs: `model`, `calls`, `reference`, `labels` (if any); file `metric` if custom.
+
+    `output` is the one the metric is of, None the model's first.
+    """
 
     provider: str
     session: Session
@@ -30,7 +48,7 @@ class ValidateParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricMeasure(msgspec.Struct, frozen=True, kw_only=True):
-    """The task metric of the model and of the source, on the same samples; None where it could not be computed (NaN)."""
+    """The task metric of the model and of the source, on the same samples; None where it is NaN or infinite."""
 
     name: str
     model: float | None
@@ -45,3 +63,107 @@ class ValidateFacts(msgspec.Struct, frozen=True, kw_only=True):
     samples: int
     outputs: tuple[OutputMeasures, ...]
     metric: MetricMeasure | None = None
+
+
+def run(params: ValidateParams, work: Workspace) -> ValidateFacts:
+    """Run the model on every call, one at a time, and measure its outputs and metric. Raises StageFailure."""
+    from onnxbuild.data.calls import read_calls
+    from onnxbuild.ir.model import MODEL
+    from onnxbuild.ort.session import open_session
+    from onnxbuild.proof.compare import Comparison
+    from onnxbuild.proof.walk import check_reference, count_rows, walk
+
+    if params.provider not in CPU:
+        message = f"the provider '{params.provider}' is not in this version, only cpu"
+        raise StageFailure("provider-not-supported", message)
+    calls, reference = read_calls(work.inputs["calls"]), read_calls(work.inputs["reference"])
+    session = open_session(work.inputs["model"] / MODEL, params.session)
+    names = [value.name for value in session.get_outputs()]
+    check_reference(names, calls, reference)
+    labels = read_calls(work.inputs["labels"])[0]["labels"] if "labels" in work.inputs else None
+    comparisons = [Comparison(name, _within(params, name), params.axis) for name in names]
+
+    def outputs(scored: Mapping[str, Scorer]) -> Iterator[dict[str, np.ndarray]]:
+        return walk(session, calls, reference, comparisons, scored)
+
+    if params.metric is None:
+        deque(outputs({}), maxlen=0)
+        metric = None
+    elif params.metric.function is not None:
+        metric = _measure_custom(params.metric, params.metric.function, outputs({}), (calls, reference, labels), work)
+    else:
+        metric = _measure_known(params, params.metric, params.output or names[0], (reference, labels), outputs)
+    return ValidateFacts(
+        calls=len(calls),
+        samples=sum(count_rows(call) for call in calls) if labels is None else int(labels.shape[0]),
+        outputs=tuple(comparison.result() for comparison in comparisons),
+        metric=metric,
+    )
+
+
+def _measure_known(
+    params: ValidateParams,
+    metric: Metric,
+    output: str,
+    truth: tuple[Calls, np.ndarray | None],
+    outputs: Callable[[Mapping[str, Scorer]], Iterator[dict[str, np.ndarray]]],
+) -> MetricMeasure:
+    """Score the source's outputs, then the model's, on the same samples with the same threshold."""
+    from onnxbuild.proof.metrics import Scorer, Setting, decide_threshold, score
+
+    reference, labels = truth
+    if labels is None:
+        raise StageFailure("data-lacks-array", f"the metric {metric.name} needs labels and the data has none")
+    if output not in reference.names:
+        raise StageFailure("metric-does-not-apply", f"there is no output '{output}' to evaluate")
+    setting = Setting(name=metric.name, axis=params.axis, average=params.average, k=params.k)
+    threshold = decide_threshold(call[output] for call in reference)
+    setting = msgspec.structs.replace(setting, threshold=threshold)
+    source = score(setting, (call[output] for call in reference), labels)
+    scorer = Scorer(setting, labels)
+    deque(outputs({output: scorer}), maxlen=0)
+    return _metric_measure(metric, scorer.result(), source)
+
+
+def _measure_custom(
+    metric: Metric,
+    function: Function,
+    outputs: Iterator[dict[str, np.ndarray]],
+    truth: tuple[Calls, Calls, np.ndarray | None],
+    work: Workspace,
+) -> MetricMeasure:
+    """Give the user's function all outputs at once; the model's wait on disk until the last call has run."""
+    from onnxbuild.data.calls import read_calls, write_calls
+    from onnxbuild.proof.custom_metric import score_custom
+
+    calls, reference, labels = truth
+    spilled = work.scratch / "outputs"
+    write_calls(spilled, outputs)
+    model = score_custom(work.files["metric"], function, read_calls(spilled), labels, calls)
+    source = score_custom(work.files["metric"], function, reference, labels, calls)
+    return _metric_measure(metric, model, source)
+
+
+def _metric_measure(metric: Metric, model: float, source: float) -> MetricMeasure:
+    return MetricMeasure(
+        name=metric.name,
+        model=model if math.isfinite(model) else None,
+        source=source if math.isfinite(source) else None,
+        higher_is_better=metric.higher_is_better,
+    )
+
+
+def _within(params: ValidateParams, output: str) -> tuple[tuple[float, float], ...]:
+    return tuple((w.atol, w.rtol) for w in params.within if w.output == output)
+
+
+VALIDATE = Stage(
+    name="validate",
+    version=1,
+    params=ValidateParams,
+    facts=ValidateFacts,
+    run=run,
+    packages=lambda params: ("ml-dtypes", "numpy", "onnxruntime-gpu", "onnxruntime"),
+    preload=lambda params: ("numpy", "onnx_ir", "onnxruntime"),
+    runs_user_code=lambda params: params.metric is not None and params.metric.function is not None,
+)

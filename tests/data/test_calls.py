@@ -82,7 +82,7 @@ def test_writing_to_a_read_array_changes_no_file(tmp_path: Path) -> None:
 
 
 def test_rows_joins_scalars_to_a_vector(tmp_path: Path) -> None:
-    write_calls(tmp_path, [{"x": np.float32(i)} for i in range(3)])
+    write_calls(tmp_path, [{"x": np.array(i, np.float32)} for i in range(3)])
     assert rows(read_calls(tmp_path), "x").tolist() == [0, 1, 2]
 
 
