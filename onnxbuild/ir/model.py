@@ -77,6 +77,7 @@ def write_model(model: ir.Model, folder: Path) -> None:
 def serialize(model: ir.Model) -> bytes:
     """Return the bytes of the graph file; external tensors stay where they are."""
     proto = ir.to_proto(model)
+    _drop_info_of_initializers(proto.graph)
     if proto.ByteSize() > PROTOBUF_LIMIT:
         raise StageFailure(
             "model-too-large",
@@ -85,6 +86,19 @@ def serialize(model: ir.Model) -> bytes:
         )
     data: bytes = proto.SerializeToString(deterministic=True)
     return data
+
+
+def _drop_info_of_initializers(graph: onnx.GraphProto) -> None:
+    """Remove what onnx_ir writes a second time: a tool that transposes a weight would leave the old dims behind."""
+    names = {tensor.name for tensor in graph.initializer}
+    kept = [info for info in graph.value_info if info.name not in names]
+    if len(kept) < len(graph.value_info):
+        del graph.value_info[:]
+        graph.value_info.extend(kept)
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                _drop_info_of_initializers(inner)
 
 
 def tensor_bytes(tensor: Tensor) -> memoryview:
