@@ -83,6 +83,9 @@ def test_hostile_names_are_text(digits: ReportFacts, name: str) -> None:
         assert link is None or link.startswith(("#", "index.html", "data:,")) or link.endswith(".json"), link
     shown = re.sub("[\x00-\x1f]", lambda m: f"[U+{ord(m[0]):04X}]", name) if len(name) < 300 else name[:300]
     assert shown in "".join(page.parts)
+    turning = re.compile("[\u202a-\u202e\u2066-\u2069]")
+    assert not turning.search("".join(page.outside)), "our own words keep their direction"
+    assert not [a for _, attributes in page.elements for a in attributes.values() if a and turning.search(a)]
     assert "\x00" not in "".join(page.parts)
     assert decode(page.scripts["facts"], ReportFacts).name == name
 
@@ -165,13 +168,15 @@ def test_long_tables_are_capped_and_say_so(digits: ReportFacts) -> None:
         step.export.model, weights=weights, weight_tensors=812, operators={name.format(i): i for i in range(812)}
     )
     step = msgspec.structs.replace(step, export=msgspec.structs.replace(step.export, model=model))
-    warnings = tuple(Warning_("tool-warning", name.format(i)) for i in range(812))
-    action = msgspec.structs.replace(digits.actions[0], warnings=warnings)
+    actions = tuple(
+        msgspec.structs.replace(digits.actions[0], name=f"digits-cnn/{i}", warnings=(Warning_("odd", name.format(i)),))
+        for i in range(812)
+    )
     targets = tuple(
         msgspec.structs.replace(target, name=f"digits:{i}", variant=f"v{i}", gates=(*gates, failed), steps=(step,) * 8)
         for i in range(30)
     )
-    html = render_recipe(replaced(digits, targets=targets, actions=(action,) * 812))
+    html = render_recipe(replaced(digits, targets=targets, actions=actions))
     text = visible_text(html)
     assert len(html.encode()) < 1_000_000 * 1.02
     assert "showing 50 of 812" in text

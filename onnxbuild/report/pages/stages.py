@@ -40,7 +40,7 @@ def action_table(facts: ReportFacts) -> Table:
         Column("Warnings", "num"),
     )
     effects = {step.action: effect(step) for target in facts.targets for step in target.steps}
-    rows, shown = cap_rows([Row(_action_cells(facts, action, effects)) for action in facts.actions])
+    rows, shown = cap_rows((Row(_action_cells(facts, action, effects)) for action in facts.actions), len(facts.actions))
     return Table("Actions", columns, rows, shown, empty="Nothing has run yet.", hide_caption=True)
 
 
