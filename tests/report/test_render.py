@@ -19,10 +19,12 @@ from page_text import read, visible_text, without_volatile
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.ir.facts import InitializerFacts
 from onnxbuild.proof.gates import GateResult, Verdict
-from onnxbuild.report.facts import ReportFacts, RunFacts
+from onnxbuild.proof.measures import OutputMeasures
+from onnxbuild.report.facts import ProviderAccuracy, ReportFacts, RunFacts
 from onnxbuild.report.render import render_index, render_recipe
 from onnxbuild.report.summary import index_facts
 from onnxbuild.stages.stage import Warning_
+from onnxbuild.stages.validate import ValidateFacts
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = [
@@ -192,6 +194,22 @@ def test_empty_parts_say_why(single: ReportFacts) -> None:
     assert "No model was made: there is nothing to show yet." in text
     assert "No stage warned of anything." in text
     assert "No run was recorded." in text
+
+
+def test_several_providers_and_outputs_without_limits(digits: ReportFacts) -> None:
+    target = digits.targets[1]
+    step = target.steps[0]
+    label = OutputMeasures(name="label", dtype="int64", elements=540, unequal=2)
+    broken = OutputMeasures(
+        name="score", dtype="float32", elements=9, unequal=9, max_abs="nan", cosine="nan", nan_mismatches=1
+    )
+    facts = ValidateFacts(calls=1, samples=540, outputs=(label, broken))
+    step = msgspec.structs.replace(step, accuracy=(*step.accuracy, ProviderAccuracy("openvino", facts)))
+    text = visible_text(render_recipe(replaced(digits, targets=(msgspec.structs.replace(target, steps=(step,)),))))
+    assert "On openvino" in text
+    assert "No limit is set for these outputs" in text
+    assert "2 of 540" in text
+    assert "NaN | –" in text
 
 
 def test_a_recipe_without_targets_is_a_page() -> None:

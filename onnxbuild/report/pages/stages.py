@@ -69,7 +69,7 @@ def effect(step: StepFacts) -> str:
     if step.quantize is not None:
         return _quantize_effect(step.quantize)
     if step.package is not None:
-        return "delivered " + ", ".join(sorted(step.package.digests)[:3])
+        return "packed " + ", ".join(sorted(step.package.digests)[:3])
     if step.export is not None and model is not None:
         return f"{numbers.plural(model.nodes, 'node')}, opset {model.opsets.get('', '?')}, IR {model.ir_version}"
     return ""
