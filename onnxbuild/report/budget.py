@@ -91,7 +91,7 @@ def metric_sentence(measure: MetricMeasure, bound: Bound | None) -> str:
 def _elementwise(tolerance: OutputTolerance, measures: OutputMeasures) -> float | None:
     atol, rtol = tolerance.atol or 0.0, tolerance.rtol or 0.0
     if measures.max_abs is None:
-        return None if measures.unequal == 0 else math.inf
+        return 0.0 if measures.unequal == 0 else math.inf
     if tolerance.share < 1:
         for within in measures.within:
             if (within.atol, within.rtol) == (atol, rtol):

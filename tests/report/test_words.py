@@ -88,6 +88,12 @@ def test_what_is_not_finite_is_beyond_any_limit() -> None:
     assert used(OutputTolerance(cosine=0.9), "cosine", broken) == math.inf
 
 
+def test_integers_are_equal_or_beyond_any_limit() -> None:
+    label = OutputMeasures(name="label", dtype="int64", elements=9, unequal=0)
+    assert used(OutputTolerance(atol=1e-4, rtol=1e-3), "elementwise", label) == 0.0
+    assert used(OutputTolerance(atol=1.0), "elementwise", msgspec.structs.replace(label, unequal=1)) == math.inf
+
+
 def test_metric_budget_and_sentence() -> None:
     measure = MetricMeasure(name="accuracy", model=0.9758, source=0.977, higher_is_better=True)
     drop = Bound(kind="max_drop", value=0.005)
