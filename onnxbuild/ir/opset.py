@@ -131,6 +131,9 @@ def _by_onnx(model: ir.Model, opset: int) -> ir.Model:
         if value.const_value is not None and value.const_value.nbytes > _SMALL
     }
     tensors = {name: value.const_value for name, value in large.items()}
+    for name, value in model.graph.initializers.items():
+        if name not in large and isinstance(value.const_value, ir.ExternalTensor):
+            value.const_value = ir.tensor(value.const_value.numpy(), name=name)  # the proto knows no folder
     metadata = {
         value.name: dict(node.metadata_props) for node in nodes(model) for value in node.outputs if node.metadata_props
     }
