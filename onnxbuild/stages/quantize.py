@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from onnxbuild.base.codec import decode
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.patterns import is_any_match, require_matches
-from onnxbuild.ir.facts import ModelFacts, Origin
+from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.recipe.types import Quantization
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace

@@ -22,7 +22,7 @@ def score(folder: Path) -> float:
     """Return the accuracy of `folder`'s iris.onnx on its held-out data."""
     with np.load(folder / "iris_test.npz") as data:
         session = onnxruntime.InferenceSession(folder / "iris.onnx", providers=["CPUExecutionProvider"])
-        labels = session.run(["label"], {"x": data["x"]})[0]
+        labels, _ = session.run(None, {session.get_inputs()[0].name: data["x"]})
         return float(np.mean(labels == data["labels"]))
 
 
