@@ -22,47 +22,7 @@ pytestmark = [
     pytest.mark.xdist_group("examples"),
 ]
 
-CONSUMER = '''
-"""Run every delivered model below a folder once at both ends of its dynamic axes, from its manifest alone."""
-import json, pathlib, sys
-import numpy as np
-import onnxruntime as ort
-
-LEVELS = {"disable": "ORT_DISABLE_ALL", "basic": "ORT_ENABLE_BASIC", "extended": "ORT_ENABLE_EXTENDED", "all": "ORT_ENABLE_ALL"}
-
-def options(session):
-    made = ort.SessionOptions()
-    if "graph_optimization" in session:
-        made.graph_optimization_level = getattr(ort.GraphOptimizationLevel, LEVELS[session["graph_optimization"]])
-    made.intra_op_num_threads = session.get("intra_op_threads", 1)
-    made.enable_mem_pattern = session.get("memory_pattern", True)
-    made.enable_cpu_mem_arena = session.get("cpu_arena", True)
-    return made
-
-def arrays(manifest, size):
-    rng = np.random.default_rng(0)
-    for value in manifest["inputs"]:
-        shape = [size(dim) if isinstance(dim, str) else dim for dim in value["shape"]]
-        if value["dtype"] == "string":
-            yield value["name"], rng.choice(["red", "white", ""], size=shape).astype(object)
-        elif value["dtype"].startswith("int"):
-            yield value["name"], rng.integers(0, 100, size=shape).astype(value["dtype"])
-        else:
-            yield value["name"], rng.random(shape).astype(value["dtype"])
-
-results = {}
-for file in sorted(pathlib.Path(sys.argv[1]).glob("*/*/manifest.json")):
-    manifest = json.loads(file.read_text())
-    session = ort.InferenceSession(file.parent / manifest["model"], options(manifest["session"]), providers=["CPUExecutionProvider"])
-    names = [value["name"] for value in manifest["outputs"]]
-    runs = []
-    for end in ("min", "max"):
-        sizes = {axis: bounds[end] for axis, bounds in manifest["dynamic_axes"].items()}
-        outputs = session.run(names, dict(arrays(manifest, sizes.__getitem__)))
-        runs.append([{"shape": list(o.shape), "dtype": str(o.dtype), "finite": bool(np.isfinite(o).all())} for o in outputs])
-    results[manifest["name"]] = runs
-print(json.dumps(results))
-'''
+CONSUMER = Path(__file__).with_name("consumer.py")
 ABSENT = ("onnx", "onnx_ir", "onnxscript", "torch", "sklearn", "tensorflow", "pandas", "google.protobuf", "onnxbuild")
 
 
@@ -100,11 +60,9 @@ def run(python: Path, *arguments: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def shapes(examples: Examples, lean: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def shapes(examples: Examples, lean: Path) -> dict[str, Any]:
     """What each model returned at the smallest and at the largest size, by target."""
-    script = tmp_path_factory.mktemp("consumer") / "consumer.py"
-    script.write_text(CONSUMER)
-    found: dict[str, Any] = json.loads(run(lean, script, examples.project.root / "build"))
+    found: dict[str, Any] = json.loads(run(lean, CONSUMER, examples.project.root / "build"))
     return found
 
 
