@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
@@ -46,7 +45,7 @@ class Broken:
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Broken:
     project = Project(tmp_path_factory.mktemp("broken") / "project")
     write_mlp(project)
     project.write("onnxbuild.yaml", LIMITS)
@@ -59,7 +58,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broken]:
     built = frozenset(path.name for path in (project.root / "build").iterdir())
     for name in BAD:
         project.write(f"recipes/passes/{name}.py", HARMLESS)
-    yield Broken(project, first, built, project.make("-k", "-j2"))
+    return Broken(project, first, built, project.make("-k", "-j2"))
 
 
 def test_the_rest_is_built_and_the_exit_code_is_1(broken: Broken) -> None:
