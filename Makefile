@@ -9,7 +9,7 @@ demo: $(VENV)/.ready
 	@echo "Report: reports/index.html"
 
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -337,12 +337,16 @@ def get(workplace: Workplace, out: Path) -> Path:
     return out / "model.onnx"
 
 
-def inspect(model: Path) -> ModelFacts:
-    """Describe a foreign model file, in a worker with limits; raises UserError when it cannot be opened."""
+def inspect(model: Path) -> tuple[ModelFacts, tuple[str, ...]]:
+    """Describe a foreign model file, in a worker with limits, and name its external data files.
+
+    Raises UserError when the file cannot be opened.
+    """
     if not model.is_file():
         raise UserError(Diagnostic(code="missing-file", message=f"there is no file {model}"))
     with tempfile.TemporaryDirectory(prefix="onnxbuild-") as scratch:
         result = run_alone(INSPECT, InspectParams(), {"model": model.resolve()}, Path(scratch))
     if result.failure is not None:
         raise UserError(Diagnostic(code="not-a-model", message=f"{model}: {result.failure.message}"))
-    return decode(bytes(result.facts), InspectFacts).model
+    facts = decode(bytes(result.facts), InspectFacts)
+    return facts.model, facts.data

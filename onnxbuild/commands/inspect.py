@@ -26,6 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Describe the model and return 0."""
     model = Path(arguments.directory, arguments.model)
-    facts = api.inspect(model)
+    facts, _ = api.inspect(model)
     console.print(encode(facts).decode() if arguments.format == "json" else describe_text(facts))
     return 0

@@ -28,9 +28,11 @@ class Watch:
         self.opened: set[str] = set()
         self.written: set[str] = set()
         self.listed: set[str] = set()
+        self._started = False
 
     def start(self) -> None:
         """Set the audit hook."""
+        self._started = True
         sys.addaudithook(self._hear)
 
     def _hear(self, event: str, args: tuple[object, ...]) -> None:
@@ -58,7 +60,8 @@ class Watch:
     def found(self, keyed: Iterable[str], reads: Iterable[str]) -> tuple[tuple[Discovered, ...], list[Remark]]:
         """Return what was discovered, less the paths `keyed`, and remarks; `reads` are globs in the project."""
         inputs = Inputs(Path(self.project), Path(os.devnull))
-        self.add(Path(f) for m in list(sys.modules.values()) if isinstance(f := getattr(m, "__file__", None), str))
+        if self._started:
+            self.add(Path(f) for m in list(sys.modules.values()) if isinstance(f := getattr(m, "__file__", None), str))
         known = tuple(keyed)
         remarks = [
             Remark(

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
-from onnxbuild.ir.model import MODEL, read_model_file, tensor_bytes, weight_file_bytes
+from onnxbuild.ir.model import MODEL, read_model_file, tensor_blocks, weight_file_bytes
 from onnxbuild.ir.walk import Tensor, TensorSlot, nodes, tensor_slots
 
 LARGEST = 50
@@ -113,9 +113,13 @@ def _zeros(tensor: Tensor) -> int | None:
     """Return how many elements of a float tensor are zero; None for other types and for content that is missing."""
     if not tensor.dtype.is_floating_point() or tensor.dtype.bitwidth < 16:
         return None
+    kind = np.dtype(f"<u{tensor.dtype.bitwidth // 8}")
+    signless = kind.type((1 << (tensor.dtype.bitwidth - 1)) - 1)  # minus zero is zero too
+    zeros = 0
     try:
-        words = np.frombuffer(tensor_bytes(tensor), dtype=f"<u{tensor.dtype.itemsize:.0f}")
-    except (OSError, ValueError, TypeError):
+        for block in tensor_blocks(tensor):
+            words = np.frombuffer(block, kind)
+            zeros += words.size - int(np.count_nonzero(words & signless))
+    except (OSError, EOFError, ValueError, TypeError):
         return None
-    signless = words.dtype.type((1 << (tensor.dtype.bitwidth - 1)) - 1)  # minus zero is zero too
-    return sum(int(np.count_nonzero((part & signless) == 0)) for part in np.array_split(words, words.size // 2**22 + 1))
+    return zeros

@@ -21,6 +21,7 @@ INLINE_LIMIT = 1_000_000
 """Bytes of tensors above which they go to a file of their own."""
 SMALL_TENSOR = 1024
 """Bytes below which a tensor stays in the graph file even then."""
+BLOCK = 4 << 20
 PROTOBUF_LIMIT = 2**31 - 1
 _PAGE = 4096
 _LINE = 64
@@ -77,6 +78,7 @@ def write_model(model: ir.Model, folder: Path) -> None:
 def serialize(model: ir.Model) -> bytes:
     """Return the bytes of the graph file; external tensors stay where they are."""
     proto = ir.to_proto(model)
+    _drop_info_of_initializers(proto.graph)
     if proto.ByteSize() > PROTOBUF_LIMIT:
         raise StageFailure(
             "model-too-large",
@@ -87,13 +89,43 @@ def serialize(model: ir.Model) -> bytes:
     return data
 
 
-def tensor_bytes(tensor: Tensor) -> memoryview:
-    """Return a tensor's little-endian bytes as ONNX lays them out, without a copy where they already lie so."""
-    if isinstance(tensor, ir.ExternalTensor):
-        tensor.numpy()
-        assert tensor.raw is not None
-        start = tensor.offset or 0
-        return memoryview(tensor.raw)[start : start + tensor.nbytes]
+def _drop_info_of_initializers(graph: onnx.GraphProto) -> None:
+    """Remove what onnx_ir writes a second time: a tool that transposes a weight would leave the old dims behind."""
+    names = {tensor.name for tensor in graph.initializer}
+    kept = [info for info in graph.value_info if info.name not in names]
+    if len(kept) < len(graph.value_info):
+        del graph.value_info[:]
+        graph.value_info.extend(kept)
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs) if attribute.HasField("g") else attribute.graphs:
+                _drop_info_of_initializers(inner)
+
+
+def tensor_blocks(tensor: Tensor) -> Iterator[memoryview]:
+    """Yield a tensor's little-endian bytes as ONNX lays them out, in blocks of a multiple of eight.
+
+    External data is read, not mapped: mapped pages count as memory of the process until it ends. Raises EOFError
+    when the file is too short, OSError when it is not there.
+    """
+    if not isinstance(tensor, ir.ExternalTensor):
+        yield _inline_bytes(tensor)
+        return
+    left = tensor.nbytes
+    with Path(tensor.path).open("rb", buffering=0) as file:
+        file.seek(tensor.offset or 0)
+        while left:
+            block = file.read(min(BLOCK, left))
+            while len(block) < min(BLOCK, left):
+                more = file.read(min(BLOCK, left) - len(block))
+                if not more:
+                    raise EOFError(f"{Path(tensor.path).name} ends {left - len(block)} bytes too early")
+                block += more
+            left -= len(block)
+            yield memoryview(block)
+
+
+def _inline_bytes(tensor: Tensor) -> memoryview:
     array = tensor.numpy()
     if array.dtype in _PACKED or array.dtype.byteorder == ">" or array.size == 0:
         return memoryview(tensor.tobytes())
@@ -109,29 +141,30 @@ def weight_file_bytes(model: ir.Model) -> int:
 def _write_weights(slots: list[TensorSlot], path: Path) -> dict[int, int]:
     by_digest: dict[bytes, list[TensorSlot]] = {}
     for slot in slots:
-        by_digest.setdefault(hashlib.sha256(_content(slot)).digest(), []).append(slot)
+        by_digest.setdefault(_digest(slot), []).append(slot)
     places: dict[int, int] = {}
     with path.open("wb") as file:
         for _, same in sorted(by_digest.items()):
-            content = _content(same[0])
-            grain = _PAGE if len(content) >= 16 * _PAGE else _LINE
+            grain = _PAGE if same[0].tensor.nbytes >= 16 * _PAGE else _LINE
             offset = -(-file.tell() // grain) * grain
             file.write(bytes(offset - file.tell()))
-            file.write(content)
+            for block in tensor_blocks(same[0].tensor):
+                file.write(block)
             places.update((id(slot), offset) for slot in same)
     return places
 
 
-def _content(slot: TensorSlot) -> memoryview:
+def _digest(slot: TensorSlot) -> bytes:
+    hasher, size = hashlib.sha256(), 0
     try:
-        content = tensor_bytes(slot.tensor)
-    except StageFailure:
-        raise
+        for block in tensor_blocks(slot.tensor):
+            hasher.update(block)
+            size += len(block)
     except Exception as error:  # numpy, onnx_ir and the system raise unrelated types
         raise _bad_tensor(slot, error) from None
-    if len(content) != slot.tensor.nbytes:
-        raise _bad_tensor(slot, f"it holds {len(content)} bytes where its shape needs {slot.tensor.nbytes}")
-    return content
+    if size != slot.tensor.nbytes:
+        raise _bad_tensor(slot, f"it holds {size} bytes where its shape needs {slot.tensor.nbytes}")
+    return hasher.digest()
 
 
 def _bad_tensor(slot: TensorSlot, reason: object) -> StageFailure:

@@ -55,21 +55,29 @@ def given_names(before: Names | None) -> Rules:
         odd = _ODD_NODE.fullmatch(name) is not None and (name[:5] != "node_" or name.startswith(f"node_{node.op_type}"))
         if before is None:
             return not odd
-        return (name in before.nodes and bool(name) and not name.isdigit()) or (not odd and _derived(name, before))
+        return (name in before.nodes and not name.isdigit()) or (not odd and _derived(name, before.nodes) is not None)
 
     def keeps_value(value: ir.Value) -> bool:
         name = value.name or ""
         odd = _ODD_VALUE.fullmatch(name) is not None
         if before is None:
             return not odd
-        return (name in before.values and bool(name) and not name.isdigit()) or (not odd and _derived(name, before))
+        known = name in before.values and not name.isdigit()
+        return known or (not odd and _derived(name, before.values) is not None)
 
-    return Rules(keeps_node, keeps_value, keeps_value, lambda _: None)
+    def scope(node: ir.Node) -> str | None:
+        if before is None or keeps_node(node):
+            return None
+        origin = _derived(node.name or "", before.nodes, r"[^A-Za-z0-9]")
+        return _folder(origin) or None if origin is not None else None
+
+    return Rules(keeps_node, keeps_value, keeps_value, scope)
 
 
-def _derived(name: str, before: Names) -> bool:
-    cuts = [match.start() for match in re.finditer(r"[^A-Za-z0-9]", name)]
-    return any(name[:cut] in before.nodes or name[:cut] in before.values for cut in reversed(cuts) if cut)
+def _derived(name: str, known: frozenset[str], suffix: str = "_[^/:]*$") -> str | None:
+    """Return the longest known name that `name` extends by a suffix, or None."""
+    ends = [end for end in range(len(name)) if re.match(suffix, name[end:])]
+    return next((name[:end] for end in reversed(ends) if end and name[:end] in known), None)
 
 
 def assign_names(body: Body, rules: Rules) -> None:

@@ -25,8 +25,6 @@ _IR_OF_DTYPE = {
     ir.DataType.INT2: 13,
     ir.DataType.UINT2: 13,
 }
-ONNXSCRIPT_FLOOR = 18
-"""onnxscript's converter knows no changes below this opset and does not say so: old attributes would stay."""
 _SMALL = 1024
 
 
@@ -43,19 +41,16 @@ def convert_opset(model: ir.Model, opset: int) -> ir.Model:
     if not 1 <= opset <= HIGHEST_OPSET:
         raise _not_delivered(opset, present, f"ONNX Runtime loads opsets up to {HIGHEST_OPSET}")
     reasons: list[str] = []
-    upwards = present is not None and ONNXSCRIPT_FLOOR <= present < opset
-    for convert in (_by_onnxscript, _by_onnx) if upwards else (_by_onnx,):
+    for name, convert in (("onnxscript", _by_onnxscript), ("onnx", _by_onnx)):
         try:
             converted = convert(model.clone(), opset)
         except Exception as error:  # both converters raise unrelated types
-            reasons.append(
-                f"{convert.__name__[4:]}: {str(error).strip().splitlines()[0] if str(error).strip() else 'failed'}"
-            )
+            reasons.append(f"{name}: {str(error).strip().partition(chr(10))[0] or type(error).__name__}")
             continue
         delivered = delivered_opset(converted)
         if delivered == opset:
             return converted
-        reasons.append(f"{convert.__name__[4:]} delivered {delivered}")
+        reasons.append(f"{name} delivered {delivered}")
     raise _not_delivered(opset, present, "; ".join(reasons))
 
 
@@ -131,6 +126,9 @@ def _by_onnx(model: ir.Model, opset: int) -> ir.Model:
         if value.const_value is not None and value.const_value.nbytes > _SMALL
     }
     tensors = {name: value.const_value for name, value in large.items()}
+    for name, value in model.graph.initializers.items():
+        if name not in large and isinstance(value.const_value, ir.ExternalTensor):
+            value.const_value = ir.tensor(value.const_value.numpy(), name=name)  # the proto knows no folder
     metadata = {
         value.name: dict(node.metadata_props) for node in nodes(model) for value in node.outputs if node.metadata_props
     }

@@ -60,6 +60,17 @@ def preflight(path: Path) -> onnx.ModelProto:
     return model
 
 
+def external_files(model: onnx.ModelProto, folder: Path) -> list[Path]:
+    """Return the files below `folder` that hold the external data of a model that passed the pre-flight."""
+    locations = {
+        entry.value
+        for _, tensor in _tensors(list(graphs_of(model)))
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return sorted(folder / location for location in locations)
+
+
 def _check_file(path: Path) -> None:
     if not path.is_file():
         raise bad(f"{path.name} is not a file")

@@ -164,11 +164,10 @@ def _add_models(
         label = "optimize" if len(target.passes) == 1 else f"optimize.{number}"
         params = OptimizeParams(step=entry, opset=target.opset, ir_version=target.ir_version, limits=limits)
         step(label, "optimize", params, probe=Ref(probe, "probe"))
-    origins = Ref(export, "origins")
     if target.pruning is not None:
-        step("prune", "prune", PruneParams(pruning=target.pruning), origins=origins)
+        step("prune", "prune", PruneParams(pruning=target.pruning))
     if target.quantization is not None:
-        extra = {"origins": origins}
+        extra = {}
         if target.quantization.mode == "static" and calibration is not None:
             extra["calibration"] = Ref(calibration, "inputs")
         step("quantize", "quantize", QuantizeParams(quantization=target.quantization), **extra)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 SHORT = 30
 """Characters up to which a name stays on one line where the screen is wide enough."""
@@ -13,20 +13,33 @@ LONG = 72
 CUT = 300
 """Characters above which a name is cut on the page; the JSON twin has it whole."""
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
-
+_CONTROL = "\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff"
+_DIRECTION = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_UNPRINTABLE = re.compile(f"[{_CONTROL}]")
+_MISLEADING = re.compile(f"[{_CONTROL}{_DIRECTION}]")
+_WORD = re.compile(r"\S{40,}")
 _JOINT = re.compile(r"(?<=[./:_@-])(?=[^\s./:_@0-9-])")
 
 
 def visible(text: str) -> str:
-    """Return `text` with characters that HTML cannot hold replaced by their code in brackets, such as "[U+0000]"."""
-    return _CONTROL.sub(lambda match: f"[U+{ord(match[0]):04X}]", text)
+    """Return `text` with what HTML cannot hold, and what would turn our own words around, as codes ("[U+202E]").
+
+    This is for names inside sentences and attributes; `markup_name` isolates a name instead of changing it.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _MISLEADING.sub(_code, text)
 
 
-def markup_name(name: str, fold: int = LONG) -> Markup:
-    """Return a name from outside: isolated, and folded into a <details> when longer than `fold` characters."""
-    text = visible(name)
-    if len(text) <= fold:
+def markup_name(name: str, fold: int | None = LONG) -> Markup:
+    """Return a name from outside: isolated, and folded into a <details> when longer than `fold` characters.
+
+    `fold` None is for names inside links and summaries, where nothing can be folded: very long ones are cut.
+    """
+    text = _UNPRINTABLE.sub(_code, name)
+    if fold is None and len(text) > CUT:
+        text = text[:CUT] + "…"
+    if fold is None or len(text) <= fold:
         whole_line = Markup(' class="short"') if len(text) <= SHORT else ""
         return Markup("<bdi{}>{}</bdi>").format(whole_line, _breakable(text))
     head = text[: fold - 20].rstrip()
@@ -34,6 +47,23 @@ def markup_name(name: str, fold: int = LONG) -> Markup:
     return Markup('<details class="name"><summary><bdi>{}</bdi>…</summary><bdi>{}</bdi></details>').format(
         _breakable(head), _breakable(whole)
     )
+
+
+def markup_text(text: str) -> Markup:
+    """Return text from outside for a table's cell: very long words may break, very long texts are cut."""
+    if len(text) < 40:
+        return escape(visible(text))
+    shown = visible(text if len(text) <= CUT else f"{text[:CUT]}… ({len(text):,} characters, whole in the JSON twin)")
+    parts, at = [], 0
+    for word in _WORD.finditer(shown):
+        pieces = (shown[i : min(i + 16, word.end())] for i in range(word.start(), word.end(), 16))
+        parts += [escape(shown[at : word.start()]), Markup("<wbr>").join(pieces)]
+        at = word.end()
+    return Markup("").join([*parts, escape(shown[at:])])
+
+
+def _code(match: re.Match[str]) -> str:
+    return f"[U+{ord(match[0]):04X}]"
 
 
 def _breakable(text: str) -> Markup:

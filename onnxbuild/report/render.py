@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from onnxbuild.base.codec import encode
 from onnxbuild.report.facts import IndexFacts, ReportFacts
-from onnxbuild.report.names import markup_name, script_json, visible
+from onnxbuild.report.names import markup_name, markup_text, script_json, visible
 from onnxbuild.report.pages.index import index_page
 from onnxbuild.report.pages.recipe import recipe_page
 
@@ -77,6 +77,7 @@ def _environment() -> Environment:
     style = (TEMPLATES / "style.css").read_text("utf-8")
     script = (TEMPLATES / "script.js").read_text("utf-8")
     environment.filters["name"] = markup_name
+    environment.filters["cell"] = markup_text
     environment.filters["text"] = _cut_text
     environment.globals.update(
         style=Markup(style), script=Markup(script), policy=content_policy(style, script)  # noqa: S704  # our own files

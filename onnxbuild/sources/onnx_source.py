@@ -26,25 +26,28 @@ class OnnxSource:
 
     def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
         """Return the file itself after the pre-flight; every name is the source's own. Raises StageFailure."""
-        from onnxbuild.ir.preflight import preflight
-
-        path = request.files["path"]
-        preflight(path)
-        return ExportedModel(path)
+        return ExportedModel(_look(request))
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
         """Yield what ONNX Runtime computes on the CPU from the untouched file, unoptimised; raises StageFailure."""
-        from onnxbuild.ir.preflight import preflight
         from onnxbuild.ort.session import UNOPTIMIZED, open_session, run_call
 
-        path = request.files["path"]
-        preflight(path)
-        session = open_session(path, UNOPTIMIZED)
+        session = open_session(_look(request), UNOPTIMIZED)
         inputs = match_names([v.name for v in session.get_inputs()], [v.name for v in request.inputs], "inputs")
         outputs = match_names([v.name for v in session.get_outputs()], [v.name for v in request.outputs], "outputs")
         for call in calls:
             values = run_call(session, {theirs: call[ours] for theirs, ours in inputs.items()})
             yield {ours: values[theirs] for theirs, ours in outputs.items()}
+
+
+def _look(request: SourceRequest) -> Path:
+    """Return the file after the pre-flight, and tell which files hold its external data."""
+    from onnxbuild.ir.preflight import external_files, preflight
+
+    path = request.files["path"]
+    for file in external_files(preflight(path), path.parent):
+        request.saw(file)
+    return path
 
 
 def match_names(delivered: list[str], declared: list[str], what: str) -> dict[str, str]:

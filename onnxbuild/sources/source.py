@@ -20,7 +20,7 @@ class SourceRequest:
     """What a source needs to load its model.
 
     `files` holds 'factory', 'weights' and 'path' where the source has them, as absolute paths. `warn` takes a
-    kebab-case code and one sentence.
+    kebab-case code and one sentence; `saw` a further file that belongs to the model, such as its external data.
     """
 
     source: Source
@@ -29,6 +29,7 @@ class SourceRequest:
     axes: dict[str, Axis]
     files: dict[str, Path]
     warn: Callable[[str, str], None]
+    saw: Callable[[Path], None] = lambda path: None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ def run(params: ExportParams, work: Workspace) -> ExportFacts:
         axes=params.axes,
         files=work.files,
         warn=work.warn,
+        saw=work.saw,
     )
     exported = kind.export(request, params.opset, work.scratch)
     for note in exported.notes:

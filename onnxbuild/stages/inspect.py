@@ -14,20 +14,21 @@ class InspectParams(msgspec.Struct, frozen=True):
 
 
 class InspectFacts(msgspec.Struct, frozen=True):
-    """What the model is; no artifact."""
+    """What the model is; no artifact. `data` names its external data files, relative to its folder."""
 
     model: ModelFacts
+    data: tuple[str, ...]
 
 
 def run(params: InspectParams, workspace: Workspace) -> InspectFacts:
     """Describe the model after a pre-flight; raises StageFailure when the file is not a model that may be opened."""
     # The stage table is read by every command, also by those that touch no model.
     from onnxbuild.ir.describe import describe
-    from onnxbuild.ir.preflight import preflight
+    from onnxbuild.ir.preflight import external_files, preflight
 
     file = workspace.files["model"]
-    preflight(file)
-    return InspectFacts(describe(file))
+    data = external_files(preflight(file), file.parent)
+    return InspectFacts(describe(file), tuple(path.relative_to(file.parent).as_posix() for path in data))
 
 
 INSPECT = Stage(

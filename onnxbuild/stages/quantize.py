@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from onnxbuild.base.codec import decode
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.patterns import is_any_match, require_matches
-from onnxbuild.ir.facts import ModelFacts, Origin
+from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.recipe.types import Quantization
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
@@ -25,7 +24,7 @@ LARGE = 1_000_000_000
 class QuantizeParams(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of quantize, with what the chosen mode does not use at its default.
 
-    Inputs: `model`, `calibration` (static), and `origins` where the source has them.
+    Inputs: `model`, and `calibration` (static).
     """
 
     quantization: Quantization
@@ -249,18 +248,14 @@ def _excluded(model: ir.Model, patterns: tuple[str, ...], ws: Workspace) -> list
 
     if not patterns:
         return []
-    modules = _modules(ws)
-    names = {n.name: [n.name, *([modules[n.name]] if n.name in modules else [])] for n in nodes(model) if n.name}
+    names = {n.name: [n.name, *filter(None, [_module(n.name)])] for n in nodes(model) if n.name}
     require_matches(patterns, [name for both in names.values() for name in both], "nodes and module paths")
     return sorted(name for name, both in names.items() if is_any_match(patterns, both))
 
 
-def _modules(ws: Workspace) -> dict[str, str]:
-    folder = ws.inputs.get("origins")
-    if folder is None:
-        return {}
-    origins = decode((folder / "origins.json").read_bytes(), dict[str, Origin])
-    return {name: origin.module for name, origin in origins.items() if origin.module}
+def _module(node: str) -> str:
+    """Return the module path in a canonical node name, with the dots that frameworks write."""
+    return node.rpartition("/")[0].replace("/", ".")
 
 
 def _why_nothing(quantization: Quantization, kept: dict[str, int]) -> str:

@@ -83,6 +83,7 @@ def run(params: ReferenceParams, work: Workspace) -> ReferenceFacts:
         axes={},
         files=work.files,
         warn=work.warn,
+        saw=work.saw,
     )
     calls = read_calls(work.inputs["calls"])
     seen = _Watch([output.name for output in params.outputs])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import onnx
 import onnxruntime as ort
 import pytest
 
@@ -117,3 +118,18 @@ def test_without_keep_going_nothing_new_starts_after_a_failure(mlp: Project, fla
     assert done.code == 1
     built = (mlp.root / "build/mlp/default/model.onnx").exists()
     assert built is (flag is not None)
+
+
+def test_changed_external_data_of_an_onnx_source_reruns(mlp: Project) -> None:
+    path = mlp.root / "recipes/models/mlp.onnx"
+    model = onnx.load(path)
+    onnx.save(model, path, save_as_external_data=True, location="mlp.data", size_threshold=0)
+    first = mlp.make()
+    assert first.code == 0, first.err
+    data = path.with_name("mlp.data")
+    weights = bytearray(data.read_bytes())
+    weights[-4 * 64 :] = bytes(4 * 64)  # the last rows of w2
+    data.write_bytes(weights)
+    done = mlp.make("-k")
+    assert "mlp/canonicalize" in done.ran
+    assert done.event("action", action="mlp/canonicalize")["reasons"] == ["input recipes/models/mlp.data changed"]

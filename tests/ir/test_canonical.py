@@ -113,7 +113,7 @@ def test_names_that_a_tool_made_up_follow_the_scope_of_what_is_around():
     model.graph.insert_before(add, gemm)
     model.graph.remove(first, safe=True)
     second.name = "fc2/MatMul_quant"
-    relu.name = "Relu_token_3"
+    relu.name = "fc1/Relu/Fusion/"
     canonicalize(model, before=before)
     assert [node.name for node in model.graph] == ["fc1/Gemm", "fc1/Add", "fc1/Relu", "fc2/MatMul_quant"]
 

@@ -169,3 +169,10 @@ def test_metadata_leaves_the_weights_alone(tmp_path):
     add_metadata(tmp_path, {"team": "kiosk", "a": "1"})
     assert digest_file(tmp_path / WEIGHTS) == weights
     assert dict(read_model_file(tmp_path / MODEL).metadata_props) == {"a": "1", "team": "kiosk"}
+
+
+def test_dims_of_weights_are_written_once(tmp_path):
+    write_model(two_layers(), tmp_path)
+    write_model(read_model(tmp_path), tmp_path / "again")
+    graph = onnx.load(tmp_path / "again" / MODEL, load_external_data=False).graph
+    assert not {info.name for info in graph.value_info} & {tensor.name for tensor in graph.initializer}

@@ -16,6 +16,8 @@ class _Reader(HTMLParser):
         self.parts: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.scripts: dict[str, str] = {}
+        self.outside: list[str] = []  # what is not a name on its own
+        self._names = 0
         self._hidden: list[str] = []
         self._script: str | None = None
 
@@ -26,6 +28,7 @@ class _Reader(HTMLParser):
             self.scripts[self._script] = ""
         if tag in HIDDEN:
             self._hidden.append(tag)
+        self._names += tag == "bdi"
         self._space(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -36,6 +39,7 @@ class _Reader(HTMLParser):
             self._hidden.pop()
         if tag == "script":
             self._script = None
+        self._names -= tag == "bdi"
         self._space(tag)
 
     def handle_data(self, data: str) -> None:
@@ -43,6 +47,8 @@ class _Reader(HTMLParser):
             self.scripts[self._script] += data
         elif not self._hidden:
             self.parts.append(data)
+            if not self._names:
+                self.outside.append(data)
 
     def _space(self, tag: str) -> None:
         if tag in ("td", "th", "small", "dt", "dd"):

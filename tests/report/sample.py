@@ -195,7 +195,7 @@ def targets() -> tuple[TargetFacts, ...]:
                           zeros=int(np.prod(SHAPES[n]) * 0.8)) for n in ("conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight")]  # fmt: skip
     strict = OutputTolerance(atol=1e-4, rtol=1e-3)
     fp32 = target("fp32", [*common(), package("fp32", SLIM)], passed, [
-        gate("tolerance.logits.elementwise", "atol 0.0001, rtol 0.001", 2.1e-6, 9.79e-5, passed),
+        gate("tolerance.logits.atol", "atol 0.0001, rtol 0.001", 2.1e-6, 9.79e-5, passed),
         gate("tolerance.metric", METRIC.text, SOURCE, SOURCE - least, passed, source=SOURCE),
     ], limits=strict, size=SLIM.bytes)  # fmt: skip
     int8_steps = [*common(), StepFacts(
@@ -214,7 +214,7 @@ def targets() -> tuple[TargetFacts, ...]:
         quantize=QuantizeFacts(model=FP16, changed=True, quantized={"Conv": 2, "Gemm": 2, "Relu": 3}),
         accuracy=validated(1.6e-3, 527, 540, 3)), package("fp16", FP16)]  # fmt: skip
     fp16 = target("fp16", fp16_steps, failed, [
-        gate("tolerance.logits.elementwise", "atol 0.0001, rtol 0.001", 6.23e-3, -5.4e-3, failed,
+        gate("tolerance.logits.atol", "atol 0.0001, rtol 0.001", 6.23e-3, -6.13e-3, failed,
              reason="first passed the limit at quantize; worst sample 211"),
         gate("tolerance.metric", METRIC.text, SOURCE, SOURCE - least, passed, source=SOURCE),
         gate("size", "at most 60% of fp32", FP16.bytes / SLIM.bytes, 0.6 - FP16.bytes / SLIM.bytes, passed),

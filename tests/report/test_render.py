@@ -19,10 +19,12 @@ from page_text import read, visible_text, without_volatile
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.ir.facts import InitializerFacts
 from onnxbuild.proof.gates import GateResult, Verdict
-from onnxbuild.report.facts import ReportFacts, RunFacts
+from onnxbuild.proof.measures import OutputMeasures
+from onnxbuild.report.facts import ProviderAccuracy, ReportFacts, RunFacts
 from onnxbuild.report.render import render_index, render_recipe
 from onnxbuild.report.summary import index_facts
 from onnxbuild.stages.stage import Warning_
+from onnxbuild.stages.validate import ValidateFacts
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = [
@@ -83,6 +85,9 @@ def test_hostile_names_are_text(digits: ReportFacts, name: str) -> None:
         assert link is None or link.startswith(("#", "index.html", "data:,")) or link.endswith(".json"), link
     shown = re.sub("[\x00-\x1f]", lambda m: f"[U+{ord(m[0]):04X}]", name) if len(name) < 300 else name[:300]
     assert shown in "".join(page.parts)
+    turning = re.compile("[\u202a-\u202e\u2066-\u2069]")
+    assert not turning.search("".join(page.outside)), "our own words keep their direction"
+    assert not [a for _, attributes in page.elements for a in attributes.values() if a and turning.search(a)]
     assert "\x00" not in "".join(page.parts)
     assert decode(page.scripts["facts"], ReportFacts).name == name
 
@@ -165,13 +170,15 @@ def test_long_tables_are_capped_and_say_so(digits: ReportFacts) -> None:
         step.export.model, weights=weights, weight_tensors=812, operators={name.format(i): i for i in range(812)}
     )
     step = msgspec.structs.replace(step, export=msgspec.structs.replace(step.export, model=model))
-    warnings = tuple(Warning_("tool-warning", name.format(i)) for i in range(812))
-    action = msgspec.structs.replace(digits.actions[0], warnings=warnings)
+    actions = tuple(
+        msgspec.structs.replace(digits.actions[0], name=f"digits-cnn/{i}", warnings=(Warning_("odd", name.format(i)),))
+        for i in range(812)
+    )
     targets = tuple(
         msgspec.structs.replace(target, name=f"digits:{i}", variant=f"v{i}", gates=(*gates, failed), steps=(step,) * 8)
         for i in range(30)
     )
-    html = render_recipe(replaced(digits, targets=targets, actions=(action,) * 812))
+    html = render_recipe(replaced(digits, targets=targets, actions=actions))
     text = visible_text(html)
     assert len(html.encode()) < 1_000_000 * 1.02
     assert "showing 50 of 812" in text
@@ -187,6 +194,22 @@ def test_empty_parts_say_why(single: ReportFacts) -> None:
     assert "No model was made: there is nothing to show yet." in text
     assert "No stage warned of anything." in text
     assert "No run was recorded." in text
+
+
+def test_several_providers_and_outputs_without_limits(digits: ReportFacts) -> None:
+    target = digits.targets[1]
+    step = target.steps[0]
+    label = OutputMeasures(name="label", dtype="int64", elements=540, unequal=2)
+    broken = OutputMeasures(
+        name="score", dtype="float32", elements=9, unequal=9, max_abs="nan", cosine="nan", nan_mismatches=1
+    )
+    facts = ValidateFacts(calls=1, samples=540, outputs=(label, broken))
+    step = msgspec.structs.replace(step, accuracy=(*step.accuracy, ProviderAccuracy("openvino", facts)))
+    text = visible_text(render_recipe(replaced(digits, targets=(msgspec.structs.replace(target, steps=(step,)),))))
+    assert "On openvino" in text
+    assert "No limit is set for these outputs" in text
+    assert "2 of 540" in text
+    assert "NaN | –" in text
 
 
 def test_a_recipe_without_targets_is_a_page() -> None:

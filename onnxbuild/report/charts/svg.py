@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 from markupsafe import Markup, escape
@@ -11,11 +12,19 @@ from onnxbuild.report.names import visible
 
 def element(name: str, *children: Markup | str, **attributes: str | float) -> Markup:
     """Return one element; `_` in attribute names is `-`, a trailing one is dropped (`class_`)."""
-    written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(visible(_value(value)))}"' for key, value in attributes.items()
-    )
-    inside = "".join(str(escape(visible(child) if type(child) is str else child)) for child in children)
-    return Markup(f"<{name}{written}>{inside}</{name}>" if inside else f"<{name}{written}/>")  # noqa: S704  # escaped
+    written = [f"<{name}"]
+    for key, value in attributes.items():
+        text = escape(visible(value)) if isinstance(value, str) else _number(value)
+        written.append(f' {_attribute(key)}="{text}"')
+    if not children:
+        return Markup("".join([*written, "/>"]))  # noqa: S704  # escaped above
+    inside = [str(child) if isinstance(child, Markup) else str(escape(visible(child))) for child in children]
+    return Markup("".join([*written, ">", *inside, f"</{name}>"]))  # noqa: S704  # escaped above
+
+
+@functools.cache
+def _attribute(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
 
 
 def figure(label: str, height: float, children: Iterable[Markup], *, class_: str = "", detail: str = "") -> Markup:
@@ -28,11 +37,9 @@ def figure(label: str, height: float, children: Iterable[Markup], *, class_: str
 
 def share(value: float) -> str:
     """Return a part of the width, 0 to 1, as a percentage attribute."""
-    return f"{_value(min(max(value, 0.0), 1.0) * 100)}%"
+    return f"{_number(min(max(value, 0.0), 1.0) * 100)}%"
 
 
-def _value(value: str | float) -> str:
-    if isinstance(value, str):
-        return value
+def _number(value: float) -> str:
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text

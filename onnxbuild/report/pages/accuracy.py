@@ -138,6 +138,8 @@ def _spent_table(measured: _Measured, budgets: list[_Budget], provider: str) -> 
         value = numbers.metric_value(metric.name, metric.source) if metric and j == 0 else "exact"
         source += [Cell(value, tone="quiet"), Cell()]
     kept, shown = cap_rows([Row(tuple(source)), *rows])
+    if not budgets:
+        return Table("Tolerance spent", (), (), empty="No limit is set for these outputs, so nothing is spent of one.")
     caption = f"Tolerance spent, step by step, on {provider}"
     return Table(caption, tuple(columns), kept, shown, class_="waterfall-table", legend=_LEGEND)
 

@@ -9,7 +9,7 @@ from onnxbuild.recipe.types import Axis
 from onnxbuild.report import numbers
 from onnxbuild.report.charts.bars import diverging
 from onnxbuild.report.facts import TargetFacts
-from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows
+from onnxbuild.report.pages.table import CAP, Cell, Column, Row, Table, cap_rows
 
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")
 
@@ -106,7 +106,7 @@ def _operators(first: ModelFacts, last: ModelFacts) -> Table:
     names.sort(key=lambda name: (-abs(changes[name]), -last.operators.get(name, 0), name))
     largest = max((abs(change) for change in changes.values()), default=0)
     rows = []
-    for name in names:
+    for name in names[:CAP]:
         change = changes[name]
         label = f"{name}: {numbers.signed(str(abs(change)), change)}" if change else f"{name}: as before"
         rows.append(
@@ -118,7 +118,7 @@ def _operators(first: ModelFacts, last: ModelFacts) -> Table:
                 Cell(chart=diverging(change, largest, label)),
             ))
         )  # fmt: skip
-    kept, shown = cap_rows(rows)
+    kept, shown = cap_rows(rows, len(names))
     columns = (
         Column("Operator"),
         Column("Exported", "num"),

@@ -40,7 +40,7 @@ def action_table(facts: ReportFacts) -> Table:
         Column("Warnings", "num"),
     )
     effects = {step.action: effect(step) for target in facts.targets for step in target.steps}
-    rows, shown = cap_rows([Row(_action_cells(facts, action, effects)) for action in facts.actions])
+    rows, shown = cap_rows((Row(_action_cells(facts, action, effects)) for action in facts.actions), len(facts.actions))
     return Table("Actions", columns, rows, shown, empty="Nothing has run yet.", hide_caption=True)
 
 
@@ -69,7 +69,7 @@ def effect(step: StepFacts) -> str:
     if step.quantize is not None:
         return _quantize_effect(step.quantize)
     if step.package is not None:
-        return "delivered " + ", ".join(sorted(step.package.digests)[:3])
+        return "packed " + ", ".join(sorted(step.package.digests)[:3])
     if step.export is not None and model is not None:
         return f"{numbers.plural(model.nodes, 'node')}, opset {model.opsets.get('', '?')}, IR {model.ir_version}"
     return ""

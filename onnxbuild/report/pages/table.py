@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
@@ -73,11 +74,15 @@ class Table:
     legend: tuple[tuple[str, str], ...] = field(default=())
 
 
-def cap_rows(rows: Sequence[Row], total: int | None = None, cap: int = CAP) -> tuple[tuple[Row, ...], str]:
-    """Return the first `cap` rows and the sentence that says what was left out, empty when nothing was."""
-    whole = max(len(rows), total or 0)
-    shown = min(len(rows), cap)
-    return tuple(rows[:cap]), f"showing {shown} of {whole:,}" if shown < whole else ""
+def cap_rows(rows: Iterable[Row], total: int | None = None, cap: int = CAP) -> tuple[tuple[Row, ...], str]:
+    """Return the first `cap` rows and the sentence that says what was left out, empty when nothing was.
+
+    With `total`, the number of rows there are, rows that are not shown need not be made.
+    """
+    each = iter(rows)
+    shown = tuple(itertools.islice(each, cap))
+    whole = len(shown) + sum(1 for _ in each) if total is None else total
+    return shown, f"showing {len(shown)} of {whole:,}" if len(shown) < whole else ""
 
 
 def verdict_mark(verdict: Verdict | None, *, stopped: bool = False) -> Mark:

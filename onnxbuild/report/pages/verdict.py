@@ -85,11 +85,11 @@ def gate_table(facts: ReportFacts) -> Table:
     """Return every gate of every target, a group each, the worst first."""
     columns = (
         Column("Gate"),
-        Column("Provider"),
-        Column("Limit", "limit"),
-        Column("Measured", "num"),
-        Column("Margin", "num"),
         Column("Verdict"),
+        Column("Measured", "num"),
+        Column("Limit", "limit"),
+        Column("Margin", "num"),
+        Column("Provider"),
         Column("Remark", "remark"),
     )
     rows: list[Row] = []
@@ -195,10 +195,10 @@ def _gate_cells(gate: GateResult, metric: str) -> tuple[Cell, ...]:
     source = f"source {numbers.metric_value(metric, gate.source)}" if gate.source is not None else ""
     return (
         Cell(name=gate_name(gate.gate), title=gate.gate),
-        Cell(gate.provider or numbers.NONE),
-        Cell(gate.limit),
-        Cell(measured_text(gate, metric), note=source),
-        Cell(margin_text(gate, metric), tone="bad" if gate.margin is not None and gate.margin < 0 else ""),
         Cell(mark=verdict_mark(gate.verdict)),
+        Cell(measured_text(gate, metric), note=source),
+        Cell(gate.limit),
+        Cell(margin_text(gate, metric), tone="bad" if gate.margin is not None and gate.margin < 0 else ""),
+        Cell(gate.provider or numbers.NONE),
         Cell(gate.reason or ""),
     )
