@@ -5,7 +5,6 @@ from __future__ import annotations
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.recipe.types import OutputTolerance
 
-
 DEFAULT_STEP = OutputTolerance(atol=1e-5, rtol=1e-3)
 """What a graph pass may change where the recipe names no tolerance for an output."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-HERE = Path(__file__).parent
-
 from onnxbuild.base.codec import decode
 from onnxbuild.report.facts import ReportFacts
 from onnxbuild.report.render import render_index, render_recipe
 from onnxbuild.report.summary import index_facts
 from tests.report.page_text import visible_text
+
+HERE = Path(__file__).parent
 
 
 def gold_files() -> dict[str, str]:
