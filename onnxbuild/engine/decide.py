@@ -55,7 +55,7 @@ def decide(
     if matching:
         return Decision(DecisionKind.RUN, key, manifest, ("an artifact of it is no longer in the store",))
     if current:
-        return Decision(DecisionKind.RUN, key, manifest, ("what it measured is beyond the limits of today",))
+        return Decision(DecisionKind.RUN, key, manifest, ("what it measured or read is beyond the limits of today",))
     if last is None:
         return Decision(DecisionKind.RUN, key, manifest, ("never built",))
     return Decision(DecisionKind.RUN, key, manifest, explain_difference(last, manifest, is_current))

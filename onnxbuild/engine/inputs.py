@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 from onnxbuild.base.atomic import write_atomically
@@ -23,8 +24,9 @@ ALIASES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "tensorflow": ("te
 class Inputs:
     """What is on disk now. One instance serves one run; `save` keeps the stat index for the next."""
 
-    def __init__(self, root: Path, index: Path) -> None:
+    def __init__(self, root: Path, index: Path, hidden: Iterable[str | Path] = ()) -> None:
         self.root = root
+        self._hidden = {Path(folder) for folder in hidden}
         self._index_file = index
         self._index: dict[str, list[int | str]] = _read_index(index)
         self._versions: dict[str, str] = {}
@@ -45,16 +47,21 @@ class Inputs:
         return self._file(str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path), path, stat)
 
     def listing(self, name: str) -> str | None:
-        """Return the digest of a folder's entries by name; None when there is no such folder."""
+        """Return the digest of a folder's entries by name, hidden ones left out; None when there is no such folder."""
         try:
-            return digest_bytes(encode(sorted(e.name for e in (self.root / name).iterdir() if e.name != "__pycache__")))
+            entries = [e.name for e in (self.root / name).iterdir() if e not in self._hidden]
         except (FileNotFoundError, NotADirectoryError):
             return None
+        return digest_bytes(encode(sorted(name for name in entries if name != "__pycache__")))
+
+    def match(self, pattern: str) -> list[str]:
+        """Return the names of all files that a glob matches, sorted; `pattern` may lead out of the project."""
+        names = (os.path.relpath(path, self.root) for path in self.root.glob(pattern) if path.is_file())
+        return sorted(names)
 
     def matching(self, pattern: str) -> str:
         """Return the digest of the names and contents of all files that a glob matches."""
-        files = sorted(p.relative_to(self.root).as_posix() for p in self.root.glob(pattern) if p.is_file())
-        return digest_bytes(encode([[file, self.digest(file)] for file in files]))
+        return digest_bytes(encode([[file, self.digest(file)] for file in self.match(pattern)]))
 
     def version(self, distribution: str) -> str:
         """Return the installed version of a distribution, or "absent"."""

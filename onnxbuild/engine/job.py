@@ -14,7 +14,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One action to run. All paths are absolute; `params` is the stage's parameters in JSON.
 
     `project`, `folder` (the recipe's) and `hidden` (folders whose files are never inputs) are for user code and for
-    what it is seen to read; `environment` is all that user code sees; `memory` is in bytes.
+    what it is seen to read, of which `strict_reads` forbids what lies outside the project; `environment` is all that
+    user code sees; `memory` is in bytes.
     """
 
     action: str
@@ -32,6 +33,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reads: tuple[str, ...]
     user_code: bool
     memory: int
+    strict_reads: bool = False
 
 
 NO_FACTS = msgspec.Raw(b"null")

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from onnxbuild.engine.child import run_job
-from onnxbuild.engine.discover import module_owners
+from onnxbuild.engine.packages import module_owners
 
 
 def main(preload: Sequence[str], *, owners: bool) -> None:
