@@ -41,7 +41,10 @@ STARTS = {
 """Which argument of an event is the program that starts."""
 
 HARMLESS = frozenset(
-    ["uname", "ldconfig", "gcc", "cc", "clang", "g++", "c++", "ld", "objdump", "lscpu", "nproc", "nvidia-smi", "sysctl", "getconf", "sw_vers", "xcrun"]
+    (
+        *("uname", "ldconfig", "gcc", "cc", "clang", "g++", "c++", "ld", "objdump", "lscpu", "nproc"),
+        *("nvidia-smi", "sysctl", "getconf", "sw_vers", "xcrun"),
+    )
 )
 """Programs by which libraries look at the machine."""
 

@@ -109,7 +109,7 @@ class Watch:
         if unseen and not declared.reads:
             yield Remark(
                 "unseen-reads",
-                f"user code {_listed(unseen)}: which files that reads is not seen; name them under `reads` of the source",
+                f"user code {_listed(unseen)}, and which files that reads is not seen; name them under `reads`",
             )
 
 

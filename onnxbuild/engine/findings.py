@@ -24,7 +24,7 @@ CHANGED = "changed while it was read"
 
 @dataclass(frozen=True)
 class Declared:
-    """What the recipe itself names: `files` are absolute paths that are keyed, `reads` globs relative to the project."""
+    """What the recipe itself names: `files` are absolute paths that are keyed, `reads` globs from the project."""
 
     files: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ FIXED = {
 
 _INHERITED = ("PATH", "HOME", "LANG", "LANGUAGE")
 _FOR_WORKERS = ("LD_LIBRARY_PATH", "PYTHONPATH")
-"""What it takes to start and to find libraries; user code, which runs in a process that has started, sees none of it."""
+"""What it takes to start and to find libraries; user code, whose process has started, sees none of it."""
 
 
 def worker_environment() -> dict[str, str]:

@@ -16,13 +16,16 @@ from importlib.machinery import (
     SourceFileLoader,
     SourcelessFileLoader,
 )
-from types import CodeType, ModuleType
+from types import CodeType, FrameType, ModuleType
 
 from onnxbuild.engine.journal import Journal, Sight
 from onnxbuild.engine.territory import Territory
 
 UNSEEN = frozenset(
-    ["av", "cv2", "decord", "duckdb", "lmdb", "netCDF4", "osgeo", "polars", "pyreadstat", "pyvips", "rasterio", "SimpleITK", "soundfile", "tables", "torchaudio", "torchcodec", "torchvision.io"]
+    (
+        *("av", "cv2", "decord", "duckdb", "lmdb", "netCDF4", "osgeo", "polars", "pyreadstat", "pyvips", "rasterio"),
+        *("SimpleITK", "soundfile", "tables", "torchaudio", "torchcodec", "torchvision.io"),
+    )
 )
 """Modules that read files natively and are not in the table of native readers."""
 
@@ -69,7 +72,7 @@ class Imports(MetaPathFinder):
 
     def is_by_user(self) -> bool:
         """Return whether user code is nearer on the stack than onnxbuild's own."""
-        frame = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(1)
         while frame is not None:
             file = frame.f_code.co_filename
             if file != __file__:
@@ -77,7 +80,7 @@ class Imports(MetaPathFinder):
                     return True
                 if self._territory.is_ours(file) and not file.endswith(_NOT_ASKING):
                     return self.trusts_file
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         return False
 
     def _project_finder(self, path: str) -> FileFinder:
@@ -123,7 +126,7 @@ class _ProjectFinder(FileFinder):
 
 
 def _compile_always(territory: Territory) -> None:
-    """Never run the cached bytecode of files that are inputs by their content: it is told from its source by size and time stamp only."""
+    """Never run cached bytecode of what is an input by its content: it is held against its source by size and time."""
     original = SourceFileLoader.get_code
 
     def get_code(self: SourceFileLoader, fullname: str) -> CodeType | None:
@@ -133,4 +136,4 @@ def _compile_always(territory: Territory) -> None:
             return code
         return original(self, fullname)
 
-    SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+    SourceFileLoader.get_code = get_code  # type: ignore[method-assign,assignment]

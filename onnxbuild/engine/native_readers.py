@@ -156,16 +156,19 @@ class NativeReaders:
         elif isinstance(given, list | tuple):
             for item in given:
                 yield from self._paths(item, row)
-        elif hasattr(given, "dtype") and type(given).__module__.startswith("tensorflow"):
-            if hasattr(given, "numpy") and not type(given).__name__.startswith("Symbolic"):
-                for item in given.numpy().ravel().tolist() if given.shape.rank else [given.numpy()]:
-                    yield from self._paths(item, row)
-            elif self._is_by_user():
-                self._audit.miss(f"reads with {row.name.partition('.')[0]} inside a TensorFlow graph")
-        elif (
-            given is not None and type(given).__module__.startswith("tensorflow") and "Dataset" in type(given).__name__
-        ):
-            self._audit.miss(f"reads the files that a tf.data.Dataset names with {row.name.partition('.')[0]}")
+        elif type(given).__module__.startswith("tensorflow"):
+            yield from self._tensor_paths(given, row)
+
+    def _tensor_paths(self, given: Any, row: Reader) -> Iterator[str]:
+        """Yield the paths in a tensor; one of a graph, or a dataset, has them only when TensorFlow itself runs it."""
+        try:
+            value = given.numpy()
+        except (AttributeError, NotImplementedError):
+            if self._is_by_user():
+                self._audit.miss(f"reads with TensorFlow's {row.name.partition('.')[0]} what a graph names")
+            return
+        for item in value.ravel().tolist() if hasattr(value, "ravel") else [value]:
+            yield from self._paths(item, row)
 
     def _see(self, way: Way, path: str, mode: str) -> None:
         match way:

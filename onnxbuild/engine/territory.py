@@ -9,9 +9,16 @@ from collections.abc import Iterable
 
 import onnxbuild
 
-_SYSTEM = ["/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/snap", "/nix/store", "/var/lib", "/var/cache", "/var/run", "/System", "/Library", "/Applications", "/private/etc", "/private/var/db"]
+_SYSTEM = (
+    *("/proc", "/sys", "/dev", "/etc", "/run", "/usr", "/lib", "/lib32", "/lib64", "/bin", "/sbin", "/snap"),
+    *("/nix/store", "/var/lib", "/var/cache", "/var/run"),
+    *("/System", "/Library", "/Applications", "/private/etc", "/private/var/db"),
+)
 
-_SETTINGS = [".config", ".fonts", ".local/share/fonts", ".cache/fontconfig", ".cache/matplotlib", ".keras/keras.json", ".netrc", ".nv", ".triton"]
+_SETTINGS = (
+    *(".config", ".fonts", ".local/share/fonts", ".cache/fontconfig", ".cache/matplotlib"),
+    *(".keras/keras.json", ".netrc", ".nv", ".triton"),
+)
 """Below the home folder: what libraries look up for themselves. Caches of model hubs are not among them."""
 
 PACKAGES = frozenset({"site-packages", "dist-packages"})
