@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import MetaPathFinder
@@ -83,6 +84,13 @@ class Imports(MetaPathFinder):
             frame = frame.f_back
         return False
 
+    def _is_direct(self) -> bool:
+        """Return whether the import that is under way stands in the project's own code."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None and frame.f_code.co_filename.startswith(_IMPORT_SYSTEM):
+            frame = frame.f_back
+        return frame is not None and self._territory.is_project_file(frame.f_code.co_filename)
+
     def _project_finder(self, path: str) -> FileFinder:
         if not self._territory.is_project_file(path):
             raise ImportError(path)
@@ -91,12 +99,15 @@ class Imports(MetaPathFinder):
     def _note_miss(self, fullname: str, path: str) -> None:
         name = self._territory.name(path)
         if name is not None:
-            by = Sight.MISSED if self.is_by_user() else Sight.PASSED
+            by = Sight.MISSED if self._is_direct() else Sight.PASSED
             self._journal.note(by, f"{fullname} {name}")
 
 
 _NOT_ASKING = ("engine/audit.py", "engine/native_readers.py")
 """Code of ours that stands between user code and what it calls."""
+
+
+_IMPORT_SYSTEM = ("<frozen importlib", importlib.__file__, __file__)
 
 
 class _ProjectFinder(FileFinder):

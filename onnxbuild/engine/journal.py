@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-Signature = tuple[int, int, int, int]
+Signature = tuple[int, int, int]
 
 
 class Sight(StrEnum):
@@ -29,12 +29,12 @@ class Sight(StrEnum):
 
 
 def signature_of(path: str) -> Signature | None:
-    """Return what changes when a file does, or None when there is none."""
+    """Return what changes when somebody edits a file meanwhile, or None when there is none."""
     try:
         stat = _stat(path)
     except (OSError, ValueError):
         return None
-    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns  # not ctime: user code may link what it reads
 
 
 _stat = os.stat  # before anything wraps it

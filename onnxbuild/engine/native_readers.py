@@ -56,6 +56,7 @@ READERS = (
     Reader("pyarrow.csv", "open_csv", Way.READS, "input_file"),
     Reader("pyarrow.json", "read_json", Way.READS, "input_file"),
     Reader("pyarrow.feather", "read_table", Way.READS, "source"),
+    Reader("pyarrow.orc", "read_table", Way.READS, "source"),
     Reader("pyarrow.orc", "ORCFile.__init__", Way.READS, "source"),
     Reader("pyarrow.parquet.core", "ParquetFile.__init__", Way.READS, "source"),
     Reader("pyarrow.parquet.core", "ParquetDataset.__init__", Way.READS, "path_or_paths"),
@@ -89,7 +90,7 @@ READERS = (
     Reader("tensorflow.lite.python.interpreter", "Interpreter.__init__", Way.READS, "model_path"),
     Reader("ai_edge_litert.interpreter", "Interpreter.__init__", Way.READS, "model_path"),
     Reader("multiprocessing.popen_spawn_posix", "Popen._launch", Way.STARTS),
-    Reader("multiprocessing.forkserver", "ForkServer.ensure_running", Way.STARTS),
+    Reader("multiprocessing.popen_forkserver", "Popen._launch", Way.STARTS),
 )
 
 MODULES = frozenset(row.module for row in READERS)
@@ -149,7 +150,7 @@ class NativeReaders:
     def _paths(self, given: object, row: Reader) -> Iterator[str]:
         """Yield the paths in an argument: one, several, a tensor of them; what is open or in memory has none."""
         if isinstance(given, (str, os.PathLike)):
-            yield os.fsdecode(given).removeprefix("file://")
+            yield os.fsdecode(given).removeprefix("file://").partition("?format=")[0]  # the latter of XGBoost
         elif isinstance(given, bytes):
             if len(given) < 4096 and b"\0" not in given:
                 yield os.fsdecode(given)
