@@ -24,6 +24,7 @@ class KerasSource:
     """Sequential, functional and subclassed models through tf2onnx; the reference calls them with training=False."""
 
     packages: tuple[str, ...] = ("tensorflow", "keras", "h5py", "tf2onnx", "onnx", "protobuf")
+    reference_packages: tuple[str, ...] = ("tensorflow", "keras", "h5py", "numpy")
     preload: tuple[str, ...] = ("onnxbuild.sources.tensorflow_runtime", "tensorflow", "keras", "tf2onnx.tfonnx")
     extra: str = "tensorflow"
 

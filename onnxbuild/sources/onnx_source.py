@@ -21,6 +21,7 @@ class OnnxSource:
     """An ONNX file, with its external data, functions, subgraphs and metadata as they are."""
 
     packages: tuple[str, ...] = ("onnx", "onnx-ir", "onnxscript", "numpy", "protobuf", "onnxruntime")
+    reference_packages: tuple[str, ...] = ("onnx", "onnxruntime", "numpy", "protobuf")
     preload: tuple[str, ...] = ("numpy", "onnx", "onnx_ir", "onnxruntime.quantization", "onnxscript.optimizer")
     extra: str = ""
 

@@ -51,6 +51,7 @@ class SklearnSource:
         "joblib",
         "protobuf",
     )
+    reference_packages: tuple[str, ...] = ("scikit-learn", "numpy", "scipy", "pandas", "skops", "joblib")
     preload: tuple[str, ...] = ("sklearn", "pandas", "skl2onnx")
     extra: str = "sklearn"
 

@@ -30,6 +30,7 @@ class TensorflowSource:
     """SavedModel folders through tf2onnx; the reference calls the signature."""
 
     packages: tuple[str, ...] = ("tensorflow", "keras", "tf2onnx", "onnx", "protobuf")
+    reference_packages: tuple[str, ...] = ("tensorflow", "keras", "numpy")
     preload: tuple[str, ...] = ("onnxbuild.sources.tensorflow_runtime", "tensorflow", "keras", "tf2onnx.tfonnx")
     extra: str = "tensorflow"
 

@@ -31,6 +31,7 @@ class TfliteSource:
     """tflite files through tf2onnx; the reference is the LiteRT interpreter on one thread."""
 
     packages: tuple[str, ...] = ("ai-edge-litert", "tensorflow", "tf2onnx", "onnx", "protobuf")
+    reference_packages: tuple[str, ...] = ("ai-edge-litert", "numpy")
     preload: tuple[str, ...] = (
         "onnxbuild.sources.tensorflow_runtime",
         "ai_edge_litert.interpreter",

@@ -56,6 +56,7 @@ class TorchSource:
     """PyTorch: a factory with its weights, or an exported program (.pt2)."""
 
     packages: tuple[str, ...] = ("torch", "onnxscript", "onnx-ir", "onnx", "numpy", "protobuf", "safetensors")
+    reference_packages: tuple[str, ...] = ("torch", "numpy", "safetensors")
     preload: tuple[str, ...] = ("torch", "torch.onnx._internal.exporter._core", "onnxscript")
     extra: str = "torch"
 

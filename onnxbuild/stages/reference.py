@@ -102,7 +102,7 @@ REFERENCE = Stage(
     params=ReferenceParams,
     facts=ReferenceFacts,
     run=run,
-    packages=lambda params: tuple(dict.fromkeys((*SOURCES[params.source.framework].packages, "numpy"))),
+    packages=lambda params: SOURCES[params.source.framework].reference_packages,
     preload=lambda params: SOURCES[params.source.framework].preload,
     runs_user_code=lambda params: runs_user_code(params.source),
 )
