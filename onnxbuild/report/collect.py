@@ -21,7 +21,6 @@ from onnxbuild.report.facts import (
     ArtifactFacts,
     DataSetFacts,
     DeclaredFacts,
-    FailureFacts,
     FileFacts,
     ProvenanceFacts,
     ProviderAccuracy,
@@ -151,7 +150,7 @@ def _action(action: Action, outcomes: Outcomes) -> ActionFacts:
         packages=packages,
         warnings=trace.warnings if trace is not None else (),
         command=f"onnxbuild make --force {action.targets[0]}" if action.targets else None,
-        failure=None if failure is None else FailureFacts(**msgspec.structs.asdict(failure)),
+        failure=failure,
     )
 
 
