@@ -71,12 +71,12 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"onnxbuild {__version__}")
     _common(parser, suppress=False)
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
-    wanted = next((word for word in given if word in VERBS), None)
+    wanted = _verb(given)
     for verb, summary in VERBS.items():
         sub = verbs.add_parser(
             verb,
             help=summary,
-            description=summary.capitalize() + ".",
+            description=summary[0].upper() + summary[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _common(sub, suppress=True)
@@ -85,6 +85,17 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
             command.add_arguments(sub)
             sub.epilog = command.EXAMPLES
     return parser
+
+
+def _verb(given: Sequence[str]) -> str | None:
+    """Return the verb of a call: its first word that is no option and not the folder that -C takes."""
+    words = iter(given)
+    for word in words:
+        if word == "-C":
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
 
 
 def _common(parser: argparse.ArgumentParser, *, suppress: bool) -> None:
