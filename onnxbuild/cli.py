@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 
 from onnxbuild import __version__
@@ -26,13 +27,10 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 failed, 2 wrong call or recipe, 3 our bug, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser(given)
     try:
-        chosen = parser.parse_args(given)
+        return _run(_parser(given).parse_args(given))
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 2
-    try:
-        return _run(chosen)
     except KeyboardInterrupt:
         print("onnxbuild: interrupted; everything that was finished is kept", file=sys.stderr)
         return 130
@@ -76,7 +74,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         sub = verbs.add_parser(
             verb,
             help=summary,
-            description=summary[0].upper() + summary[1:] + ".",
+            description=summary.capitalize() + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _common(sub, suppress=True)
@@ -88,13 +86,18 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def _verb(given: Sequence[str]) -> str | None:
-    """Return the verb of a call: its first word that is no option and not the folder that -C takes."""
+    """Return the verb among the arguments; leaves with a suggestion when the first word is none."""
     words = iter(given)
     for word in words:
         if word == "-C":
             next(words, None)
         elif not word.startswith("-"):
-            return word
+            if word in VERBS:
+                return word
+            near = get_close_matches(word, VERBS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "onnxbuild --help lists them"
+            print(f"onnxbuild: there is no command '{word}'; {hint}", file=sys.stderr)
+            raise SystemExit(2)
     return None
 
 

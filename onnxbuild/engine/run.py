@@ -65,12 +65,16 @@ class Places:
 
 @dataclass
 class Outcome:
-    """What became of one action in this run; `trace` is there unless it failed, waits or was not reached."""
+    """What became of one action in this run; `trace` is there unless it failed, waits or was not reached.
+
+    `started` is in seconds since the run began, None for what did not run in it.
+    """
 
     decision: DecisionKind
     status: Status
     trace: Trace | None = None
     failure: Failure | None = None
+    started: float | None = None
 
 
 @dataclass
@@ -110,6 +114,7 @@ class Run:
         self.inputs = Inputs(self.places.root, self.places.state / "files.json")
         self.last = LastTraces(self.places.state / "last.json")
         self.failed = False
+        self._began = time.monotonic()
         self._pending = {name: action for name, action in self.plan.actions.items() if name not in self.outcomes}
         self._started: dict[Path, _Started] = {}
         self._contended: set[str] = set()
@@ -281,6 +286,7 @@ class Run:
                 outcome = Outcome(DecisionKind.RUN, Status.FAILED, failure=failure)
             else:
                 outcome = Outcome(DecisionKind.RUN, Status.OK, self._record(started, result, seconds))
+            outcome.started = round(started.since - self._began, 3)
             self._settle(started.action, outcome, started.decision.reasons, seconds, result.warnings)
         finally:
             started.lock.release()

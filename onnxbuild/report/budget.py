@@ -88,7 +88,9 @@ def metric_sentence(measure: MetricMeasure, bound: Bound | None) -> str:
     change, unit = measure.model - measure.source, metric_unit(measure.name)
     text = f"{name} unchanged" if change == 0 else f"{name} {metric_change(measure.name, change)}{unit}"
     allowed = None if bound is None else allowed_change(bound, measure)
-    return text if allowed is None else f"{text}, limit {metric_change(measure.name, allowed)}"
+    if allowed is None:
+        return text
+    return f"{text}, limit {metric_change(measure.name, allowed)}{unit if change == 0 else ''}"
 
 
 def _elementwise(tolerance: OutputTolerance, measures: OutputMeasures) -> float | None:

@@ -162,6 +162,7 @@ def _action_run(action: Action, outcomes: Outcomes) -> ActionRun:
         status=outcome.status.value if outcome is not None else None,
         reasons=trace.reasons if trace is not None else (),
         seconds=trace.seconds if trace is not None else None,
+        started=outcome.started if outcome is not None else None,
         made=trace.made if trace is not None else None,
         host=trace.host.cpu if trace is not None else None,
         key=trace.key if trace is not None else None,

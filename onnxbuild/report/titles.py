@@ -36,7 +36,7 @@ def title_action(action: Action) -> str:
         case QuantizeParams(quantization=quantization):
             return _quantization(quantization)
         case ValidateParams(provider=provider):
-            return f"validate {action.inputs['model'].action} on {provider}"
+            return f"measured {action.inputs['model'].action.partition('/')[2]} on {provider}"
         case DataParams(data=data):
             match data:
                 case FileData(path=path):
