@@ -72,7 +72,8 @@ def test_help_of_a_verb_has_examples(verb: str, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (["frobnicate"], "invalid choice: 'frobnicate'"),
+        (["frobnicate"], "there is no command 'frobnicate'"),
+        (["-q", "mkae"], "did you mean 'make'?"),
         ([], "required: COMMAND"),
         (["make", "--frobnicate"], "unrecognized arguments: --frobnicate"),
         (["make", "-j", "many"], "invalid int value: 'many'"),
