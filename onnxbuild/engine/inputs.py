@@ -62,8 +62,12 @@ class Inputs:
 
     def matching(self, pattern: str) -> str:
         """Return the digest of the names and contents of all files that a glob matches."""
-        files = sorted(p.relative_to(self.root).as_posix() for p in self.root.glob(pattern) if p.is_file())
+        files = [file.relative_to(self.root).as_posix() for file in self.files_matching(pattern)]
         return digest_bytes(encode([[file, self.digest(file)] for file in files]))
+
+    def files_matching(self, pattern: str) -> list[Path]:
+        """Return the files that a glob matches, in order."""
+        return sorted(path for path in self.root.glob(pattern) if path.is_file())
 
     def version(self, distribution: str) -> str:
         """Return the installed version of a distribution, or "absent"."""
