@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 
 from onnxbuild import __version__
@@ -26,13 +27,10 @@ examples:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 1 failed, 2 wrong call or recipe, 3 our bug, 130 interrupted."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    parser = _parser(given)
     try:
-        chosen = parser.parse_args(given)
+        return _run(_parser(given).parse_args(given))
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else 2
-    try:
-        return _run(chosen)
     except KeyboardInterrupt:
         print("onnxbuild: interrupted; everything that was finished is kept", file=sys.stderr)
         return 130
@@ -71,7 +69,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"onnxbuild {__version__}")
     _common(parser, suppress=False)
     verbs = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
-    wanted = next((word for word in given if word in VERBS), None)
+    wanted = _verb(given)
     for verb, summary in VERBS.items():
         sub = verbs.add_parser(
             verb,
@@ -85,6 +83,22 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
             command.add_arguments(sub)
             sub.epilog = command.EXAMPLES
     return parser
+
+
+def _verb(given: Sequence[str]) -> str | None:
+    """Return the verb among the arguments; leaves with a suggestion when the first word is none."""
+    words = iter(given)
+    for word in words:
+        if word == "-C":
+            next(words, None)
+        elif not word.startswith("-"):
+            if word in VERBS:
+                return word
+            near = get_close_matches(word, VERBS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else "onnxbuild --help lists them"
+            print(f"onnxbuild: there is no command '{word}'; {hint}", file=sys.stderr)
+            raise SystemExit(2)
+    return None
 
 
 def _common(parser: argparse.ArgumentParser, *, suppress: bool) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from onnxbuild.base.codec import encode
 from onnxbuild.plan.action import Action, Plan, Ref, StageModel, TargetPlan
 from onnxbuild.proof.gates import required_within
+from onnxbuild.proof.limits import DEFAULT_STEP
 from onnxbuild.recipe.types import (
     CustomPass,
     DataSource,
@@ -30,9 +31,6 @@ from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
 from onnxbuild.stages.reference import ReferenceParams
 from onnxbuild.stages.validate import ValidateParams, Within
-
-DEFAULT_STEP = OutputTolerance(atol=1e-5, rtol=1e-3)
-"""What a graph pass may change where the recipe names no tolerance for an output."""
 
 
 def build_plan(recipes: Sequence[Recipe], selected: Iterable[str]) -> Plan:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.recipe.types import OutputTolerance
 
+DEFAULT_STEP = OutputTolerance(atol=1e-5, rtol=1e-3)
+"""What a graph pass may change where the recipe names no tolerance for an output."""
+
 
 def exceeds(measures: OutputMeasures, limit: OutputTolerance) -> bool:
     """Tell whether any element is beyond |x - r| <= atol + rtol |r|; integers and strings must be equal.

@@ -33,7 +33,7 @@ DEFAULT_VARIANT = "default"
 class Loaded:
     """What a call is about: every sound recipe, the names of the targets selected, and what was found wrong.
 
-    Diagnostics of a recipe that is not selected are warnings; with an error among them nothing may run.
+    A broken recipe that is not selected is one warning; with an error among them nothing may run.
     `read` are the recipes and all that the checks looked at, relative to the project; `is_sound` tells that not even
     a recipe that is not selected has an error.
     """
@@ -94,7 +94,7 @@ def load_recipes(project: Project, select: Sequence[str] = (), *, files: bool = 
         hint = "write one, or start with `onnxbuild init`"
         diagnostics.append(Diagnostic(code="no-recipes", message=f"no recipe matches {project.recipes}", hint=hint))
     for read in found:
-        diagnostics += [_weigh(d, selected=read.name in chosen) for d in read.problems.diagnostics]
+        diagnostics += read.problems.diagnostics if read.name in chosen else _left_out(read)
     recipes = tuple(
         Recipe(name=read.name, file=read.file, description=read.description, targets=read.targets)
         for read in found
@@ -113,8 +113,15 @@ def _same_names(found: list[_Read]) -> list[_Read]:
     return [read for read in found if count[read.name] > 1]
 
 
-def _weigh(diagnostic: Diagnostic, *, selected: bool) -> Diagnostic:
-    return diagnostic if selected else msgspec.structs.replace(diagnostic, severity=Severity.WARNING)
+def _left_out(read: _Read) -> list[Diagnostic]:
+    """Say in one warning that a recipe which was not asked for is broken."""
+    errors = [d for d in read.problems.diagnostics if d.severity is Severity.ERROR]
+    if not errors:
+        return []
+    count = "an error" if len(errors) == 1 else f"{len(errors)} errors"
+    message = f"{read.file} has {count}; it was not asked for"
+    hint = f"onnxbuild check {read.name}"
+    return [Diagnostic(code="broken-recipe", message=message, hint=hint, severity=Severity.WARNING)]
 
 
 def _read(path: Path, root: Path, defaults: Defaults, checks: FileChecks | None) -> _Read:

@@ -36,7 +36,8 @@ def limit_text(tolerance: OutputTolerance, measure: str) -> str:
         return f"SQNR at least {number(limit)} dB"
     if measure == "cosine":
         return f"cosine at least {limit:g}"
-    return f"{measure.replace('_', ' ')} at most {number(limit)}"
+    share = f" for {percent(tolerance.share, 2)}" if measure == "max_abs" and tolerance.share < 1 else ""
+    return f"{measure.replace('_', ' ')} at most {number(limit)}{share}"
 
 
 def used(tolerance: OutputTolerance, measure: str, measures: OutputMeasures) -> float | None:
@@ -46,6 +47,8 @@ def used(tolerance: OutputTolerance, measure: str, measures: OutputMeasures) -> 
     limit, value = getattr(tolerance, measure), getattr(measures, measure)
     if limit is None or value is None:
         return None
+    if measure == "max_abs" and tolerance.share < 1:
+        return _loosened(tolerance, (limit, 0.0), measures)
     if isinstance(value, str):
         return 0.0 if measure == "sqnr_db" and value == "inf" else math.inf
     if measure in ("max_abs", "mean_abs"):
@@ -85,23 +88,30 @@ def metric_sentence(measure: MetricMeasure, bound: Bound | None) -> str:
     change, unit = measure.model - measure.source, metric_unit(measure.name)
     text = f"{name} unchanged" if change == 0 else f"{name} {metric_change(measure.name, change)}{unit}"
     allowed = None if bound is None else allowed_change(bound, measure)
-    return text if allowed is None else f"{text}, limit {metric_change(measure.name, allowed)}"
+    if allowed is None:
+        return text
+    return f"{text}, limit {metric_change(measure.name, allowed)}{unit if change == 0 else ''}"
 
 
 def _elementwise(tolerance: OutputTolerance, measures: OutputMeasures) -> float | None:
     atol, rtol = tolerance.atol or 0.0, tolerance.rtol or 0.0
     if measures.max_abs is None:
-        return 0.0 if measures.unequal == 0 else math.inf
+        return _over(measures.unequal / (measures.elements or 1), 1 - tolerance.share)
     if tolerance.share < 1:
-        for within in measures.within:
-            if (within.atol, within.rtol) == (atol, rtol):
-                return _over(1 - within.share, 1 - tolerance.share)
-        return None
+        return _loosened(tolerance, (atol, rtol), measures)
     if isinstance(measures.max_abs, str) or measures.nan_mismatches:
         return math.inf
     if not measures.frontier:
         return 0.0 if measures.max_abs == 0 else None
     return max(_over(difference, atol + rtol * reference) for difference, reference in measures.frontier)
+
+
+def _loosened(tolerance: OutputTolerance, pair: tuple[float, float], measures: OutputMeasures) -> float | None:
+    """Return the share used of a limit that only a share of the elements must hold."""
+    for within in measures.within:
+        if (within.atol, within.rtol) == pair:
+            return _over(1 - within.share, 1 - tolerance.share)
+    return None
 
 
 def _over(value: float, limit: float) -> float:

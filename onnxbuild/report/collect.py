@@ -21,7 +21,6 @@ from onnxbuild.report.facts import (
     ArtifactFacts,
     DataSetFacts,
     DeclaredFacts,
-    FailureFacts,
     FileFacts,
     ProvenanceFacts,
     ProviderAccuracy,
@@ -151,7 +150,7 @@ def _action(action: Action, outcomes: Outcomes) -> ActionFacts:
         packages=packages,
         warnings=trace.warnings if trace is not None else (),
         command=f"onnxbuild make --force {action.targets[0]}" if action.targets else None,
-        failure=None if failure is None else FailureFacts(**msgspec.structs.asdict(failure)),
+        failure=failure,
     )
 
 
@@ -162,6 +161,7 @@ def _action_run(action: Action, outcomes: Outcomes) -> ActionRun:
         status=outcome.status.value if outcome is not None else None,
         reasons=trace.reasons if trace is not None else (),
         seconds=trace.seconds if trace is not None else None,
+        started=outcome.started if outcome is not None else None,
         made=trace.made if trace is not None else None,
         host=trace.host.cpu if trace is not None else None,
         key=trace.key if trace is not None else None,

@@ -13,12 +13,16 @@ _SHARES = ("argmax_agreement", "share")
 
 
 def gate_unit(gate: GateResult) -> str:
-    """Return the unit of `measured`: bytes, percent, ratio, ms, dB, share, or "" for a plain number."""
+    """Return the unit of `measured`: bytes, percent, ratio, ms, dB, share, elements, or "" for a plain number."""
     kind = gate.gate.split(".", maxsplit=1)[0]
     last = gate.gate.rsplit(".", maxsplit=1)[-1]
     if kind == "placement" or last in _SHARES:
         return "share"
     if kind == "tolerance":
+        if " of elements" in gate.limit:
+            return "share"
+        if gate.limit == "every element equal":
+            return "elements"
         return "dB" if last == "sqnr_db" else ""
     if " of " in gate.limit:
         return "percent" if "%" in gate.limit else "ratio"
@@ -45,6 +49,9 @@ def gate_sentence(gate: GateResult, metric: str = "") -> str:
     name = gate_name(gate.gate)
     if gate.verdict is Verdict.UNVERIFIED:
         return f"{name} unverified{where}" + (f": {gate.reason}" if gate.reason else "")
+    last = gate.gate.rsplit(".", maxsplit=1)[-1]
+    if last in ("atol", "rtol") and gate_unit(gate) == "":  # measured is the smallest that would have passed
+        return f"{name.removesuffix('.' + last)}{where} needs {last} {measured_text(gate)}, allowed is {gate.limit}"
     missed = f", missed by {_difference(gate, metric)}" if gate.margin is not None and gate.margin < 0 else ""
     return f"{name}{where} is {measured_text(gate, metric)}, required {gate.limit}{missed}"
 
@@ -69,6 +76,8 @@ def _text(gate: GateResult, value: float | str | None, metric: str) -> str:
         return numbers.number(value)
     if unit in ("share", "percent"):
         return numbers.percent(value, 2)
+    if unit == "elements":
+        return numbers.plural(round(value), "differs", "differ")
     if unit == "bytes":
         return numbers.size(round(value))
     if unit == "ratio":

@@ -37,9 +37,9 @@ def markup_name(name: str, fold: int | None = LONG) -> Markup:
     `fold` None is for names inside links and summaries, where nothing can be folded: very long ones are cut.
     """
     text = _UNPRINTABLE.sub(_code, name)
-    if fold is None:
-        return Markup("<bdi>{}</bdi>").format(_breakable(text if len(text) <= CUT else text[:CUT] + "…"))
-    if len(text) <= fold:
+    if fold is None and len(text) > CUT:
+        text = text[:CUT] + "…"
+    if fold is None or len(text) <= fold:
         whole_line = Markup(' class="short"') if len(text) <= SHORT else ""
         return Markup("<bdi{}>{}</bdi>").format(whole_line, _breakable(text))
     head = text[: fold - 20].rstrip()

@@ -10,7 +10,7 @@ import numpy as np
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ort.session import UNOPTIMIZED, open_session, run_call
 from onnxbuild.proof.compare import Comparison
-from onnxbuild.proof.limits import exceeds
+from onnxbuild.proof.limits import DEFAULT_STEP, exceeds
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.recipe.types import OutputTolerance
 
@@ -37,12 +37,18 @@ def require_agreement(
                 raise _changed(tool, failure.message) from None
     found = {name: comparison.result() for name, comparison in comparisons.items()}
     for name, measures in found.items():
-        limit = limits[name]
+        limit = limits.get(name, DEFAULT_STEP)
         if exceeds(measures, limit):
-            far = "is another" if measures.max_abs is None else f"is off by up to {measures.max_abs}"
-            allowed = f"{limit.atol or 0.0:.3g} + {limit.rtol or 0.0:.3g} |r|"
-            raise _changed(tool, f"output '{name}' {far} on the probe data, where {allowed} is allowed")
+            raise _changed(tool, f"output '{name}' {_describe(measures, limit)} on the probe data")
     return found
+
+
+def _describe(measures: OutputMeasures, limit: OutputTolerance) -> str:
+    count = f"differs in {measures.unequal} of {measures.elements} elements"
+    if measures.max_abs is None:
+        return count
+    far = measures.max_abs if isinstance(measures.max_abs, str) else f"{measures.max_abs:.3g}"
+    return f"{count}, by up to {far} where {limit.atol or 0.0:.3g} + {limit.rtol or 0.0:.3g} |r| is allowed,"
 
 
 def _changed(tool: str, what: str) -> StageFailure:

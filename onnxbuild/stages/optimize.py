@@ -8,7 +8,7 @@ import msgspec
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.facts import ModelFacts
-from onnxbuild.proof.limits import exceeds
+from onnxbuild.proof.limits import DEFAULT_STEP, exceeds
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.recipe.types import (
     CustomPass,
@@ -169,7 +169,7 @@ def _packages(params: OptimizeParams) -> tuple[str, ...]:
 
 
 def _holds(params: OptimizeParams, facts: OptimizeFacts) -> bool:
-    return not any(exceeds(measures, params.limits[measures.name]) for measures in facts.probe)
+    return not any(exceeds(measures, params.limits.get(measures.name, DEFAULT_STEP)) for measures in facts.probe)
 
 
 def _runs_user_code(params: OptimizeParams) -> bool:

@@ -1,19 +1,16 @@
-"""Write the gold files again: `python tests/report/regold.py`, then read the difference before committing it."""
+"""Write the gold files again: `python -m tests.report.regold`, then read the difference before committing it."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
+from onnxbuild.base.codec import decode
+from onnxbuild.report.facts import ReportFacts
+from onnxbuild.report.render import render_index, render_recipe
+from onnxbuild.report.summary import index_facts
+from tests.report.page_text import visible_text
+
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
-
-from page_text import visible_text  # noqa: E402
-
-from onnxbuild.base.codec import decode  # noqa: E402
-from onnxbuild.report.facts import ReportFacts  # noqa: E402
-from onnxbuild.report.render import render_index, render_recipe  # noqa: E402
-from onnxbuild.report.summary import index_facts  # noqa: E402
 
 
 def gold_files() -> dict[str, str]:

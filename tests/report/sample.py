@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Remark
+from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import OutputMeasures
@@ -22,7 +23,6 @@ from onnxbuild.report.facts import (
     ArtifactFacts,
     DataSetFacts,
     DeclaredFacts,
-    FailureFacts,
     FileFacts,
     ProvenanceFacts,
     ProviderAccuracy,
@@ -144,15 +144,21 @@ INT8 = model(
 FP16 = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2, "Cast": 2}, "float16")
 
 
+def moved(largest: float) -> OutputMeasures:
+    return OutputMeasures(
+        name="logits", dtype="float32", elements=40, unequal=31, max_abs=largest, frontier=((largest, 2.5),)
+    )
+
+
 def common() -> list[StepFacts]:
-    optimized = OptimizeFacts(model=SLIM, changed=True, nodes_before=15, worst={"logits": 1.4e-6})
+    optimized = OptimizeFacts(model=SLIM, changed=True, nodes_before=15, probe=(moved(1.4e-6),))
     return [
         StepFacts(label="export", action="digits-cnn/export", title="torch, opset 20", export=ExportFacts(model=EXPORTED),
                   accuracy=validated(4e-7, 527, 540)),
         StepFacts(label="optimize.1", action="digits-cnn/optimize.1", title="onnxscript: optimize", optimize=optimized,
                   accuracy=validated(5e-7, 527, 540, 1)),
         StepFacts(label="optimize.2", action="digits-cnn/optimize.2", title="onnxslim: default",
-                  optimize=OptimizeFacts(model=SLIM, changed=False, nodes_before=9, worst={"logits": 0.0}),
+                  optimize=OptimizeFacts(model=SLIM, changed=False, nodes_before=9, probe=(moved(0.0),)),
                   accuracy=validated(5e-7, 527, 540, 1)),
     ]  # fmt: skip
 
@@ -195,7 +201,7 @@ def targets() -> tuple[TargetFacts, ...]:
                           zeros=int(np.prod(SHAPES[n]) * 0.8)) for n in ("conv1.weight", "conv2.weight", "fc1.weight", "fc2.weight")]  # fmt: skip
     strict = OutputTolerance(atol=1e-4, rtol=1e-3)
     fp32 = target("fp32", [*common(), package("fp32", SLIM)], passed, [
-        gate("tolerance.logits.elementwise", "atol 0.0001, rtol 0.001", 2.1e-6, 9.79e-5, passed),
+        gate("tolerance.logits.atol", "atol 0.0001, rtol 0.001", 2.1e-6, 9.79e-5, passed),
         gate("tolerance.metric", METRIC.text, SOURCE, SOURCE - least, passed, source=SOURCE),
     ], limits=strict, size=SLIM.bytes)  # fmt: skip
     int8_steps = [*common(), StepFacts(
@@ -214,7 +220,7 @@ def targets() -> tuple[TargetFacts, ...]:
         quantize=QuantizeFacts(model=FP16, changed=True, quantized={"Conv": 2, "Gemm": 2, "Relu": 3}),
         accuracy=validated(1.6e-3, 527, 540, 3)), package("fp16", FP16)]  # fmt: skip
     fp16 = target("fp16", fp16_steps, failed, [
-        gate("tolerance.logits.elementwise", "atol 0.0001, rtol 0.001", 6.23e-3, -5.4e-3, failed,
+        gate("tolerance.logits.atol", "atol 0.0001, rtol 0.001", 6.23e-3, -6.13e-3, failed,
              reason="first passed the limit at quantize; worst sample 211"),
         gate("tolerance.metric", METRIC.text, SOURCE, SOURCE - least, passed, source=SOURCE),
         gate("size", "at most 60% of fp32", FP16.bytes / SLIM.bytes, 0.6 - FP16.bytes / SLIM.bytes, passed),
@@ -264,7 +270,7 @@ def actions() -> tuple[ActionFacts, ...]:
         action("digits-cnn:fp16/quantize", "float16", ("digits-cnn/optimize.2",), FP16.bytes, ort, bytes_in=SLIM.bytes, targets=("digits-cnn:fp16",)),
         action("digits-cnn:pruned/prune", "magnitude, 80%", ("digits-cnn/optimize.2",), PRUNED.bytes, {"numpy": "2.4.0"}, bytes_in=SLIM.bytes, targets=("digits-cnn:pruned",)),
         action("digits-cnn:int4/quantize", "int4, blocks of 32", ("digits-cnn/optimize.2",), None, ort, bytes_in=SLIM.bytes, targets=("digits-cnn:int4",), done=False,
-               failure=FailureFacts(code="nothing-to-quantize", message="no MatMul has a constant weight of at least 32 columns; Conv and Gemm cannot be int4",
+               failure=Failure(code="nothing-to-quantize", message="no MatMul has a constant weight of at least 32 columns; Conv and Gemm cannot be int4",
                                     hint="remove the variant, or use mode: static", tool="onnxruntime 1.31.1", node="fc1/Gemm",
                                     log=".onnxbuild/logs/digits-cnn-int4-quantize.log"),
                warnings=(Remark("tool-warning", "Please consider to run pre-processing before quantization."),)),

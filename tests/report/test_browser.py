@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 import pytest
-from test_render import renamed
 
 from onnxbuild.report.facts import ReportFacts
 from onnxbuild.report.render import render_recipe
 from onnxbuild.report.write import write_reports
+from tests.report.test_render import renamed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NAME = "<img src=x onerror=alert(1)>\"'\u202egnp.exe</script><script>alert(2)</script>"

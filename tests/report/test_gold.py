@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from regold import gold_files
+
+from tests.report.regold import gold_files
 
 HERE = Path(__file__).parent
 

@@ -14,17 +14,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from page_text import read, visible_text, without_volatile
 
 from onnxbuild.base.codec import decode, encode
+from onnxbuild.base.diagnostics import Remark
 from onnxbuild.ir.facts import InitializerFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.report.facts import ProviderAccuracy, ReportFacts, RunFacts
 from onnxbuild.report.render import render_index, render_recipe
 from onnxbuild.report.summary import index_facts
-from onnxbuild.stages.stage import Warning_
 from onnxbuild.stages.validate import ValidateFacts
+from tests.report.page_text import read, visible_text, without_volatile
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = [
@@ -67,7 +67,7 @@ def renamed(facts: ReportFacts, name: str) -> ReportFacts:
     gate = GateResult(gate=name, provider=name, limit=name, measured=name, verdict=Verdict.FAILED, reason=name)
     target = msgspec.structs.replace(facts.targets[1], variant=name, name=name, steps=(step,), gates=(gate,))
     action = msgspec.structs.replace(
-        facts.actions[0], name=name, title=name, warnings=(Warning_(name, name),), command=name
+        facts.actions[0], name=name, title=name, warnings=(Remark(name, name),), command=name
     )
     return replaced(facts, name=name, file=name, description=name, text=name, targets=(target,), actions=(action,))
 
@@ -171,7 +171,7 @@ def test_long_tables_are_capped_and_say_so(digits: ReportFacts) -> None:
     )
     step = msgspec.structs.replace(step, export=msgspec.structs.replace(step.export, model=model))
     actions = tuple(
-        msgspec.structs.replace(digits.actions[0], name=f"digits-cnn/{i}", warnings=(Warning_("odd", name.format(i)),))
+        msgspec.structs.replace(digits.actions[0], name=f"digits-cnn/{i}", warnings=(Remark("odd", name.format(i)),))
         for i in range(812)
     )
     targets = tuple(

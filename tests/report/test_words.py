@@ -71,6 +71,7 @@ OUTPUT = OutputMeasures(
         (OutputTolerance(atol=0.01, rtol=0.001), "elementwise", 1.0),  # 0.02 / (0.01 + 0.01) beats 0.005 / 0.0101
         (OutputTolerance(atol=0.01, share=0.999), "elementwise", 0.5),
         (OutputTolerance(max_abs=0.04), "max_abs", 0.5),
+        (OutputTolerance(max_abs=0.01, share=0.999), "max_abs", 0.5),
         (OutputTolerance(mean_abs=0.004), "mean_abs", 0.25),
         (OutputTolerance(cosine=0.998), "cosine", 0.5),
         (OutputTolerance(sqnr_db=20.0), "sqnr_db", 0.1),
@@ -123,13 +124,24 @@ def test_gates_speak_in_their_unit() -> None:
     )
 
 
+def test_elementwise_gates_say_what_would_have_passed() -> None:
+    atol = gate("tolerance.y.atol", "atol 0.0001, rtol 0.001", 0.00623, -0.00613)
+    assert gate_sentence(atol) == "y on cpu needs atol 0.00623, allowed is atol 0.0001, rtol 0.001"
+    share = gate("tolerance.y.atol", "atol 0.0001 for 99.9% of elements", 0.998, -0.001)
+    assert gate_sentence(share) == (
+        "y.atol on cpu is 99.80%, required atol 0.0001 for 99.9% of elements, missed by 0.10 points"
+    )
+    equal = gate("tolerance.y.atol", "every element equal", 2.0, -2.0)
+    assert measured_text(equal) == "2 differ"
+
+
 def test_sentences_of_the_sample(digits: ReportFacts) -> None:
     fp32, int8, fp16, pruned, int4 = digits.targets
     assert sentence(int8, digits.targets) == "int8 is 3.6x smaller than fp32; accuracy −0.19 points, limit −0.98"
     assert baseline_of(fp32, digits.targets) == ("the exported model", 155_378)
     assert baseline_of(pruned, digits.targets) == ("fp32", fp32.bytes)
     assert target_summary(digits, int4).startswith("digits-cnn:int4/quantize failed: no MatMul")
-    assert "missed by 0.0054" in target_summary(digits, fp16)
+    assert "logits on cpu needs atol 0.00623" in target_summary(digits, fp16)
 
 
 def test_index_rows(digits: ReportFacts) -> None:

@@ -225,7 +225,7 @@ def run(model, by):
 
 
 def test_a_pass_that_changes_results_fails_and_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(StageFailure, match=r"'logits' is off by up to .* on probe call 1") as caught:
+    with pytest.raises(StageFailure, match=r"'logits' differs in .*, by up to .* on the probe data") as caught:
         optimize(tmp_path, custom(by=1.01), code=SCALE)
     assert caught.value.code == "pass-changed-results"
     assert caught.value.tool == "passes/mine.py:run"
@@ -237,7 +237,7 @@ def test_the_limits_of_the_recipe_decide(tmp_path: Path) -> None:
     facts, _ = optimize(tmp_path / "a", custom(by=1.01), code=SCALE, limits=loose)
     assert facts.worst["logits"] > 1e-3
     tight = {"logits": OutputTolerance(atol=0.0, rtol=0.005)}
-    with pytest.raises(StageFailure, match="10 of 10 elements"):
+    with pytest.raises(StageFailure, match="40 of 40 elements"):
         optimize(tmp_path / "b", custom(by=1.01), code=SCALE, limits=tight)
 
 
@@ -246,7 +246,7 @@ def test_not_a_number_matches_only_itself(tmp_path: Path) -> None:
     calls = [{"x": np.array([-1.0, 1.0, 0.0], np.float32)}]
     optimize(tmp_path / "a", OnnxslimPass(), proto, calls=calls)
     code = "def run(model):\n    n = next(iter(model.graph))\n    n.op_type = 'Exp'\n    return model\n"
-    with pytest.raises(StageFailure, match="some of them NaN or infinite"):
+    with pytest.raises(StageFailure, match=r"by up to (nan|inf)"):
         optimize(tmp_path / "b", custom(), proto, code=code, calls=calls)
 
 

@@ -14,9 +14,7 @@ import onnx_ir as ir
 import pytest
 from onnx import helper, numpy_helper
 
-from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.ir.facts import Origin
 from onnxbuild.recipe.types import Quantization, TransformersPass
 from onnxbuild.stages.optimize import OPTIMIZE, OptimizeParams
 from onnxbuild.stages.quantize import QUANTIZE, QuantizeFacts, QuantizeParams
@@ -127,13 +125,10 @@ def test_excluded_layers_stay_in_float(tmp_path: Path, mode: str) -> None:
     assert operand.const_value.dtype == ir.DataType.FLOAT
 
 
-def test_exclude_by_module_path_of_the_source(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["conv1", "conv1/Conv", "*v1"])
+def test_exclude_by_module_path_or_node_name(tmp_path: Path, pattern: str) -> None:
     ws = workspace(tmp_path, cnn(), IMAGES)
-    ws.inputs["origins"] = tmp_path / "origins"
-    ws.inputs["origins"].mkdir()
-    origins = {"conv1/Conv": Origin(module="stem.first"), "conv2/Conv": Origin(module="body.second")}
-    (ws.inputs["origins"] / "origins.json").write_bytes(encode(origins))
-    facts = QUANTIZE.run(QuantizeParams(quantization=Quantization(mode="static", exclude=("stem",))), ws)
+    facts = QUANTIZE.run(QuantizeParams(quantization=Quantization(mode="static", exclude=(pattern,))), ws)
     assert facts.excluded == ("conv1/Conv",)
     assert facts.kept == {"Conv": 1}
 
