@@ -155,7 +155,13 @@ class _Make:
     # What the run asks
 
     def _hooks(self) -> Hooks:
-        return Hooks(self._admit, self._in_place, self._done)
+        return Hooks(self._is_judged, self._admit, self._in_place, self._done)
+
+    def _is_judged(self, action: Action) -> bool:
+        """Tell whether all gates of what is to be packaged can be judged; a ratio waits for the other target."""
+        if action.stage != "package":
+            return True
+        return all(self.judge.judgement(t.target.name) is not None for t in self._packaged_by(action))
 
     def _admit(self, action: Action) -> str | None:
         """Refuse to package what failed a gate."""

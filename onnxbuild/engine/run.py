@@ -79,10 +79,12 @@ class Outcome:
 
 @dataclass
 class Hooks:
-    """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), `in_place`
-    tells whether what a trace delivered outside the store is there, `done` hears each outcome; True is a failure.
+    """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), once
+    `is_ready` tells that what the caller wants to know for that has come in; `in_place` tells whether what a trace
+    delivered outside the store is there, `done` hears each outcome; True is a failure.
     """
 
+    is_ready: Callable[[Action], bool] = lambda _: True
     admit: Callable[[Action], str | None] = lambda _: None
     in_place: Callable[[Action, Trace], bool] = lambda *_: True
     done: Callable[[Action, Outcome], bool] = lambda *_: False
@@ -116,6 +118,13 @@ class Run:
         self.failed = False
         self._began = time.monotonic()
         self._pending = {name: action for name, action in self.plan.actions.items() if name not in self.outcomes}
+        self._dependents: dict[str, list[str]] = {}
+        for action in self._pending.values():
+            for name in action.upstream:
+                self._dependents.setdefault(name, []).append(action.name)
+        self._candidates = dict.fromkeys(self._pending)
+        self._held_back: dict[str, None] = {}
+        self._queued: dict[str, Decision] = {}
         self._started: dict[Path, _Started] = {}
         self._contended: set[str] = set()
         self._waited_for: dict[str, str] = {}
@@ -134,7 +143,7 @@ class Run:
         pool = Pool(worker_environment())
         try:
             self._advance(pool)
-            while self._started or self._contended:
+            while self._started or self._queued:
                 for ended in pool.wait(LOCK_POLL if self._contended else 3600.0):
                     self._finish(ended)
                 self._advance(pool)
@@ -150,21 +159,34 @@ class Run:
     # Deciding
 
     def _advance(self, pool: Pool | None) -> None:
-        """Decide every pending action whose upstream is done, until nothing moves."""
+        """Decide every action whose upstream is done and start what must run, until nothing moves."""
         self._contended.clear()
-        moved = True
-        while moved:
-            moved = False
-            for action in list(self._pending.values()):
-                if action.name in self._contended or not self._is_ready(action):
-                    continue
-                moved = self._consider(action, pool) or moved
+        while self._candidates or self._held_back:
+            if not self._candidates:
+                if self._queued or self._started:
+                    break
+                self._candidates, self._held_back = self._held_back, {}  # nothing more can come for them
+                self._consider(next(iter(self._candidates)), pool)
+                continue
+            name = next(iter(self._candidates))
+            action = self._pending.get(name)
+            if action is None or name in self._queued or not self._is_ready(action):
+                del self._candidates[name]
+            elif not self.hooks.is_ready(action):
+                del self._candidates[name]
+                self._held_back[name] = None
+            else:
+                self._consider(name, pool)
+        if pool is not None:
+            self._start_queued(pool)
 
     def _is_ready(self, action: Action) -> bool:
         return all(name in self.outcomes for name in action.upstream)
 
-    def _consider(self, action: Action, pool: Pool | None) -> bool:
-        """Settle or start one action; return whether anything changed."""
+    def _consider(self, name: str, pool: Pool | None) -> None:
+        """Settle one action, or put it into the queue of what must run."""
+        del self._candidates[name]
+        action = self._pending[name]
         upstream = {name: self.outcomes[name] for name in action.upstream}
         broken = [n for n, o in upstream.items() if o.status is not Status.OK]
         waiting = [
@@ -172,25 +194,39 @@ class Run:
         ]
         if broken:
             self._block(action, tuple(broken))
-            return True
-        if waiting:
+        elif waiting:
             self._settle(action, Outcome(DecisionKind.WAITS, Status.OK), on=tuple(waiting))
-            return True
-        if (refusal := self.hooks.admit(action)) is not None:
+        elif (refusal := self.hooks.admit(action)) is not None:
             self._block(action, (), refusal)
-            return True
-        decision = self.decide(action)
+        else:
+            self._take(action, self.decide(action), pool is not None)
+
+    def _take(self, action: Action, decision: Decision, runs: bool) -> None:
+        """Act on a decision: settle the action, or put it into the queue of what must run."""
         if decision.trace is not None:
             self.last.set(action.name, decision.trace)
             self._settle(action, Outcome(decision.kind, Status.OK, decision.trace), decision.reasons)
-            return True
-        if pool is None:
+        elif runs:
+            self._queued[action.name] = decision
+        else:
             self._settle(action, Outcome(DecisionKind.RUN, Status.OK), decision.reasons)
-            return True
-        if self.failed and not self.options.keep_going:
-            self._block(action, (), "an earlier action failed")
-            return True
-        return len(self._started) < self.options.jobs and self._start(action, decision, pool)
+
+    def _start_queued(self, pool: Pool) -> None:
+        """Start what is in the queue as far as there are free jobs; what settles instead may bring new candidates."""
+        stops = self.failed and not self.options.keep_going
+        for name, decision in list(self._queued.items()):
+            action = self._pending[name]
+            if stops:
+                del self._queued[name]
+                self._block(action, (), "an earlier action failed")
+            elif len(self._started) >= self.options.jobs:
+                break
+            elif not self._is_ready(action):
+                del self._queued[name]  # what it needs is made again
+            elif all(decision.key != started.decision.key for started in self._started.values()):
+                self._start(action, decision, pool)
+        if self._candidates:
+            self._advance(pool)
 
     def decide(self, action: Action) -> Decision:
         """Decide about an action whose upstream actions all have traces."""
@@ -222,20 +258,21 @@ class Run:
 
     # Running
 
-    def _start(self, action: Action, decision: Decision, pool: Pool) -> bool:
-        """Start the action's job, unless another process is building the same key."""
+    def _start(self, action: Action, decision: Decision, pool: Pool) -> None:
+        """Start the action's job, unless another process is building the same key or has built it meanwhile."""
         lock = self.store.lock(decision.key)
         if not lock.try_acquire(f"process {os.getpid()}, {action.name}"):
             if self._waited_for.get(action.name) != (holder := lock.holder()):
                 self._waited_for[action.name] = holder
                 self.emit(Notice(code="waiting", message=f"{action.name} waits for {holder}, which builds the same"))
             self._contended.add(action.name)
-            return False
-        if not self.options.force and (again := self.decide(action)).trace is not None:
-            lock.release()  # the other builder finished between our decision and our lock
-            self.last.set(action.name, again.trace)
-            self._settle(action, Outcome(again.kind, Status.OK, again.trace), again.reasons)
-            return True
+            return
+        del self._queued[action.name]
+        again = self.decide(action)
+        if again.trace is not None or again.key != decision.key:
+            lock.release()  # another builder finished since we decided, or an input changed
+            self._candidates[action.name] = None
+            return
         del self._pending[action.name]
         job = self._job(action)
         stage = STAGES[action.stage]
@@ -244,7 +281,6 @@ class Run:
         self.emit(
             ActionStarted(action=action.name, stage=action.stage, targets=action.targets, reasons=decision.reasons)
         )
-        return True
 
     def _job(self, action: Action) -> Job:
         scratch = Path(tempfile.mkdtemp(dir=self._scratch))
@@ -316,7 +352,8 @@ class Run:
         producers = [
             name
             for name in action.upstream
-            if (trace := self.outcomes[name].trace) is not None
+            if name in self.outcomes
+            and (trace := self.outcomes[name].trace) is not None
             and any(blob.digest == digest for artifact in trace.outputs.values() for blob in artifact.files.values())
         ]
         self.emit(
@@ -328,7 +365,9 @@ class Run:
         for name in producers:
             del self.outcomes[name]
             self._pending[name] = self.plan.actions[name]
+            self._candidates[name] = None
         self._pending[action.name] = action
+        self._candidates[action.name] = None
 
     # Settling
 
@@ -347,6 +386,8 @@ class Run:
     ) -> None:
         self._pending.pop(action.name, None)
         self.outcomes[action.name] = outcome
+        self._candidates.update(dict.fromkeys((*self._dependents.get(action.name, ()), *self._held_back)))
+        self._held_back.clear()
         self.emit(
             ActionDone(
                 action=action.name,
