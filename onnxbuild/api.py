@@ -27,18 +27,21 @@ from onnxbuild.engine.events import (
     TargetJudged,
 )
 from onnxbuild.engine.run import Hooks, Options, Outcome, Places, Run
+from onnxbuild.engine.state import LastTraces
+from onnxbuild.engine.watching import Watched
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict, describe_miss
 from onnxbuild.recipe.load import check_project, load_recipes
+from onnxbuild.recipe.project import FILE as SETTINGS
 from onnxbuild.recipe.project import load_project
 from onnxbuild.recipe.types import Project, Recipe
 from onnxbuild.report.collect import collect
 from onnxbuild.report.write import write_reports
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.store.store import Store
-from onnxbuild.store.traces import Trace
+from onnxbuild.store.traces import Discovered, Trace
 from onnxbuild.targets.deliver import deliver, describe_delivery, is_delivered
 from onnxbuild.targets.judge import Judge, Judgement
 
@@ -83,6 +86,28 @@ def open_project(root: Path, patterns: Sequence[str] = ()) -> Workplace:
 def make(workplace: Workplace, options: Options, emit: Emit, *, strict: bool = False) -> int:
     """Build and prove the selected targets, deliver those that did not fail, draw the reports; return the exit code."""
     return _Make(workplace, options, emit, strict).execute()
+
+
+def watched_project(root: Path) -> Watched:
+    """Return what decides whether the project at `root` can be loaded: its recipes and settings, broken or not."""
+    try:
+        project = load_project(root)
+    except UserError:
+        project = Project(root=str(root.resolve()))
+    workplace = Workplace(project, (), ())
+    return Watched(workplace.places.root, workplace.places.hidden, (SETTINGS, project.recipes))
+
+
+def watched(workplace: Workplace) -> Watched:
+    """Return all that the selected targets depend on: also what their actions discovered when they last ran."""
+    plan = build_plan(workplace.recipes, workplace.selected)
+    last = LastTraces(workplace.places.state / "last.json")
+    found = {Discovered("file", path, "") for action in plan.actions.values() for path in action.files.values()}
+    for name in plan.actions:
+        trace = last.get(name, workplace.store.traces)
+        found.update(trace.discovered if trace is not None else ())
+    places = workplace.places
+    return Watched(places.root, places.hidden, (SETTINGS, workplace.project.recipes), found)
 
 
 @dataclass

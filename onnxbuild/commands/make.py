@@ -13,9 +13,11 @@ import msgspec
 
 from onnxbuild import api
 from onnxbuild.base.diagnostics import Diagnostic, UserError
+from onnxbuild.commands.watch import watch
 from onnxbuild.console import Console
 from onnxbuild.engine.events import Emit, Event
 from onnxbuild.engine.run import Options
+from onnxbuild.engine.watching import Watched
 from onnxbuild.recipe.project import find_root
 
 EXAMPLES = """\
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="decide only; run nothing")
     parser.add_argument("--force", action="store_true", help="run every action although nothing changed")
+    parser.add_argument("--watch", action="store_true", help="make again whenever an input changes, until Ctrl-C")
     parser.add_argument("--strict", action="store_true", help="fail on what could not be verified")
     parser.add_argument("--events", metavar="FILE", help="write what happens as JSON lines; - is standard output")
 
@@ -44,6 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Make the targets and return the exit code."""
     root = find_root(Path(arguments.directory))
+    with _listeners(arguments.events, console) as emit:
+        if not arguments.watch:
+            return _make(root, arguments, console, emit)[0]
+
+        def build() -> Watched:
+            return api.watched(_make(root, arguments, console, emit)[1])
+
+        watch(root, build, console)
+    return 0
+
+
+def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emit) -> tuple[int, api.Workplace]:
     workplace = api.open_project(root, arguments.targets)
     console.diagnose(workplace.warnings)
     jobs = arguments.jobs if arguments.jobs is not None else workplace.project.jobs or os.cpu_count() or 1
@@ -56,8 +71,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         force=arguments.force,
         limits=workplace.project.limits,
     )
-    with _listeners(arguments.events, console) as emit:
-        return api.make(workplace, options, emit, strict=arguments.strict)
+    with console.live():
+        return api.make(workplace, options, emit, strict=arguments.strict), workplace
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from onnxbuild.engine.events import ActionDone, ActionStarted, DecisionKind, Emi
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.order import Costs, Order, has_room
 from onnxbuild.engine.pool import Ended, Pool
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.plan.action import Action, Plan, Ref
@@ -115,7 +116,10 @@ class Run:
         self.last = LastTraces(self.places.state / "last.json")
         self.failed = False
         self._began = time.monotonic()
-        self._pending = {name: action for name, action in self.plan.actions.items() if name not in self.outcomes}
+        self.costs = Costs(self.places.state / "costs.json")
+        self._order = Order(self.plan.actions, self.costs)
+        self._pending = {name: self.plan.actions[name] for name in self._order if name not in self.outcomes}
+        self._decided: dict[str, Decision] = {}
         self._started: dict[Path, _Started] = {}
         self._contended: set[str] = set()
         self._waited_for: dict[str, str] = {}
@@ -144,6 +148,7 @@ class Run:
                 started.lock.release()
             shutil.rmtree(self._scratch, ignore_errors=True)
             self.last.save()
+            self.costs.save()
             self.inputs.save()
         return self.outcomes
 
@@ -179,7 +184,7 @@ class Run:
         if (refusal := self.hooks.admit(action)) is not None:
             self._block(action, (), refusal)
             return True
-        decision = self.decide(action)
+        decision = self._decided.pop(action.name, None) or self.decide(action)
         if decision.trace is not None:
             self.last.set(action.name, decision.trace)
             self._settle(action, Outcome(decision.kind, Status.OK, decision.trace), decision.reasons)
@@ -190,7 +195,11 @@ class Run:
         if self.failed and not self.options.keep_going:
             self._block(action, (), "an earlier action failed")
             return True
-        return len(self._started) < self.options.jobs and self._start(action, decision, pool)
+        running = (started.action for started in self._started.values())
+        if not has_room(action, running, self.options.jobs):
+            self._decided[action.name] = decision
+            return False
+        return self._start(action, decision, pool)
 
     def decide(self, action: Action) -> Decision:
         """Decide about an action whose upstream actions all have traces."""
@@ -242,7 +251,14 @@ class Run:
         file = pool.start(job, stage.preload(action.params), self.options.limits.time or TIME_LIMIT)
         self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log))
         self.emit(
-            ActionStarted(action=action.name, stage=action.stage, targets=action.targets, reasons=decision.reasons)
+            ActionStarted(
+                action=action.name,
+                stage=action.stage,
+                targets=action.targets,
+                reasons=decision.reasons,
+                estimate=self.costs.get(action.name),
+                path=self._order.path[action.name],
+            )
         )
         return True
 
@@ -325,6 +341,7 @@ class Run:
                 message=f"an artifact of {', '.join(producers)} was altered in the store; made again (blob {digest})",
             )
         )
+        self._decided.clear()
         for name in producers:
             del self.outcomes[name]
             self._pending[name] = self.plan.actions[name]
@@ -347,6 +364,8 @@ class Run:
     ) -> None:
         self._pending.pop(action.name, None)
         self.outcomes[action.name] = outcome
+        if outcome.trace is not None:
+            self.costs.set(action.name, outcome.trace.seconds)
         self.emit(
             ActionDone(
                 action=action.name,
