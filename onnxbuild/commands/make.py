@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Make the targets and return the exit code."""
     root = find_root(Path(arguments.directory))
-    with _listeners(arguments.events, console) as emit:
+    with _listeners(arguments, console) as emit:
         if not arguments.watch:
             return _make(root, arguments, console, emit)[0]
 
@@ -76,8 +76,9 @@ def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emi
 
 
 @contextmanager
-def _listeners(events: str | None, console: Console) -> Iterator[Emit]:
+def _listeners(arguments: argparse.Namespace, console: Console) -> Iterator[Emit]:
     """Yield a function that tells the console and, as JSON lines, the events' file."""
+    events: str | None = arguments.events
     if events is None:
         yield console.hear
         return
@@ -85,7 +86,12 @@ def _listeners(events: str | None, console: Console) -> Iterator[Emit]:
         console.out = sys.stderr
         yield _both(console, sys.stdout.fileno())
         return
-    with Path(events).open("wb") as file:
+    try:
+        file = Path(arguments.directory, events).open("wb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        message = f"--events {events} cannot be written: {error.strerror}"
+        raise UserError(Diagnostic(code="events", message=message)) from None
+    with file:
         yield _both(console, file.fileno())
 
 
