@@ -21,7 +21,7 @@ def test_watch_builds_changes_and_waits_for_a_broken_recipe(mlp: Project) -> Non
 
         mlp.recipe("mlp", MLP.replace("opset: 20", "opset: twenty"))
         text = make.read(lambda text: built(text) == 2)[len(text) :]
-        assert "recipes/mlp.yaml:7:8" in text
+        assert "recipes/mlp.yaml:6:8" in text
         assert make.process.poll() is None
 
         mlp.recipe("mlp", MLP)
