@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from onnxbuild import api
+from onnxbuild import api, stamp
+from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.diagnostics import Diagnostic, UserError
+from onnxbuild.base.units import format_duration
 from onnxbuild.commands.watch import watch
-from onnxbuild.console import Console
+from onnxbuild.console import Console, transcript
 from onnxbuild.engine.events import Emit, Event
 from onnxbuild.engine.run import Options
 from onnxbuild.engine.watching import Watched
 from onnxbuild.recipe.project import find_root
+from onnxbuild.targets.evidence import file_clock
 
 EXAMPLES = """\
 examples:
@@ -59,6 +63,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emit) -> tuple[int, api.Workplace]:
+    began = file_clock(root)
     workplace = api.open_project(root, arguments.targets)
     console.diagnose(workplace.warnings)
     jobs = arguments.jobs if arguments.jobs is not None else workplace.project.jobs or os.cpu_count() or 1
@@ -72,7 +77,31 @@ def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emi
         limits=workplace.project.limits,
     )
     with console.live():
-        return api.make(workplace, options, emit, strict=arguments.strict), workplace
+        made = api.make(workplace, options, emit, strict=arguments.strict, began=began)
+    if made.again is not None:
+        chosen = stamp.selection(arguments.targets, keep_going=arguments.keep_going, strict=arguments.strict)
+        _write_stamp(root, chosen, made.again, workplace.warnings, made.code)
+    return made.code, workplace
+
+
+def _write_stamp(
+    root: Path, chosen: tuple[str, ...], again: api.NoOp, warnings: Sequence[Diagnostic], code: int
+) -> None:
+    """Leave what an equal make needs to see that nothing differs, and all that it would then tell."""
+    file = stamp.path_of(str(root), chosen)
+    if file is None:
+        return
+    told = {}
+    shown = format_duration(api.NO_OP_SECONDS)
+    for quiet, coloured in itertools.product((False, True), repeat=2):
+        out, err = transcript(again.events, warnings, quiet=quiet, coloured=coloured)
+        told["out", quiet, coloured] = out.replace(shown, stamp.PLACEHOLDER)
+        told["err", quiet, coloured] = err
+    lines = b"".join(msgspec.json.encode(event) + b"\n" for event in again.events).decode()
+    events = lines.replace(msgspec.json.encode(api.NO_OP_SECONDS).decode(), stamp.PLACEHOLDER)
+    found = again.evidence
+    made = stamp.Stamp(chosen, found.environment, found.files, found.folders, found.stores, told, events, code)
+    write_atomically(Path(file), made.encode())
 
 
 @contextmanager

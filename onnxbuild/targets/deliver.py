@@ -93,6 +93,8 @@ def deliver(folder: Path, manifest: dict[str, Any], package: Trace, blobs: BlobS
         write_atomically(new / MANIFEST, _encode(manifest))
         new.chmod(0o755)
         replace_folder(new, folder)
+        for name, blob in package.outputs["package"].files.items():
+            inputs.remember(folder / name, blob.digest)  # lay_out has verified what it wrote, where only we look
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
