@@ -27,6 +27,8 @@ from onnxbuild.engine.events import (
     TargetJudged,
 )
 from onnxbuild.engine.run import Hooks, Options, Outcome, Places, Run
+from onnxbuild.engine.state import LastTraces
+from onnxbuild.engine.watching import Watched
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
@@ -38,7 +40,7 @@ from onnxbuild.report.collect import collect
 from onnxbuild.report.write import write_reports
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.store.store import Store
-from onnxbuild.store.traces import Trace
+from onnxbuild.store.traces import Discovered, Trace
 from onnxbuild.targets.deliver import MANIFEST, deliver, describe_delivery, is_delivered
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement
@@ -117,6 +119,28 @@ def make(workplace: Workplace, options: Options, emit: Emit, *, strict: bool = F
     make = _Make(workplace, options, emit, strict)
     code = make.execute()
     return Made(code, make.no_op(code, began))
+
+
+def watched_project(root: Path) -> Watched:
+    """Return what decides whether the project at `root` can be loaded: its recipes and settings, broken or not."""
+    try:
+        project = load_project(root)
+    except UserError:
+        project = Project(root=str(root.resolve()))
+    workplace = Workplace(project, (), ())
+    return Watched(workplace.places.root, workplace.places.hidden, (FILE, project.recipes))
+
+
+def watched(workplace: Workplace) -> Watched:
+    """Return all that the selected targets depend on: also what their actions discovered when they last ran."""
+    plan = build_plan(workplace.recipes, workplace.selected)
+    last = LastTraces(workplace.places.state / "last.json")
+    found = {Discovered("file", path, "") for action in plan.actions.values() for path in action.files.values()}
+    for name in plan.actions:
+        trace = last.get(name, workplace.store.traces)
+        found.update(trace.discovered if trace is not None else ())
+    places = workplace.places
+    return Watched(places.root, places.hidden, (FILE, workplace.project.recipes), found)
 
 
 @dataclass

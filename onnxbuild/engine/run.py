@@ -23,6 +23,7 @@ from onnxbuild.engine.events import ActionDone, ActionStarted, DecisionKind, Emi
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.order import Costs, Order, has_room
 from onnxbuild.engine.pool import Ended, Pool
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.plan.action import Action, Plan, Ref
@@ -117,7 +118,9 @@ class Run:
         self.last = LastTraces(self.places.state / "last.json")
         self.failed = False
         self._began = time.monotonic()
-        self._pending = {name: action for name, action in self.plan.actions.items() if name not in self.outcomes}
+        self.costs = Costs(self.places.state / "costs.json")
+        self._order = Order(self.plan.actions, self.costs)
+        self._pending = {name: self.plan.actions[name] for name in self._order if name not in self.outcomes}
         self._dependents: dict[str, list[str]] = {}
         for action in self._pending.values():
             for name in action.upstream:
@@ -153,6 +156,7 @@ class Run:
                 started.lock.release()
             shutil.rmtree(self._scratch, ignore_errors=True)
             self.last.save()
+            self.costs.save()
             self.inputs.save()
         return self.outcomes
 
@@ -212,17 +216,17 @@ class Run:
             self._settle(action, Outcome(DecisionKind.RUN, Status.OK), decision.reasons)
 
     def _start_queued(self, pool: Pool) -> None:
-        """Start what is in the queue as far as there are free jobs; what settles instead may bring new candidates."""
+        """Start what is in the queue, longest way first, as far as there is room; what settles may bring candidates."""
         stops = self.failed and not self.options.keep_going
-        for name, decision in list(self._queued.items()):
-            action = self._pending[name]
+        for name in sorted(self._queued, key=lambda name: -self._order.path[name]):
+            action, decision = self._pending[name], self._queued[name]
             if stops:
                 del self._queued[name]
                 self._block(action, (), "an earlier action failed")
-            elif len(self._started) >= self.options.jobs:
-                break
             elif not self._is_ready(action):
                 del self._queued[name]  # what it needs is made again
+            elif not has_room(action, (each.action for each in self._started.values()), self.options.jobs):
+                continue
             elif all(decision.key != started.decision.key for started in self._started.values()):
                 self._start(action, decision, pool)
         if self._candidates:
@@ -279,7 +283,14 @@ class Run:
         file = pool.start(job, stage.preload(action.params), self.options.limits.time or TIME_LIMIT)
         self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log))
         self.emit(
-            ActionStarted(action=action.name, stage=action.stage, targets=action.targets, reasons=decision.reasons)
+            ActionStarted(
+                action=action.name,
+                stage=action.stage,
+                targets=action.targets,
+                reasons=decision.reasons,
+                estimate=self.costs.get(action.name),
+                path=self._order.path[action.name],
+            )
         )
 
     def _job(self, action: Action) -> Job:
@@ -362,6 +373,7 @@ class Run:
                 message=f"an artifact of {', '.join(producers)} was altered in the store; made again (blob {digest})",
             )
         )
+        self._decided.clear()
         for name in producers:
             del self.outcomes[name]
             self._pending[name] = self.plan.actions[name]
@@ -388,6 +400,8 @@ class Run:
         self.outcomes[action.name] = outcome
         self._candidates.update(dict.fromkeys((*self._dependents.get(action.name, ()), *self._held_back)))
         self._held_back.clear()
+        if outcome.trace is not None:
+            self.costs.set(action.name, outcome.trace.seconds)
         self.emit(
             ActionDone(
                 action=action.name,

@@ -101,6 +101,7 @@ def _stage(name: str) -> Stage[ExportParams, ExportFacts]:
         packages=_packages,
         preload=lambda params: SOURCES[params.source.framework].preload,
         runs_user_code=lambda params: runs_user_code(params.source),
+        seconds=5.0,
     )
 
 

@@ -105,4 +105,5 @@ REFERENCE = Stage(
     packages=lambda params: tuple(dict.fromkeys((*SOURCES[params.source.framework].packages, "numpy"))),
     preload=lambda params: SOURCES[params.source.framework].preload,
     runs_user_code=lambda params: runs_user_code(params.source),
+    seconds=2.0,
 )
