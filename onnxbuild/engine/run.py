@@ -373,7 +373,6 @@ class Run:
                 message=f"an artifact of {', '.join(producers)} was altered in the store; made again (blob {digest})",
             )
         )
-        self._decided.clear()
         for name in producers:
             del self.outcomes[name]
             self._pending[name] = self.plan.actions[name]
