@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     with _listeners(arguments.events, console) as emit:
         made = api.make(workplace, options, emit, strict=arguments.strict, began=began)
     if made.again is not None:
-        chosen = stamp.selection(arguments.targets, keep_going=arguments.keep_going, strict=arguments.strict)
+        chosen = stamp.selection(arguments.targets, strict=arguments.strict)
         _write_stamp(root, chosen, made.again, workplace.warnings, made.code)
     return made.code
 
