@@ -33,6 +33,7 @@ from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict, describe_miss
+from onnxbuild.recipe.cache import RecipeCache
 from onnxbuild.recipe.load import check_project, load_recipes
 from onnxbuild.recipe.project import FILE, load_project
 from onnxbuild.recipe.types import Project, Recipe
@@ -80,8 +81,9 @@ class Workplace:
 
 def open_project(root: Path, patterns: Sequence[str] = ()) -> Workplace:
     """Load a project and select targets; raises UserError with everything that is wrong (exit code 2)."""
-    project = load_project(root)
-    loaded = load_recipes(project, patterns)
+    cache = RecipeCache(root, root / ".onnxbuild/state/recipes.msgpack")
+    project = cache.project or load_project(root)
+    loaded = load_recipes(project, patterns, cache=cache)
     errors = [d for d in loaded.diagnostics if d.severity is Severity.ERROR]
     if errors:
         raise UserError(loaded.diagnostics)

@@ -79,7 +79,7 @@ def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emi
     with console.live():
         made = api.make(workplace, options, emit, strict=arguments.strict, began=began)
     if made.again is not None:
-        chosen = stamp.selection(arguments.targets, keep_going=arguments.keep_going, strict=arguments.strict)
+        chosen = stamp.selection(arguments.targets, strict=arguments.strict)
         _write_stamp(root, chosen, made.again, workplace.warnings, made.code)
     return made.code, workplace
 
