@@ -40,6 +40,7 @@ from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.deliver import deliver, describe_delivery, is_delivered
+from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.judge import Judge, Judgement
 
 
@@ -80,9 +81,12 @@ def open_project(root: Path, patterns: Sequence[str] = ()) -> Workplace:
     return Workplace(project, loaded.recipes, loaded.selected, tuple(loaded.diagnostics))
 
 
-def make(workplace: Workplace, options: Options, emit: Emit, *, strict: bool = False) -> int:
-    """Build and prove the selected targets, deliver those that did not fail, draw the reports; return the exit code."""
-    return _Make(workplace, options, emit, strict).execute()
+def make(workplace: Workplace, options: Options, emit: Emit, *, strict: bool = False, rebuild: bool = False) -> int:
+    """Build and prove the selected targets, deliver those that did not fail, draw the reports; return the exit code.
+
+    `rebuild` asks to rebuild the models elsewhere and to fail when they are not the same; see targets.determinism.
+    """
+    return _Make(workplace, options, emit, strict, rebuild).execute()
 
 
 @dataclass
@@ -91,6 +95,7 @@ class _Make:
     options: Options
     emit: Emit
     strict: bool
+    rebuild: bool
     began: float = field(default_factory=time.monotonic)
 
     def execute(self) -> int:
@@ -113,7 +118,10 @@ class _Make:
             self._tell(target)
         self._tell_what_is_not_passed()
         _draw_if_changed(self.workplace, plan, self.run.outcomes)
-        return self._end(self._exit_code())
+        code = self._exit_code()
+        if self.rebuild and not self._is_repeatable():
+            code = max(code, 1)
+        return self._end(code)
 
     # What the run asks
 
@@ -238,6 +246,10 @@ class _Make:
             output = os.path.relpath(self.workplace.output(target) / "model.onnx", self.workplace.project.root)
             sha256 = outcome.trace.outputs["package"].files["model.onnx"].digest
         return TargetJudged(target=target.target.name, verdict=judgement.verdict.value, output=output, sha256=sha256)
+
+    def _is_repeatable(self) -> bool:
+        store, places = self.workplace.store, self.workplace.places
+        return check_determinism(self.plan, self.run.outcomes, store, places, self.options, self.emit)
 
     # The end
 

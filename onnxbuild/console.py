@@ -18,6 +18,7 @@ from onnxbuild.engine.events import (
     Gate,
     Notice,
     PlanMade,
+    Rebuilt,
     RunEnded,
     Status,
     TargetJudged,
@@ -70,6 +71,8 @@ class Console:
                 self._verdict(event)
             case Notice():
                 self.say(f"{self._paint('note', 'yellow')} {event.message}")
+            case Rebuilt():
+                self._rebuilt(event)
             case RunEnded():
                 self._end(event)
 
@@ -110,6 +113,13 @@ class Console:
             if failure.log:
                 lines.append(f"          log {failure.log}")
         print("\n".join(lines), file=self.err, flush=True)
+
+    def _rebuilt(self, event: Rebuilt) -> None:
+        self._acted = True
+        if event.verdict == "same":
+            self.say(f"{self._paint('same', 'green'):9} {event.action}")
+        else:
+            self.print(f"{self._paint(event.verdict, 'red'):9} {event.action}: {event.difference}")
 
     def _verdict(self, event: TargetJudged) -> None:
         self._verdicts[event.verdict] = self._verdicts.get(event.verdict, 0) + 1

@@ -24,6 +24,7 @@ examples:
   onnxbuild make digits-cnn             one recipe, all variants
   onnxbuild make 'digits-*:int8' -j2    targets by pattern, two actions at once
   onnxbuild make -n                     what would run, and why
+  onnxbuild make --check-determinism    rebuild the models twice, elsewhere, and compare
   onnxbuild make --events - -q          JSON lines on standard output
 """
 
@@ -38,6 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="decide only; run nothing")
     parser.add_argument("--force", action="store_true", help="run every action although nothing changed")
     parser.add_argument("--strict", action="store_true", help="fail on what could not be verified")
+    parser.add_argument(
+        "--check-determinism",
+        action="store_true",
+        help="then rebuild all models twice, in other folders and under other hash seeds, and fail if they differ",
+    )
     parser.add_argument("--events", metavar="FILE", help="write what happens as JSON lines; - is standard output")
 
 
@@ -57,7 +63,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         limits=workplace.project.limits,
     )
     with _listeners(arguments.events, console) as emit:
-        return api.make(workplace, options, emit, strict=arguments.strict)
+        return api.make(workplace, options, emit, strict=arguments.strict, rebuild=arguments.check_determinism)
 
 
 @contextmanager
