@@ -43,6 +43,7 @@ from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Discovered, Trace
 from onnxbuild.targets.deliver import MANIFEST, deliver, describe_delivery, is_delivered
+from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement
 
@@ -112,15 +113,24 @@ class Made:
     again: NoOp | None
 
 
-def make(workplace: Workplace, options: Options, emit: Emit, *, strict: bool = False, began: int = 0) -> Made:
+def make(
+    workplace: Workplace,
+    options: Options,
+    emit: Emit,
+    *,
+    strict: bool = False,
+    rebuild: bool = False,
+    began: int = 0,
+) -> Made:
     """Build and prove the selected targets, deliver those that did not fail, draw the reports.
 
     `began` is the file system's time before the project was opened (see targets.evidence.file_clock); without it
-    nothing is said about the next make.
+    nothing is said about the next make. `rebuild` asks to rebuild the models elsewhere and to fail when they are not
+    the same; see targets.determinism.
     """
-    make = _Make(workplace, options, emit, strict)
+    make = _Make(workplace, options, emit, strict, rebuild)
     code = make.execute()
-    return Made(code, make.no_op(code, began))
+    return Made(code, make.no_op(code, began) if not rebuild else None)
 
 
 def watched_project(root: Path) -> Watched:
@@ -151,6 +161,7 @@ class _Make:
     options: Options
     emit: Emit
     strict: bool
+    rebuild: bool
     began: float = field(default_factory=time.monotonic)
     gates: dict[str, list[Gate]] = field(default_factory=dict)
 
@@ -176,7 +187,10 @@ class _Make:
             for event in self._what_is_not_passed():
                 self.emit(event)
         _draw_if_changed(self.workplace, plan, self.run.outcomes)
-        return self._end(self._exit_code())
+        code = self._exit_code()
+        if self.rebuild and not self._is_repeatable():
+            code = max(code, 1)
+        return self._end(code)
 
     # What the run asks
 
@@ -307,6 +321,10 @@ class _Make:
             output = os.path.relpath(self.workplace.output(target) / "model.onnx", self.workplace.project.root)
             sha256 = outcome.trace.outputs["package"].files["model.onnx"].digest
         return TargetJudged(target=target.target.name, verdict=judgement.verdict.value, output=output, sha256=sha256)
+
+    def _is_repeatable(self) -> bool:
+        store, places = self.workplace.store, self.workplace.places
+        return check_determinism(self.plan, self.run.outcomes, store, places, self.options, self.emit)
 
     # The end
 

@@ -44,13 +44,17 @@ LOCK_POLL = 0.1
 
 @dataclass(frozen=True)
 class Options:
-    """How to run: `jobs` at once, `keep_going` after failures, `dry_run` decides only, `force` runs everything."""
+    """How to run: `jobs` at once, `keep_going` after failures, `dry_run` decides only, `force` runs everything.
+
+    `hash_seed` is the workers': other than 0 only to see that results do not depend on it.
+    """
 
     jobs: int = 1
     keep_going: bool = False
     dry_run: bool = False
     force: bool = False
     limits: Limits = field(default_factory=Limits)
+    hash_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -143,7 +147,7 @@ class Run:
         self.places.scratch.mkdir(parents=True, exist_ok=True)
         self.places.logs.mkdir(parents=True, exist_ok=True)
         self._scratch = Path(tempfile.mkdtemp(dir=self.places.scratch))
-        pool = Pool(worker_environment())
+        pool = Pool(worker_environment(self.options.hash_seed))
         try:
             self._advance(pool)
             while self._started or self._queued:
@@ -308,7 +312,7 @@ class Run:
             hidden=tuple(str(folder) for folder in self.places.hidden),
             scratch=str(scratch),
             log=str(self.places.logs / (re.sub(r"[^A-Za-z0-9._@-]", "_", action.name) + ".log")),
-            environment=user_environment(action.env),
+            environment=user_environment(action.env, self.options.hash_seed),
             reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
             user_code=STAGES[action.stage].runs_user_code(action.params),
             memory=self._memory,
