@@ -74,7 +74,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
         sub = verbs.add_parser(
             verb,
             help=summary,
-            description=summary.capitalize() + ".",
+            description=summary[0].upper() + summary[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         _common(sub, suppress=True)

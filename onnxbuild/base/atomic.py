@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import itertools
 import os
 import shutil
 import tempfile
@@ -25,15 +28,22 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def replace_folder(new: Path, final: Path) -> None:
-    """Move the folder `new` to `final`, moving away and then deleting what was there."""
+    """Move the folder `new` to `final`, moving away and then deleting what was there; of several at once, one stays."""
     final.parent.mkdir(parents=True, exist_ok=True)
-    if final.exists():
-        old = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.old."))
-        final.rename(old / final.name)
-        new.rename(final)
+    old = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.old."))
+    try:
+        for number in itertools.count():
+            with contextlib.suppress(FileNotFoundError):
+                final.rename(old / str(number))
+            try:
+                new.rename(final)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+            else:
+                return  # else another process put its folder there since we moved the old one away
+    finally:
         shutil.rmtree(old, ignore_errors=True)
-    else:
-        new.rename(final)
 
 
 def _umask() -> int:

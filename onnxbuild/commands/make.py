@@ -56,13 +56,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         force=arguments.force,
         limits=workplace.project.limits,
     )
-    with _listeners(arguments.events, console) as emit:
+    with _listeners(arguments, console) as emit:
         return api.make(workplace, options, emit, strict=arguments.strict)
 
 
 @contextmanager
-def _listeners(events: str | None, console: Console) -> Iterator[Emit]:
+def _listeners(arguments: argparse.Namespace, console: Console) -> Iterator[Emit]:
     """Yield a function that tells the console and, as JSON lines, the events' file."""
+    events: str | None = arguments.events
     if events is None:
         yield console.hear
         return
@@ -70,7 +71,12 @@ def _listeners(events: str | None, console: Console) -> Iterator[Emit]:
         console.out = sys.stderr
         yield _both(console, sys.stdout.fileno())
         return
-    with Path(events).open("wb") as file:
+    try:
+        file = Path(arguments.directory, events).open("wb")  # noqa: SIM115  # closed below
+    except OSError as error:
+        message = f"--events {events} cannot be written: {error.strerror}"
+        raise UserError(Diagnostic(code="events", message=message)) from None
+    with file:
         yield _both(console, file.fileno())
 
 

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import os
 import time
+from importlib.machinery import all_suffixes
 from pathlib import Path
 
 from onnxbuild.base.atomic import write_atomically
@@ -51,6 +52,14 @@ class Inputs:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def modules(self, name: str) -> str | None:
+        """Return the digest of what Python could import from a folder, by name; None when there is no such folder."""
+        try:
+            entries = [e.name for e in (self.root / name).iterdir() if _is_importable(e)]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return digest_bytes(encode(sorted(entries)))
+
     def matching(self, pattern: str) -> str:
         """Return the digest of the names and contents of all files that a glob matches."""
         files = sorted(p.relative_to(self.root).as_posix() for p in self.root.glob(pattern) if p.is_file())
@@ -71,6 +80,8 @@ class Inputs:
                 return self.digest(found.name) is None
             case "folder":
                 return self.listing(found.name) == found.digest
+            case "modules":
+                return self.modules(found.name) == found.digest
             case "glob":
                 return self.matching(found.name) == found.digest
             case "package":
@@ -104,6 +115,12 @@ def installed_version(distribution: str) -> str:
         except importlib.metadata.PackageNotFoundError:
             continue
     return "absent"
+
+
+def _is_importable(path: Path) -> bool:
+    if path.name.endswith(tuple(all_suffixes())):
+        return True
+    return path.name.isidentifier() and path.name != "__pycache__" and path.is_dir()
 
 
 def _read_index(file: Path) -> dict[str, list[int | str]]:

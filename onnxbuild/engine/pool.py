@@ -140,6 +140,7 @@ class Pool:
             running = self._running.get(message["job"])
             if running is not None and "pid" in message:
                 running.pid = message["pid"]
+                running.started = time.monotonic()  # what the worker took to import is not the job's
             elif running is not None:
                 self._end(running, message["exit"])
 

@@ -8,6 +8,9 @@ from onnxbuild.store.blobs import BlobStore
 from onnxbuild.store.locks import KeyLock
 from onnxbuild.store.traces import TraceStore
 
+PARTS = ("blobs", "corrupt", "locks", "tmp", "traces")
+"""The folders that a store consists of."""
+
 
 class Store:
     """Everything that may be shared between projects; stamps, logs and scratch folders are not in it."""

@@ -24,9 +24,10 @@ class Component(msgspec.Struct, frozen=True):
 
 
 class Discovered(msgspec.Struct, frozen=True, order=True):
-    """An input that only running showed: `kind` is file, folder, absent, package; `digest` its content or version.
+    """An input that only running showed; `digest` is its content or version.
 
-    `name` is a path relative to the project, or a distribution's name.
+    `kind` is file, folder, modules (what Python could import from a folder), glob, absent or package; `name` is a path
+    relative to the project, or a distribution's name.
     """
 
     kind: str

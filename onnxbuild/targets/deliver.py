@@ -71,6 +71,15 @@ def is_delivered(folder: Path, manifest: dict[str, Any], inputs: Inputs) -> bool
     return present == _encode(manifest) and _has_files(folder, manifest, inputs)
 
 
+def is_manifest(file: Path) -> bool:
+    """Tell whether a file is a manifest that was delivered with a target."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"format", "recipe", "variant", "verdict"} <= set(content)
+
+
 def deliver(folder: Path, manifest: dict[str, Any], package: Trace, blobs: BlobStore, inputs: Inputs) -> None:
     """Make `folder` hold the package and its manifest; what was there before stays until the new one is complete."""
     if _has_files(folder, manifest, inputs):
