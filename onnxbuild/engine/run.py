@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from onnxbuild.base.atomic import sweep_files
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.child import RESULT
@@ -24,12 +25,14 @@ from onnxbuild.engine.host import declared_values, describe_host, user_environme
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import Job, JobResult
 from onnxbuild.engine.pool import Ended, Pool
+from onnxbuild.engine.scratch import Scratch, sweep
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.plan.action import Action, Plan, Ref
 from onnxbuild.plan.manifest import make_manifest
 from onnxbuild.recipe.types import Limits
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.artifact import Artifact
+from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.locks import KeyLock
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
@@ -80,12 +83,16 @@ class Outcome:
 @dataclass
 class Hooks:
     """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), `in_place`
-    tells whether what a trace delivered outside the store is there, `done` hears each outcome; True is a failure.
+    tells whether what a trace delivered outside the store is there, `deliver` puts it there and may raise
+    CorruptBlobError, `done` hears each outcome; True is a failure. `recover` clears what a make that died left outside
+    the store.
     """
 
     admit: Callable[[Action], str | None] = lambda _: None
     in_place: Callable[[Action, Trace], bool] = lambda *_: True
+    deliver: Callable[[Action, Trace], None] = lambda *_: None
     done: Callable[[Action, Outcome], bool] = lambda *_: False
+    recover: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -128,9 +135,12 @@ class Run:
         if self.options.dry_run:
             self._advance(None)
             return self.outcomes
-        self.places.scratch.mkdir(parents=True, exist_ok=True)
         self.places.logs.mkdir(parents=True, exist_ok=True)
-        self._scratch = Path(tempfile.mkdtemp(dir=self.places.scratch))
+        self.store.sweep()
+        sweep_files(self.places.state)
+        sweep(self.places.scratch, self.hooks.recover)
+        scratch = Scratch(self.places.scratch)
+        self._scratch = scratch.path
         pool = Pool(worker_environment())
         try:
             self._advance(pool)
@@ -142,7 +152,7 @@ class Run:
             pool.close()
             for started in self._started.values():
                 started.lock.release()
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            scratch.release()
             self.last.save()
             self.inputs.save()
         return self.outcomes
@@ -287,7 +297,8 @@ class Run:
             else:
                 outcome = Outcome(DecisionKind.RUN, Status.OK, self._record(started, result, seconds))
             outcome.started = round(started.since - self._began, 3)
-            self._settle(started.action, outcome, started.decision.reasons, seconds, result.warnings)
+            warnings = (*ended.remarks, *result.warnings)
+            self._settle(started.action, outcome, started.decision.reasons, seconds, warnings)
         finally:
             started.lock.release()
             shutil.rmtree(started.scratch, ignore_errors=True)
@@ -313,22 +324,18 @@ class Run:
 
     def _rebuild_producer(self, action: Action, digest: str) -> None:
         """Take an action back whose input blob was altered, and all that shares the blob, so that it is made again."""
-        producers = [
-            name
-            for name in action.upstream
-            if (trace := self.outcomes[name].trace) is not None
-            and any(blob.digest == digest for artifact in trace.outputs.values() for blob in artifact.files.values())
-        ]
-        self.emit(
-            Notice(
-                code="corrupt-artifact",
-                message=f"an artifact of {', '.join(producers)} was altered in the store; made again (blob {digest})",
-            )
-        )
-        for name in producers:
+        self._pending[action.name] = action
+        producers = [name for name in action.upstream if _has_blob(self.outcomes.get(name), digest)]
+        self._take_back(producers, digest)  # none when another consumer has found it first
+
+    def _take_back(self, names: list[str], digest: str) -> None:
+        """Make actions again whose blob `digest` was altered; the blob is set aside already."""
+        if names:
+            code, what = "corrupt-artifact", f"an artifact of {', '.join(names)} was altered in the store"
+            self.emit(Notice(code=code, message=f"{what}; made again (blob {digest})"))
+        for name in names:
             del self.outcomes[name]
             self._pending[name] = self.plan.actions[name]
-        self._pending[action.name] = action
 
     # Settling
 
@@ -347,6 +354,12 @@ class Run:
     ) -> None:
         self._pending.pop(action.name, None)
         self.outcomes[action.name] = outcome
+        if outcome.trace is not None and not self.options.dry_run:
+            try:
+                self.hooks.deliver(action, outcome.trace)
+            except CorruptBlobError as error:
+                self._take_back([action.name], error.digest)
+                return
         self.emit(
             ActionDone(
                 action=action.name,
@@ -364,13 +377,19 @@ class Run:
         self.failed = self.hooks.done(action, outcome) or self.failed or outcome.status is Status.FAILED
 
 
+def _has_blob(outcome: Outcome | None, digest: str) -> bool:
+    if outcome is None or outcome.trace is None:
+        return False
+    return any(blob.digest == digest for artifact in outcome.trace.outputs.values() for blob in artifact.files.values())
+
+
 def _read_result(started: _Started, ended: Ended) -> JobResult:
     """Return what the job left; a job whose process died has failed, whatever it had written."""
     if ended.verdict is None:
         try:
             return decode((started.scratch / RESULT).read_bytes(), JobResult)
-        except FileNotFoundError:
-            return JobResult(failure=Failure(code="crashed", message="its process left without a result"))
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return JobResult(failure=Failure(code="crashed", message="its process left without a whole result"))
     hint = None
     if ended.code in ("time-limit", "memory-limit"):
         hint = f"raise `limits: {{{ended.code.partition('-')[0]}: …}}` in onnxbuild.yaml if the model needs it"
