@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import sys
 from collections.abc import Iterable
 from typing import TextIO
@@ -22,6 +22,7 @@ from onnxbuild.engine.events import (
     Status,
     TargetJudged,
 )
+from onnxbuild.stamp import is_coloured
 
 _COLORS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
 _VERDICTS = {"passed": "green", "failed": "red", "unverified": "yellow"}
@@ -31,9 +32,16 @@ class Console:
     """Prints to `out` what happens and to `err` what is wrong; colour only on a terminal and without NO_COLOR."""
 
     def __init__(
-        self, *, quiet: bool = False, verbose: bool = False, out: TextIO | None = None, err: TextIO | None = None
+        self,
+        *,
+        quiet: bool = False,
+        verbose: bool = False,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        coloured: bool | None = None,
     ) -> None:
         self.out, self.err = out or sys.stdout, err or sys.stderr
+        self._coloured = coloured
         self.quiet, self.verbose = quiet, verbose
         self._targets: tuple[str, ...] = ()
         self._gates: dict[str, list[Gate]] = {}
@@ -136,10 +144,24 @@ class Console:
             self.say(f"{verdicts or 'nothing judged'}: {done}, in {took}")
 
     def _colors(self, stream: TextIO) -> bool:
-        return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        if self._coloured is not None:
+            return self._coloured
+        return stream.isatty() and is_coloured(stream.fileno())
 
     def _paint(self, text: str, color: str) -> str:
         return f"\x1b[{_COLORS[color]}m{text}\x1b[0m" if text and self._colors(self.out) else text
+
+
+def transcript(
+    events: Iterable[Event], diagnostics: Iterable[Diagnostic], *, quiet: bool, coloured: bool
+) -> tuple[str, str]:
+    """Return what a run that tells these would print, on standard output and on standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    console = Console(quiet=quiet, out=out, err=err, coloured=coloured)
+    console.diagnose(diagnostics)
+    for event in events:
+        console.hear(event)
+    return out.getvalue(), err.getvalue()
 
 
 def _count(number: int, noun: str) -> str:

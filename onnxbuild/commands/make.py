@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-from onnxbuild import api
+from onnxbuild import api, stamp
+from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.diagnostics import Diagnostic, UserError
-from onnxbuild.console import Console
+from onnxbuild.base.units import format_duration
+from onnxbuild.console import Console, transcript
 from onnxbuild.engine.events import Emit, Event
 from onnxbuild.engine.run import Options
 from onnxbuild.recipe.project import find_root
+from onnxbuild.targets.evidence import file_clock
 
 EXAMPLES = """\
 examples:
@@ -44,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Make the targets and return the exit code."""
     root = find_root(Path(arguments.directory))
+    began = file_clock(root)
     workplace = api.open_project(root, arguments.targets)
     console.diagnose(workplace.warnings)
     jobs = arguments.jobs if arguments.jobs is not None else workplace.project.jobs or os.cpu_count() or 1
@@ -57,7 +62,31 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         limits=workplace.project.limits,
     )
     with _listeners(arguments, console) as emit:
-        return api.make(workplace, options, emit, strict=arguments.strict)
+        made = api.make(workplace, options, emit, strict=arguments.strict, began=began)
+    if made.again is not None:
+        chosen = stamp.selection(arguments.targets, keep_going=arguments.keep_going, strict=arguments.strict)
+        _write_stamp(root, chosen, made.again, workplace.warnings, made.code)
+    return made.code
+
+
+def _write_stamp(
+    root: Path, chosen: tuple[str, ...], again: api.NoOp, warnings: Sequence[Diagnostic], code: int
+) -> None:
+    """Leave what an equal make needs to see that nothing differs, and all that it would then tell."""
+    file = stamp.path_of(str(root), chosen)
+    if file is None:
+        return
+    told = {}
+    shown = format_duration(api.NO_OP_SECONDS)
+    for quiet, coloured in itertools.product((False, True), repeat=2):
+        out, err = transcript(again.events, warnings, quiet=quiet, coloured=coloured)
+        told["out", quiet, coloured] = out.replace(shown, stamp.PLACEHOLDER)
+        told["err", quiet, coloured] = err
+    lines = b"".join(msgspec.json.encode(event) + b"\n" for event in again.events).decode()
+    events = lines.replace(msgspec.json.encode(api.NO_OP_SECONDS).decode(), stamp.PLACEHOLDER)
+    found = again.evidence
+    made = stamp.Stamp(chosen, found.environment, found.files, found.folders, found.stores, told, events, code)
+    write_atomically(Path(file), made.encode())
 
 
 @contextmanager

@@ -65,6 +65,7 @@ class Watch:
         inputs = Inputs(Path(self.project), Path(os.devnull))
         if self._started:
             self.add(Path(f) for m in list(sys.modules.values()) if isinstance(f := getattr(m, "__file__", None), str))
+        self.add(file for pattern in reads for file in inputs.files_matching(pattern))
         known = tuple(keyed)
         remarks = [
             Remark(

@@ -42,7 +42,7 @@ class Inputs:
             return None
         if path.is_dir():
             return digest_bytes(encode([[file, self.digest(str(path / file))] for file in list_files(path)]))
-        return self._file(str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path), path, stat)
+        return self._file(self._name(path), path, stat)
 
     def listing(self, name: str) -> str | None:
         """Return the digest of a folder's entries by name; None when there is no such folder."""
@@ -61,14 +61,28 @@ class Inputs:
 
     def matching(self, pattern: str) -> str:
         """Return the digest of the names and contents of all files that a glob matches."""
-        files = sorted(p.relative_to(self.root).as_posix() for p in self.root.glob(pattern) if p.is_file())
+        files = [file.relative_to(self.root).as_posix() for file in self.files_matching(pattern)]
         return digest_bytes(encode([[file, self.digest(file)] for file in files]))
+
+    def files_matching(self, pattern: str) -> list[Path]:
+        """Return the files that a glob matches, in order."""
+        return sorted(path for path in self.root.glob(pattern) if path.is_file())
 
     def version(self, distribution: str) -> str:
         """Return the installed version of a distribution, or "absent"."""
         if distribution not in self._versions:
             self._versions[distribution] = installed_version(distribution)
         return self._versions[distribution]
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The distributions that were asked for."""
+        return tuple(self._versions)
+
+    def remember(self, path: Path, digest: str) -> None:
+        """Note the digest of a file that this process has just put there, so that nobody reads it to know."""
+        self._index[self._name(path)] = [*_signature(path.stat()), digest]
+        self._dirty = True
 
     def is_current(self, found: Discovered) -> bool:
         """Tell whether a discovered input still is what it was."""
@@ -94,8 +108,11 @@ class Inputs:
             write_state(self._index_file, self._index)
             self._dirty = False
 
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
     def _file(self, name: str, path: Path, stat: os.stat_result) -> str:
-        signature = [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        signature = _signature(stat)
         known = self._index.get(name)
         if known is not None and known[:5] == signature:
             return str(known[5])
@@ -108,12 +125,22 @@ class Inputs:
 
 def installed_version(distribution: str) -> str:
     """Return the version of `distribution`, or of the one installed in its stead, or "absent"."""
-    for name in ALIASES.get(distribution, (distribution,)):
+    found = find_distribution(distribution)
+    return found.version if found is not None else "absent"
+
+
+def find_distribution(name: str) -> importlib.metadata.Distribution | None:
+    """Return an installed distribution, or the one installed in its stead, or None."""
+    for alias in ALIASES.get(name, (name,)):
         try:
-            return importlib.metadata.version(name)
+            return importlib.metadata.distribution(alias)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return "absent"
+    return None
+
+
+def _signature(stat: os.stat_result) -> list[int | str]:
+    return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
 def _is_importable(path: Path) -> bool:

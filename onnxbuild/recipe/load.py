@@ -34,11 +34,15 @@ class Loaded:
     """What a call is about: every sound recipe, the names of the targets selected, and what was found wrong.
 
     A broken recipe that is not selected is one warning; with an error among them nothing may run.
+    `read` are the recipes and all that the checks looked at, relative to the project; `is_sound` tells that not even
+    a recipe that is not selected has an error.
     """
 
     recipes: tuple[Recipe, ...]
     selected: tuple[str, ...]
     diagnostics: tuple[Diagnostic, ...]
+    read: tuple[str, ...] = ()
+    is_sound: bool = False
 
     @property
     def has_errors(self) -> bool:
@@ -98,7 +102,8 @@ def load_recipes(project: Project, select: Sequence[str] = (), *, files: bool = 
     )
     sound = {recipe.name for recipe in recipes}
     selected = tuple(f"{recipe}:{v}" for recipe, variants in chosen.items() if recipe in sound for v in variants)
-    return Loaded(recipes, selected, tuple(diagnostics))
+    looked_at = (*(read.file for read in found), *(checks.seen if checks is not None else ()))
+    return Loaded(recipes, selected, tuple(diagnostics), looked_at, is_sound=len(recipes) == len(found))
 
 
 def _same_names(found: list[_Read]) -> list[_Read]:

@@ -19,11 +19,12 @@ from onnxbuild.engine.inputs import Inputs
 from onnxbuild.plan.action import TargetPlan
 from onnxbuild.stages.package import PackageFacts
 from onnxbuild.store.blobs import BlobStore
-from onnxbuild.store.traces import Trace
+from onnxbuild.store.traces import Discovered, Trace
 from onnxbuild.targets.judge import Judgement
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+SOURCE_STAGES = ("export", "canonicalize")
 
 
 def describe_delivery(
@@ -106,6 +107,8 @@ def deliver(folder: Path, manifest: dict[str, Any], package: Trace, blobs: BlobS
         write_atomically(new / MANIFEST, _encode(manifest))
         new.chmod(default_mode(0o777))
         replace_folder(new, folder)
+        for name, blob in package.outputs["package"].files.items():
+            inputs.remember(folder / name, blob.digest)  # lay_out has verified what it wrote, where only we look
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -122,17 +125,27 @@ def _encode(manifest: dict[str, Any]) -> bytes:
 
 
 def _versions(traces: Iterable[Trace]) -> dict[str, str]:
-    lines = {line.label: line.value for trace in traces for line in trace.manifest}
-    return {label.removeprefix("package "): v for label, v in sorted(lines.items()) if label.startswith("package ")}
+    """Return what the stages use, and what the model's own code imported, such as XGBoost."""
+    versions: dict[str, str] = {}
+    for trace in traces:
+        versions |= _labelled(trace, "package ")
+        if trace.stage in SOURCE_STAGES:
+            versions |= {found.name.replace("_", "-"): found.digest for found in _found(trace, "package")}
+    return dict(sorted(versions.items()))
 
 
 def _source_files(traces: Iterable[Trace]) -> dict[str, str]:
+    """Return the digests of the model's files: the recipe's by their key in it, those its code read by their path."""
     files: dict[str, str] = {}
     for trace in traces:
-        if trace.stage in ("export", "canonicalize"):
-            files |= {
-                line.label.removeprefix("file "): line.value
-                for line in trace.manifest
-                if line.label.startswith("file ")
-            }
+        if trace.stage in SOURCE_STAGES:
+            files |= _labelled(trace, "file ") | {found.name: found.digest for found in _found(trace, "file")}
     return files
+
+
+def _labelled(trace: Trace, prefix: str) -> dict[str, str]:
+    return {line.label.removeprefix(prefix): line.value for line in trace.manifest if line.label.startswith(prefix)}
+
+
+def _found(trace: Trace, kind: str) -> list[Discovered]:
+    return [found for found in trace.discovered if found.kind == kind]

@@ -25,6 +25,8 @@ class FileChecks:
     """Checks of targets against one project's files; each file is read once, however many targets name it."""
 
     root: Path
+    seen: dict[str, None] = field(default_factory=dict)
+    """What was looked at, relative to the project: files, folders and globs, there or not."""
     _digests: dict[Path, str] = field(default_factory=dict)
     _names: dict[Path, FunctionNames | PythonError] = field(default_factory=dict)
     _data: dict[tuple[object, ...], tuple[DataProblem, ...]] = field(default_factory=dict)
@@ -54,6 +56,7 @@ class FileChecks:
             draft.error("absolute-path", f"'{text}' is an absolute path", place, section, note=note, hint=hint)
             return None
         path = self.root / target.folder / text
+        self.seen[f"{target.folder}/{text}" if target.folder else text] = None
         try:
             there = path.exists()
         except (OSError, ValueError):  # a name the file system refuses
