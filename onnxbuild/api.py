@@ -40,6 +40,7 @@ from onnxbuild.report.write import write_reports
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.store import Store
+from onnxbuild.store.traces import FORMAT as TRACE_FORMAT
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
@@ -85,9 +86,15 @@ def open_project(root: Path, patterns: Sequence[str] = ()) -> Workplace:
     errors = [d for d in loaded.diagnostics if d.severity is Severity.ERROR]
     if errors:
         raise UserError(loaded.diagnostics)
-    return Workplace(
+    workplace = Workplace(
         project, loaded.recipes, loaded.selected, tuple(loaded.diagnostics), loaded.read, is_sound=loaded.is_sound
     )
+    if (newer := workplace.store.traces.newer_format()) is not None:
+        note = f"its records have format {newer}, this version knows {TRACE_FORMAT}"
+        hint = "update onnxbuild, or name another folder with `store:` in onnxbuild.yaml"
+        message = f"the store {project.store} was written by a newer onnxbuild"
+        raise UserError(Diagnostic(code="newer-store", message=message, note=note, hint=hint))
+    return workplace
 
 
 NO_OP_SECONDS = 7.77e-13
@@ -399,8 +406,9 @@ def _draw_if_changed(workplace: Workplace, plan: Plan, outcomes: Mapping[str, Ou
     traces = [(name, o.trace.id if o.trace is not None else o.status.value) for name, o in outcomes.items()]
     wanted = digest_bytes(encode([__version__, [t.target for t in plan.targets], traces]))
     mark = workplace.places.state / "reports"
-    if all(page.exists() for page in _pages(workplace)) and mark.exists() and mark.read_text() == wanted:
+    if all(page.exists() for page in [*_pages(workplace), mark]) and mark.read_bytes() == wanted.encode():
         return
+    mark.unlink(missing_ok=True)  # who dies between two pages leaves pages of two builds
     _draw(workplace, outcomes)
     write_atomically(mark, wanted.encode())
 

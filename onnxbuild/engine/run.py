@@ -136,8 +136,12 @@ class Run:
             self._advance(None)
             return self.outcomes
         self.places.logs.mkdir(parents=True, exist_ok=True)
+        if self.store.traces.claim():
+            text = "the store was written by an older onnxbuild: its files are used, its records are made again"
+            self.emit(Notice(code="older-store", message=text))
         self.store.sweep()
         sweep_files(self.places.state)
+        sweep_files(self.places.state / "stamps")
         sweep(self.places.scratch, self.hooks.recover)
         scratch = Scratch(self.places.scratch)
         self._scratch = scratch.path
@@ -289,6 +293,11 @@ class Run:
             if result.corrupt is not None:
                 self._rebuild_producer(started.action, result.corrupt)
                 return
+            if (changed := self._changed_meanwhile(started)) is not None:
+                text = f"{changed} changed while {started.action.name} ran; run again"
+                self.emit(Notice(code="input-changed", message=text))
+                self._pending[started.action.name] = started.action
+                return
             seconds = time.monotonic() - started.since
             if result.failure is not None:
                 log = os.path.relpath(started.log, self.places.root)
@@ -302,6 +311,14 @@ class Run:
         finally:
             started.lock.release()
             shutil.rmtree(started.scratch, ignore_errors=True)
+
+    def _changed_meanwhile(self, started: _Started) -> str | None:
+        """Return a file that is not what its digest in the key says any more: nobody knows which of both was read."""
+        keyed = {line.label: line.value for line in started.decision.manifest}
+        for label, path in started.action.files.items():
+            if (self.inputs.digest(path) or "absent") != keyed[f"file {label}"]:
+                return path
+        return None
 
     def _record(self, started: _Started, result: JobResult, seconds: float) -> Trace:
         trace = Trace(

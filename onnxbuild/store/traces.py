@@ -17,6 +17,7 @@ FORMAT = 2
 """Of the content of a trace's file; a trace of another format does not exist for this version."""
 
 KIND = "onnxbuild trace"
+MARK = "format"
 
 
 class Component(msgspec.Struct, frozen=True):
@@ -80,6 +81,30 @@ class TraceStore:
     def __init__(self, root: Path) -> None:
         self.root = root / "traces"
         self.temporary = root / "tmp"
+
+    def newer_format(self) -> int | None:
+        """Return the format of the store's traces when it is newer than this version's, else None."""
+        found = self._format()
+        return found if found is not None and found > FORMAT else None
+
+    def claim(self) -> bool:
+        """Note in the store of which format its traces are; True when it held older ones, which count as absent now."""
+        found = self._format()
+        if found is not None and found >= FORMAT:
+            return False
+        held = self.root.is_dir() and any(self.root.iterdir())
+        write_atomically(self.root / MARK, seal(b"", KIND, FORMAT), through=self.temporary)
+        return held
+
+    def _format(self) -> int | None:
+        """Return the format that the store's mark tells; a damaged mark tells nothing, but each trace tells its own."""
+        try:
+            unseal((self.root / MARK).read_bytes(), KIND, FORMAT)
+        except OtherFormatError as error:
+            return error.format
+        except (FileNotFoundError, NotADirectoryError, BrokenSealError):
+            return None
+        return FORMAT
 
     def find(self, key: str) -> list[Trace]:
         """Return all sound traces under `key`, newest first; one of another format or altered does not exist."""
