@@ -7,7 +7,7 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -108,7 +108,8 @@ def _write_stamp(
     events = lines.replace(msgspec.json.encode(api.NO_OP_SECONDS).decode(), stamp.PLACEHOLDER)
     found = again.evidence
     made = stamp.Stamp(chosen, found.environment, found.files, found.folders, found.stores, told, events, code)
-    write_atomically(Path(file), made.encode())
+    with suppress(OSError):  # all is built; without a stamp the next make looks again
+        write_atomically(Path(file), made.encode())
 
 
 @contextmanager

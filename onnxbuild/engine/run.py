@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from onnxbuild.base.atomic import sweep_files
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.child import RESULT
@@ -25,12 +26,14 @@ from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import Job, JobResult
 from onnxbuild.engine.order import Costs, Order, has_room
 from onnxbuild.engine.pool import Ended, Pool
+from onnxbuild.engine.scratch import Scratch, sweep
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.plan.action import Action, Plan, Ref
 from onnxbuild.plan.manifest import make_manifest
 from onnxbuild.recipe.types import Limits
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.artifact import Artifact
+from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.locks import KeyLock
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
@@ -86,13 +89,16 @@ class Outcome:
 class Hooks:
     """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), once
     `is_ready` tells that what the caller wants to know for that has come in; `in_place` tells whether what a trace
-    delivered outside the store is there, `done` hears each outcome; True is a failure.
+    delivered outside the store is there, `deliver` puts it there and may raise CorruptBlobError, `done` hears each
+    outcome; True is a failure. `recover` clears what a make that died left outside the store.
     """
 
     is_ready: Callable[[Action], bool] = lambda _: True
     admit: Callable[[Action], str | None] = lambda _: None
     in_place: Callable[[Action, Trace], bool] = lambda *_: True
+    deliver: Callable[[Action, Trace], None] = lambda *_: None
     done: Callable[[Action, Outcome], bool] = lambda *_: False
+    recover: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -144,9 +150,16 @@ class Run:
         if self.options.dry_run:
             self._advance(None)
             return self.outcomes
-        self.places.scratch.mkdir(parents=True, exist_ok=True)
         self.places.logs.mkdir(parents=True, exist_ok=True)
-        self._scratch = Path(tempfile.mkdtemp(dir=self.places.scratch))
+        if self.store.traces.claim():
+            text = "the store was written by an older onnxbuild: its files are used, its records are made again"
+            self.emit(Notice(code="older-store", message=text))
+        self.store.sweep()
+        sweep_files(self.places.state)
+        sweep_files(self.places.state / "stamps")
+        sweep(self.places.scratch, self.hooks.recover)
+        scratch = Scratch(self.places.scratch)
+        self._scratch = scratch.path
         pool = Pool(worker_environment(self.options.hash_seed))
         try:
             self._advance(pool)
@@ -158,7 +171,7 @@ class Run:
             pool.close()
             for started in self._started.values():
                 started.lock.release()
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            scratch.release()
             self.last.save()
             self.costs.save()
             self.inputs.save()
@@ -330,6 +343,11 @@ class Run:
             if result.corrupt is not None:
                 self._rebuild_producer(started.action, result.corrupt)
                 return
+            if (changed := self._changed_meanwhile(started)) is not None:
+                text = f"{changed} changed while {started.action.name} ran; run again"
+                self.emit(Notice(code="input-changed", message=text))
+                self._pending[started.action.name] = started.action
+                return
             seconds = time.monotonic() - started.since
             if result.failure is not None:
                 log = os.path.relpath(started.log, self.places.root)
@@ -338,10 +356,19 @@ class Run:
             else:
                 outcome = Outcome(DecisionKind.RUN, Status.OK, self._record(started, result, seconds))
             outcome.started = round(started.since - self._began, 3)
-            self._settle(started.action, outcome, started.decision.reasons, seconds, result.warnings)
+            warnings = (*ended.remarks, *result.warnings)
+            self._settle(started.action, outcome, started.decision.reasons, seconds, warnings)
         finally:
             started.lock.release()
             shutil.rmtree(started.scratch, ignore_errors=True)
+
+    def _changed_meanwhile(self, started: _Started) -> str | None:
+        """Return a file that is not what its digest in the key says any more: nobody knows which of both was read."""
+        keyed = {line.label: line.value for line in started.decision.manifest}
+        for label, path in started.action.files.items():
+            if (self.inputs.digest(path) or "absent") != keyed[f"file {label}"]:
+                return path
+        return None
 
     def _record(self, started: _Started, result: JobResult, seconds: float) -> Trace:
         trace = Trace(
@@ -364,25 +391,20 @@ class Run:
 
     def _rebuild_producer(self, action: Action, digest: str) -> None:
         """Take an action back whose input blob was altered, and all that shares the blob, so that it is made again."""
-        producers = [
-            name
-            for name in action.upstream
-            if name in self.outcomes
-            and (trace := self.outcomes[name].trace) is not None
-            and any(blob.digest == digest for artifact in trace.outputs.values() for blob in artifact.files.values())
-        ]
-        self.emit(
-            Notice(
-                code="corrupt-artifact",
-                message=f"an artifact of {', '.join(producers)} was altered in the store; made again (blob {digest})",
-            )
-        )
-        for name in producers:
+        self._pending[action.name] = action
+        self._candidates[action.name] = None
+        producers = [name for name in action.upstream if _has_blob(self.outcomes.get(name), digest)]
+        self._take_back(producers, digest)  # none when another consumer has found it first
+
+    def _take_back(self, names: list[str], digest: str) -> None:
+        """Make actions again whose blob `digest` was altered; the blob is set aside already."""
+        if names:
+            code, what = "corrupt-artifact", f"an artifact of {', '.join(names)} was altered in the store"
+            self.emit(Notice(code=code, message=f"{what}; made again (blob {digest})"))
+        for name in names:
             del self.outcomes[name]
             self._pending[name] = self.plan.actions[name]
             self._candidates[name] = None
-        self._pending[action.name] = action
-        self._candidates[action.name] = None
 
     # Settling
 
@@ -401,6 +423,12 @@ class Run:
     ) -> None:
         self._pending.pop(action.name, None)
         self.outcomes[action.name] = outcome
+        if outcome.trace is not None and not self.options.dry_run:
+            try:
+                self.hooks.deliver(action, outcome.trace)
+            except CorruptBlobError as error:
+                self._take_back([action.name], error.digest)
+                return
         self._candidates.update(dict.fromkeys((*self._dependents.get(action.name, ()), *self._held_back)))
         self._held_back.clear()
         if outcome.trace is not None:
@@ -422,13 +450,19 @@ class Run:
         self.failed = self.hooks.done(action, outcome) or self.failed or outcome.status is Status.FAILED
 
 
+def _has_blob(outcome: Outcome | None, digest: str) -> bool:
+    if outcome is None or outcome.trace is None:
+        return False
+    return any(blob.digest == digest for artifact in outcome.trace.outputs.values() for blob in artifact.files.values())
+
+
 def _read_result(started: _Started, ended: Ended) -> JobResult:
     """Return what the job left; a job whose process died has failed, whatever it had written."""
     if ended.verdict is None:
         try:
             return decode((started.scratch / RESULT).read_bytes(), JobResult)
-        except FileNotFoundError:
-            return JobResult(failure=Failure(code="crashed", message="its process left without a result"))
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return JobResult(failure=Failure(code="crashed", message="its process left without a whole result"))
     hint = None
     if ended.code in ("time-limit", "memory-limit"):
         hint = f"raise `limits: {{{ended.code.partition('-')[0]}: …}}` in onnxbuild.yaml if the model needs it"

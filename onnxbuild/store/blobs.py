@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
-import tempfile
 from pathlib import Path
 from typing import NoReturn
 
+from onnxbuild.base.atomic import default_mode, temporary_file, write_all
 from onnxbuild.base.digest import BLOCK, digest_file, list_files
 from onnxbuild.store.artifact import Artifact, Blob
 
@@ -36,7 +37,7 @@ class BlobStore:
         """Tell whether a file of the right name and size is there, without reading it."""
         try:
             return self.path(blob.digest).stat().st_size == blob.size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def has_artifact(self, artifact: Artifact) -> bool:
@@ -44,27 +45,23 @@ class BlobStore:
         return all(self.has(blob) for blob in artifact.files.values())
 
     def add_file(self, source: Path) -> Blob:
-        """Copy a file in, hashing while writing; fsynced and renamed, so that a crash leaves no partial blob."""
+        """Copy a file in, hashing while writing; fsynced and renamed, so that a crash leaves no partial blob.
+
+        A blob that is there already is replaced: perhaps it was altered, and `gc` sees that it is young again.
+        """
         self.temporary.mkdir(parents=True, exist_ok=True)
         hasher, size = hashlib.sha256(), 0
-        handle, name = tempfile.mkstemp(dir=self.temporary)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb", buffering=0) as out, source.open("rb", buffering=0) as file:
-                while block := file.read(BLOCK):
-                    hasher.update(block)
-                    out.write(block)
-                    size += len(block)
-                os.fchmod(out.fileno(), 0o444)
-                os.fsync(out.fileno())
+        with temporary_file(self.temporary) as (out, temporary), source.open("rb", buffering=0) as file:
+            while block := file.read(BLOCK):
+                hasher.update(block)
+                write_all(out, block)
+                size += len(block)
+            os.fchmod(out.fileno(), 0o444)
+            os.fsync(out.fileno())
             blob = Blob(hasher.hexdigest(), size)
-            if self.has(blob):
-                return blob
             target = self.path(blob.digest)
             target.parent.mkdir(parents=True, exist_ok=True)
             temporary.rename(target)
-        finally:
-            temporary.unlink(missing_ok=True)
         return blob
 
     def add_folder(self, folder: Path) -> Artifact:
@@ -87,19 +84,21 @@ class BlobStore:
             target.parent.mkdir(parents=True, exist_ok=True)
             if not self.has(blob) or self._copy(blob, target) != blob.digest:
                 self._set_aside(blob, name)
-            target.chmod(0o644 if writable else 0o444)
+            target.chmod(default_mode(0o666) if writable else 0o444)
 
     def _copy(self, blob: Blob, target: Path) -> str:
         hasher = hashlib.sha256()
         with self.path(blob.digest).open("rb", buffering=0) as file, target.open("wb", buffering=0) as out:
             while block := file.read(BLOCK):
                 hasher.update(block)
-                out.write(block)
+                write_all(out, block)
         return hasher.hexdigest()
 
     def _set_aside(self, blob: Blob, name: str) -> NoReturn:
+        """Move an altered blob out of the way, unless another process has put a sound one there meanwhile."""
         path = self.path(blob.digest)
-        if path.exists():
-            self.aside.mkdir(parents=True, exist_ok=True)
-            path.replace(self.aside / blob.digest)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if not path.is_file() or digest_file(path) != blob.digest:
+                self.aside.mkdir(parents=True, exist_ok=True)
+                path.replace(self.aside / blob.digest)
         raise CorruptBlobError(blob.digest, name)
