@@ -72,7 +72,7 @@ def _is_same_file(one: Path, other: Path) -> bool:
 
 
 def deliver(folder: Path, ws: Workspace) -> ModelFacts:
-    """Make the artifact in `folder` the output `model` and return its facts; scratch is moved, another folder linked."""
+    """Make the artifact in `folder` the output `model` and return its facts: scratch is moved, other folders linked."""
     out = ws.output("model")
     for name in list_files(folder):
         if folder.is_relative_to(ws.scratch):
