@@ -88,10 +88,10 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     stage = STAGES[job.stage]
     params = msgspec.json.decode(job.params, type=stage.params)
     scratch = Path(job.scratch)
-    blobs = BlobStore(Path(job.store))
+    blobs = BlobStore(Path(job.store), job.known)
     inputs = {label: scratch / "in" / label for label in job.inputs}
     for label, artifact in job.inputs.items():
-        blobs.lay_out(artifact, inputs[label])
+        blobs.lay_out(artifact, inputs[label], link=stage.only_reads and not job.user_code)
     workspace = Workspace(
         inputs=inputs,
         files={label: Path(path) for label, path in job.files.items()},
@@ -108,7 +108,9 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     watch.add(workspace.seen)
     outputs = {}
     if workspace.out.exists():
-        outputs = {folder.name: blobs.add_folder(folder) for folder in sorted(workspace.out.iterdir())}
+        outputs = {
+            folder.name: blobs.add_folder(folder, take=not job.user_code) for folder in sorted(workspace.out.iterdir())
+        }
     discovered, remarks = watch.found(job.files.values(), job.reads)
     if job.user_code:
         discovered = tuple(sorted({*discovered, *imported_packages(owners or module_owners())}))
@@ -117,6 +119,7 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         outputs=outputs,
         warnings=(*dict.fromkeys([*workspace.warnings, *remarks]),),
         discovered=discovered,
+        known=tuple(blobs.known_of([*job.inputs.values(), *outputs.values()])),
     )
 
 

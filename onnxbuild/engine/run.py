@@ -329,6 +329,7 @@ class Run:
             reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
             user_code=STAGES[action.stage].runs_user_code(action.params),
             memory=self._memory,
+            known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),
         )
 
     def _artifact(self, ref: Ref) -> Artifact:
@@ -340,6 +341,7 @@ class Run:
         started = self._started.pop(ended.job)
         try:
             result = _read_result(started, ended)
+            self.store.blobs.known.add(result.known)
             if result.corrupt is not None:
                 self._rebuild_producer(started.action, result.corrupt)
                 return
