@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxbuild import __version__
-from onnxbuild.base.atomic import write_atomically
+from onnxbuild.base.atomic import sweep_files, sweep_folders, write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Diagnostic, Severity, UserError
 from onnxbuild.base.digest import digest_bytes
@@ -27,30 +28,42 @@ from onnxbuild.engine.events import (
     TargetJudged,
 )
 from onnxbuild.engine.run import Hooks, Options, Outcome, Places, Run
+from onnxbuild.engine.state import LastTraces
+from onnxbuild.engine.watching import Watched
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict, describe_miss
+from onnxbuild.recipe.cache import RecipeCache
 from onnxbuild.recipe.load import check_project, load_recipes
-from onnxbuild.recipe.project import load_project
+from onnxbuild.recipe.project import FILE, load_project
 from onnxbuild.recipe.types import Project, Recipe
 from onnxbuild.report.collect import collect
 from onnxbuild.report.write import write_reports
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
+from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.store import Store
-from onnxbuild.store.traces import Trace
-from onnxbuild.targets.deliver import deliver, describe_delivery, is_delivered
+from onnxbuild.store.traces import FORMAT as TRACE_FORMAT
+from onnxbuild.store.traces import Discovered, Trace
+from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
+from onnxbuild.targets.determinism import check_determinism
+from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """A loaded project: its settings, its sound recipes, the names of the targets selected, and warnings."""
+    """A loaded project: its settings, its sound recipes, the names of the targets selected, and warnings.
+
+    `read` are the files that were looked at, `is_sound` tells that no recipe has an error; see Loaded.
+    """
 
     project: Project
     recipes: tuple[Recipe, ...]
     selected: tuple[str, ...]
     warnings: tuple[Diagnostic, ...] = ()
+    read: tuple[str, ...] = ()
+    is_sound: bool = False
 
     @property
     def places(self) -> Places:
@@ -72,17 +85,83 @@ class Workplace:
 
 def open_project(root: Path, patterns: Sequence[str] = ()) -> Workplace:
     """Load a project and select targets; raises UserError with everything that is wrong (exit code 2)."""
-    project = load_project(root)
-    loaded = load_recipes(project, patterns)
+    cache = RecipeCache(root, root / ".onnxbuild/state/recipes.msgpack")
+    project = cache.project or load_project(root)
+    loaded = load_recipes(project, patterns, cache=cache)
     errors = [d for d in loaded.diagnostics if d.severity is Severity.ERROR]
     if errors:
         raise UserError(loaded.diagnostics)
-    return Workplace(project, loaded.recipes, loaded.selected, tuple(loaded.diagnostics))
+    workplace = Workplace(
+        project, loaded.recipes, loaded.selected, tuple(loaded.diagnostics), loaded.read, is_sound=loaded.is_sound
+    )
+    if (newer := workplace.store.traces.newer_format()) is not None:
+        note = f"its records have format {newer}, this version knows {TRACE_FORMAT}"
+        hint = "update onnxbuild, or name another folder with `store:` in onnxbuild.yaml"
+        message = f"the store {project.store} was written by a newer onnxbuild"
+        raise UserError(Diagnostic(code="newer-store", message=message, note=note, hint=hint))
+    return workplace
 
 
-def make(workplace: Workplace, options: Options, emit: Emit, *, strict: bool = False) -> int:
-    """Build and prove the selected targets, deliver those that did not fail, draw the reports; return the exit code."""
-    return _Make(workplace, options, emit, strict).execute()
+NO_OP_SECONDS = 7.77e-13
+"""Stands in the events of a no-op for the time it will take."""
+
+
+@dataclass(frozen=True)
+class NoOp:
+    """What an equal make would tell as long as nothing that `evidence` records differs."""
+
+    events: tuple[Event, ...]
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Made:
+    """How a make ended; `again` is None when an equal make would do something, or when that is in doubt."""
+
+    code: int
+    again: NoOp | None
+
+
+def make(
+    workplace: Workplace,
+    options: Options,
+    emit: Emit,
+    *,
+    strict: bool = False,
+    rebuild: bool = False,
+    began: int = 0,
+) -> Made:
+    """Build and prove the selected targets, deliver those that did not fail, draw the reports.
+
+    `began` is the file system's time before the project was opened (see targets.evidence.file_clock); without it
+    nothing is said about the next make. `rebuild` asks to rebuild the models elsewhere and to fail when they are not
+    the same; see targets.determinism.
+    """
+    make = _Make(workplace, options, emit, strict, rebuild)
+    code = make.execute()
+    return Made(code, make.no_op(code, began) if not rebuild else None)
+
+
+def watched_project(root: Path) -> Watched:
+    """Return what decides whether the project at `root` can be loaded: its recipes and settings, broken or not."""
+    try:
+        project = load_project(root)
+    except UserError:
+        project = Project(root=str(root.resolve()))
+    workplace = Workplace(project, (), ())
+    return Watched(workplace.places.root, workplace.places.hidden, (FILE, project.recipes))
+
+
+def watched(workplace: Workplace) -> Watched:
+    """Return all that the selected targets depend on: also what their actions discovered when they last ran."""
+    plan = build_plan(workplace.recipes, workplace.selected)
+    last = LastTraces(workplace.places.state / "last.json")
+    found = {Discovered("file", path, "") for action in plan.actions.values() for path in action.files.values()}
+    for name in plan.actions:
+        trace = last.get(name, workplace.store.traces)
+        found.update(trace.discovered if trace is not None else ())
+    places = workplace.places
+    return Watched(places.root, places.hidden, (FILE, workplace.project.recipes), found)
 
 
 @dataclass
@@ -91,7 +170,9 @@ class _Make:
     options: Options
     emit: Emit
     strict: bool
+    rebuild: bool
     began: float = field(default_factory=time.monotonic)
+    gates: dict[str, list[Gate]] = field(default_factory=dict)
 
     def execute(self) -> int:
         plan = build_plan(self.workplace.recipes, self.workplace.selected)
@@ -111,14 +192,25 @@ class _Make:
             return self._end(0)
         for target in plan.targets:
             self._tell(target)
-        self._tell_what_is_not_passed()
+        if self.held is not None:
+            for event in self._what_is_not_passed():
+                self.emit(event)
         _draw_if_changed(self.workplace, plan, self.run.outcomes)
-        return self._end(self._exit_code())
+        code = self._exit_code()
+        if self.rebuild and not self._is_repeatable():
+            code = max(code, 1)
+        return self._end(code)
 
     # What the run asks
 
     def _hooks(self) -> Hooks:
-        return Hooks(self._admit, self._in_place, self._done)
+        return Hooks(self._is_judged, self._admit, self._in_place, self._deliver, self._done, self._recover)
+
+    def _is_judged(self, action: Action) -> bool:
+        """Tell whether all gates of what is to be packaged can be judged; a ratio waits for the other target."""
+        if action.stage != "package":
+            return True
+        return all(self.judge.judgement(t.target.name) is not None for t in self._packaged_by(action))
 
     def _admit(self, action: Action) -> str | None:
         """Refuse to package what failed a gate."""
@@ -138,18 +230,29 @@ class _Make:
             for t, j in self._deliverable(action)
         )
 
+    def _deliver(self, action: Action, trace: Trace) -> None:
+        if action.stage != "package":
+            return
+        for target, judgement in self._deliverable(action):
+            folder, manifest = self.workplace.output(target), self._delivery(target, judgement, trace)
+            if not is_delivered(folder, manifest, self.run.inputs):
+                with delivering(self.workplace.places.state):
+                    deliver(folder, manifest, trace, self.workplace.store.blobs, self.run.inputs)
+
+    def _recover(self) -> None:
+        """Clear what a make that died left half delivered or half drawn."""
+        root, project = Path(self.workplace.project.root), self.workplace.project
+        sweep_files(root / project.reports)
+        with delivering(self.workplace.places.state):
+            for folder in sorted((root / project.output).glob("*/")):
+                sweep_folders(folder)
+
     def _done(self, action: Action, outcome: Outcome) -> bool:
-        """Judge the targets that this outcome completes and deliver what was packaged; True when a gate failed."""
+        """Judge the targets that this outcome completes; True when a gate failed."""
         failed = False
         if outcome.status is Status.FAILED:
             for target in self.by_action.get(action.name, ()):
                 self.judge.forget(target.target.name)
-        if action.stage == "package" and outcome.trace is not None and not self.options.dry_run:
-            for target, judgement in self._deliverable(action):
-                folder, trace = self.workplace.output(target), outcome.trace
-                manifest = self._delivery(target, judgement, trace)
-                if not is_delivered(folder, manifest, self.run.inputs):
-                    deliver(folder, manifest, trace, self.workplace.store.blobs, self.run.inputs)
         for target in self.by_action.get(action.name, ()):
             judged = self.judge.judgement(target.target.name)
             if judged is not None:
@@ -198,20 +301,22 @@ class _Make:
         if target.target.name in self.told or target.support:
             return
         self.told.add(target.target.name)
-        for gate in judgement.gates:
-            self._hear(
-                Gate(
-                    target=target.target.name,
-                    gate=gate.gate,
-                    provider=gate.provider,
-                    limit=gate.limit,
-                    measured=gate.measured,
-                    verdict=gate.verdict.value,
-                    source=gate.source,
-                    margin=gate.margin,
-                    reason=describe_miss(gate) if gate.verdict is not Verdict.PASSED else gate.reason,
-                )
+        self.gates[target.target.name] = [
+            Gate(
+                target=target.target.name,
+                gate=gate.gate,
+                provider=gate.provider,
+                limit=gate.limit,
+                measured=gate.measured,
+                verdict=gate.verdict.value,
+                source=gate.source,
+                margin=gate.margin,
+                reason=describe_miss(gate) if gate.verdict is not Verdict.PASSED else gate.reason,
             )
+            for gate in judgement.gates
+        ]
+        for told in self.gates[target.target.name]:
+            self._hear(told)
 
     def _tell(self, target: TargetPlan) -> None:
         """Write the target's verdict, unless nothing was done for any target."""
@@ -219,17 +324,15 @@ class _Make:
         if self.held is None and judgement is not None and not target.support:
             self.emit(self._verdict(target, judgement))
 
-    def _tell_what_is_not_passed(self) -> None:
-        if self.held is None:
-            return
+    def _what_is_not_passed(self) -> list[Event]:
+        """Return all that a make with nothing to do tells: the verdicts that are not passed, and why."""
+        told: list[Event] = []
         for target in self.plan.targets:
             judgement = self.judge.judgement(target.target.name)
-            if judgement is None or judgement.verdict is Verdict.PASSED or target.support:
-                continue
-            for event in self.held:
-                if isinstance(event, Gate) and event.target == target.target.name and event.verdict != "passed":
-                    self.emit(event)
-            self.emit(self._verdict(target, judgement))
+            if judgement is not None and judgement.verdict is not Verdict.PASSED and not target.support:
+                told += [gate for gate in self.gates.get(target.target.name, ()) if gate.verdict != "passed"]
+                told.append(self._verdict(target, judgement))
+        return told
 
     def _verdict(self, target: TargetPlan, judgement: Judgement) -> TargetJudged:
         outcome = self.run.outcomes.get(target.package)
@@ -238,6 +341,10 @@ class _Make:
             output = os.path.relpath(self.workplace.output(target) / "model.onnx", self.workplace.project.root)
             sha256 = outcome.trace.outputs["package"].files["model.onnx"].digest
         return TargetJudged(target=target.target.name, verdict=judgement.verdict.value, output=output, sha256=sha256)
+
+    def _is_repeatable(self) -> bool:
+        store, places = self.workplace.store, self.workplace.places
+        return check_determinism(self.plan, self.run.outcomes, store, places, self.options, self.emit)
 
     # The end
 
@@ -266,6 +373,67 @@ class _Make:
         )
         return code
 
+    # The next time
+
+    def no_op(self, code: int, began: int) -> NoOp | None:
+        """Return what an equal make would tell, or None unless it would find nothing to do."""
+        if not began or self.options.dry_run or not self.workplace.is_sound or not self._is_settled():
+            return None
+        root = Path(self.workplace.project.root)
+        wait_for_tick(root)
+        evidence = Evidence(root, began)
+        try:
+            self._gather(evidence)
+        except (Doubt, OSError):
+            return None
+        good = sum(outcome.status is Status.OK for outcome in self.run.outcomes.values())
+        ended = RunEnded(exit_code=code, seconds=NO_OP_SECONDS, ran=0, restored=0, up_to_date=good)
+        made = PlanMade(_names(self.plan), len(self.plan.actions))
+        return NoOp((made, *self._what_is_not_passed(), ended), evidence)
+
+    def _is_settled(self) -> bool:
+        """Tell whether every action has its trace, or is the packaging of what failed a gate."""
+        return all(
+            outcome.trace is not None or (outcome.failure is None and self._is_refused(self.plan.actions[name]))
+            for name, outcome in self.run.outcomes.items()
+        )
+
+    def _is_refused(self, action: Action) -> bool:
+        judged = [self.judge.judgement(t.target.name) for t in self._packaged_by(action)]
+        return bool(judged) and all(j is not None and j.verdict is Verdict.FAILED for j in judged)
+
+    def _gather(self, evidence: Evidence) -> None:
+        """Record everything that this make depended on and delivered; raises Doubt."""
+        project, run = self.workplace.project, self.run
+        evidence.add_file(FILE)
+        evidence.add_glob(project.recipes, settled=True)
+        for name in self.workplace.read:
+            evidence.add_tree(name)
+        for name, outcome in run.outcomes.items():
+            action = self.plan.actions[name]
+            if outcome.trace is not None:
+                evidence.add_action(action, outcome.trace, run.inputs)
+                if action.stage == "package":
+                    self._gather_outputs(evidence, action, outcome.trace)
+        evidence.add_packages(run.inputs)
+        evidence.add_store(self.workplace.store.root)
+        for page in _pages(self.workplace):
+            evidence.add_output(os.path.relpath(page, project.root))
+        run.inputs.save()
+
+    def _gather_outputs(self, evidence: Evidence, action: Action, trace: Trace) -> None:
+        if not self._in_place(action, trace):
+            raise Doubt(action.name)
+        for target, _ in self._deliverable(action):
+            folder = os.path.relpath(self.workplace.output(target), self.workplace.project.root)
+            for name in ("", MANIFEST, *trace.outputs["package"].files):
+                evidence.add_output(f"{folder}/{name}" if name else folder)
+
+
+def _pages(workplace: Workplace) -> list[Path]:
+    folder = Path(workplace.project.root, workplace.project.reports)
+    return [folder / "index.html", *(folder / f"{recipe.name}.html" for recipe in workplace.recipes)]
+
 
 def _names(plan: Plan) -> tuple[str, ...]:
     return tuple(target.target.name for target in plan.targets if not target.support)
@@ -288,10 +456,9 @@ def _draw_if_changed(workplace: Workplace, plan: Plan, outcomes: Mapping[str, Ou
     traces = [(name, o.trace.id if o.trace is not None else o.status.value) for name, o in outcomes.items()]
     wanted = digest_bytes(encode([__version__, [t.target for t in plan.targets], traces]))
     mark = workplace.places.state / "reports"
-    folder = Path(workplace.project.root, workplace.project.reports)
-    pages = [folder / "index.html", *(folder / f"{recipe.name}.html" for recipe in workplace.recipes)]
-    if all(page.exists() for page in pages) and mark.exists() and mark.read_text() == wanted:
+    if all(page.exists() for page in [*_pages(workplace), mark]) and mark.read_bytes() == wanted.encode():
         return
+    mark.unlink(missing_ok=True)  # who dies between two pages leaves pages of two builds
     _draw(workplace, outcomes)
     write_atomically(mark, wanted.encode())
 
@@ -333,7 +500,12 @@ def get(workplace: Workplace, out: Path) -> Path:
         name = workplace.selected[0]
         hint = f"run: onnxbuild make {name}"
         raise UserError(Diagnostic(code="not-built", message=f"{name} is not built from what is there now", hint=hint))
-    workplace.store.blobs.lay_out(outcome.trace.outputs[model.output], out, writable=True)
+    try:
+        workplace.store.blobs.lay_out(outcome.trace.outputs[model.output], out, writable=True)
+    except CorruptBlobError as error:
+        shutil.rmtree(out)
+        hint = f"run: onnxbuild make {workplace.selected[0]}"
+        raise UserError(Diagnostic(code="corrupt-artifact", message=str(error), hint=hint)) from None
     return out / "model.onnx"
 
 

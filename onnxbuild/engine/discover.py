@@ -79,7 +79,7 @@ class Watch:
         result |= {*findings.folders(), *findings.globs(), *findings.misses()}
         if self._started:
             packages, code = findings.modules(Packages(owners if owners is not None else module_owners()))
-        outside = outside_reads(result, code, self._territory)
+        outside = outside_reads(result - packages, code, findings.matched, self._territory)
         if outside and declared.strict:
             raise StageFailure(READ_OUTSIDE, _outside(outside), hint=f"{_MEND_OUTSIDE}, or drop strict_reads")
         result |= packages

@@ -18,6 +18,9 @@ from onnxbuild.store.traces import Discovered
 READ_OUTSIDE = "read-outside-project"
 """The code of the remark, or of the failure where the recipe says `strict_reads`."""
 
+NAMED = 1000
+"""Files that `reads` matches are recorded by name too, for people, when they are not more than this."""
+
 CHANGED = "changed while it was read"
 """Stands for a digest that no file has: the action runs again."""
 
@@ -38,15 +41,16 @@ class Findings:
         self._territory, self._journal, self._inputs, self._declared = territory, journal, inputs, declared
         self._keyed = {name for path in declared.files if (name := territory.name(path)) is not None}
         self._written = journal.names(Sight.WRITTEN)
+        self.matched = {name for pattern in declared.reads for name in inputs.match(pattern)}
 
     def files(self) -> Iterator[Discovered]:
         """Yield the files that were opened or asked for, and those that were not there."""
         opened = self._journal.names(Sight.OPENED)
-        matched = {name for pattern in self._declared.reads for name in self._inputs.match(pattern)}
-        for name in (opened | self._journal.names(Sight.PROBED)) - self._written - matched:
+        named = self.matched if len(self.matched) <= NAMED else set()
+        for name in ((opened | self._journal.names(Sight.PROBED)) - self.matched - self._written) | named:
             if self._is_keyed(name) or "__pycache__" in name.split("/") or name.rpartition("/")[2].startswith("<"):
                 continue
-            found = self._file(name, is_opened=name in opened)
+            found = self._file(name, is_opened=name in opened or name in named)
             if found is not None:
                 yield found
 
@@ -109,8 +113,13 @@ class Findings:
         return name in self._keyed or any(name.startswith(f"{folder}/") for folder in self._keyed)
 
 
-def outside_reads(found: Iterable[Discovered], code: Collection[str], territory: Territory) -> list[str]:
-    """Return the files outside the project that were read, but for loose modules and what lies in their packages."""
+def outside_reads(
+    found: Iterable[Discovered], code: Collection[str], named: Collection[str], territory: Territory
+) -> list[str]:
+    """Return the files outside the project that were read and are not `named`.
+
+    Loose modules (`code`) and what lies in their packages are not among them.
+    """
     folders = tuple(f"{os.path.dirname(file)}/" for file in code if os.path.basename(file) == "__init__.py")
-    names = (item.name for item in found if item.kind == "file" and is_outside(item.name))
+    names = (item.name for item in found if item.kind == "file" and is_outside(item.name) and item.name not in named)
     return sorted(n for n in names if (path := territory.path(n)) not in code and not path.startswith(folders))

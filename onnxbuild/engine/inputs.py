@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import encode
 from onnxbuild.base.digest import digest_bytes, digest_file, list_files
+from onnxbuild.engine.state import read_state, write_state
 from onnxbuild.store.traces import Discovered
 
 GRAIN = 50_000_000
@@ -28,7 +27,7 @@ class Inputs:
         self.root = root
         self._hidden = {Path(folder) for folder in hidden}
         self._index_file = index
-        self._index: dict[str, list[int | str]] = _read_index(index)
+        self._index: dict[str, list[int | str]] = read_state(index)
         self._versions: dict[str, str] = {}
         self._dirty = False
 
@@ -44,7 +43,7 @@ class Inputs:
             return None
         if path.is_dir():
             return digest_bytes(encode([[file, self.digest(str(path / file))] for file in list_files(path)]))
-        return self._file(str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path), path, stat)
+        return self._file(self._name(path), path, stat)
 
     def listing(self, name: str) -> str | None:
         """Return the digest of a folder's entries by name, hidden ones left out; None when there is no such folder."""
@@ -69,6 +68,16 @@ class Inputs:
             self._versions[distribution] = installed_version(distribution)
         return self._versions[distribution]
 
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """The distributions that were asked for."""
+        return tuple(self._versions)
+
+    def remember(self, path: Path, digest: str) -> None:
+        """Note the digest of a file that this process has just put there, so that nobody reads it to know."""
+        self._index[self._name(path)] = [*_signature(path.stat()), digest]
+        self._dirty = True
+
     def is_current(self, found: Discovered) -> bool:
         """Tell whether a discovered input still is what it was."""
         match found.kind:
@@ -88,11 +97,14 @@ class Inputs:
     def save(self) -> None:
         """Write the stat index, when anything in it is new."""
         if self._dirty:
-            write_atomically(self._index_file, json.dumps(self._index).encode())
+            write_state(self._index_file, self._index)
             self._dirty = False
 
+    def _name(self, path: Path) -> str:
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
     def _file(self, name: str, path: Path, stat: os.stat_result) -> str:
-        signature = [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        signature = _signature(stat)
         known = self._index.get(name)
         if known is not None and known[:5] == signature:
             return str(known[5])
@@ -105,17 +117,19 @@ class Inputs:
 
 def installed_version(distribution: str) -> str:
     """Return the version of `distribution`, or of the one installed in its stead, or "absent"."""
-    for name in ALIASES.get(distribution, (distribution,)):
+    found = find_distribution(distribution)
+    return found.version if found is not None else "absent"
+
+
+def find_distribution(name: str) -> importlib.metadata.Distribution | None:
+    """Return an installed distribution, or the one installed in its stead, or None."""
+    for alias in ALIASES.get(name, (name,)):
         try:
-            return importlib.metadata.version(name)
+            return importlib.metadata.distribution(alias)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return "absent"
+    return None
 
 
-def _read_index(file: Path) -> dict[str, list[int | str]]:
-    try:
-        index = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return index if isinstance(index, dict) else {}
+def _signature(stat: os.stat_result) -> list[int | str]:
+    return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]

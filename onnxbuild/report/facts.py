@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from onnxbuild.base.diagnostics import Remark
+from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.recipe.types import Axis, Input, Output, Tolerance
@@ -29,18 +30,6 @@ class ArtifactFacts(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int | None = None
 
 
-class FailureFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an action failed, as its StageFailure said; `log` is relative to the project."""
-
-    code: str
-    message: str
-    hint: str | None = None
-    tool: str | None = None
-    node: str | None = None
-    traceback: str | None = None
-    log: str | None = None
-
-
 class ActionFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One planned action and what it delivered: only what an identical build anywhere would repeat.
 
@@ -62,7 +51,7 @@ class ActionFacts(msgspec.Struct, frozen=True, kw_only=True):
     packages: dict[str, str] = {}
     warnings: tuple[Remark, ...] = ()
     command: str | None = None
-    failure: FailureFacts | None = None
+    failure: Failure | None = None
 
 
 class ActionRun(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,22 +3,10 @@
 from __future__ import annotations
 
 from onnxbuild.plan.action import Action
-from onnxbuild.recipe.types import (
-    CustomPass,
-    FileData,
-    LoaderData,
-    OnnxoptimizerPass,
-    OnnxruntimePass,
-    OnnxscriptPass,
-    OnnxslimPass,
-    Pass,
-    Pruning,
-    Quantization,
-    TransformersPass,
-)
+from onnxbuild.recipe.types import FileData, LoaderData, Pruning, Quantization
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
-from onnxbuild.stages.optimize import OptimizeParams
+from onnxbuild.stages.optimize import OptimizeParams, tool_name
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
 from onnxbuild.stages.validate import ValidateParams
@@ -30,7 +18,7 @@ def title_action(action: Action) -> str:
         case ExportParams(source=source):
             return f"{action.stage} from {source.framework.value}"
         case OptimizeParams(step=step):
-            return title_pass(step)
+            return tool_name(step)
         case PruneParams(pruning=pruning):
             return _pruning(pruning)
         case QuantizeParams(quantization=quantization):
@@ -47,25 +35,6 @@ def title_action(action: Action) -> str:
                     return "generate random data"
         case _:
             return action.stage
-
-
-def title_pass(step: Pass) -> str:
-    """Return a pass as the recipe names it."""
-    match step:
-        case OnnxscriptPass():
-            return "onnxscript optimize"
-        case OnnxoptimizerPass(names=None):
-            return "onnxoptimizer default"
-        case OnnxoptimizerPass(names=names):
-            return f"onnxoptimizer {', '.join(names or ())}"
-        case OnnxslimPass():
-            return "onnxslim default"
-        case OnnxruntimePass(level=level):
-            return f"onnxruntime {level}"
-        case TransformersPass(model_type=kind):
-            return f"transformers {kind}"
-        case CustomPass(function=function):
-            return f"custom {function.file}:{function.name}"
 
 
 def _pruning(pruning: Pruning) -> str:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from onnxbuild.recipe.types import Axis, Input, Output, Source
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from onnxbuild.ort.session import Call
 
 
@@ -48,19 +48,14 @@ class ExportedModel:
 class SourceKind(Protocol):
     """One framework, without state: what it needs installed, its export and its own outputs.
 
-    `packages` are the distributions whose versions enter the key of export, `reference_packages` those of the
-    reference, which no converter touches; `preload` the modules that a worker imports before it forks, `extra` the extra of onnxbuild that installs them ('' when none is needed).
+    `packages` are the distributions whose versions enter the key of export, `preload` the modules that a worker
+    imports before it forks, `extra` the extra of onnxbuild that installs them ('' when none is needed).
     Importing the module of a kind does not import its framework.
     """
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """The distributions whose versions enter the key of export."""
-        ...
-
-    @property
-    def reference_packages(self) -> tuple[str, ...]:
-        """The distributions whose versions enter the key of the reference."""
+        """The distributions whose versions enter the key."""
         ...
 
     @property

@@ -218,9 +218,9 @@ def test_unwrapped_native_reader_is_a_warning(seen: dict[str, Seen]) -> None:
     assert "reads with polars" in seen["unwrapped"].text("unseen-reads")
 
 
-def test_globs_are_recorded_in_place_of_the_files_they_match(seen: dict[str, Seen]) -> None:
+def test_globs_are_recorded_beside_the_files_they_match(seen: dict[str, Seen]) -> None:
     assert seen["globs"].names("glob") == seen["named-twice"].names("glob") == {"d/*.txt"}
-    assert seen["named-twice"].files == set()
+    assert seen["named-twice"].files == {"d/a.txt"}
 
 
 def test_installed_packages_are_inputs_by_version_with_what_they_import(seen: dict[str, Seen]) -> None:

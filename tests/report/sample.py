@@ -12,6 +12,7 @@ import numpy as np
 
 from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Remark
+from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import OutputMeasures
@@ -22,7 +23,6 @@ from onnxbuild.report.facts import (
     ArtifactFacts,
     DataSetFacts,
     DeclaredFacts,
-    FailureFacts,
     FileFacts,
     ProvenanceFacts,
     ProviderAccuracy,
@@ -270,7 +270,7 @@ def actions() -> tuple[ActionFacts, ...]:
         action("digits-cnn:fp16/quantize", "float16", ("digits-cnn/optimize.2",), FP16.bytes, ort, bytes_in=SLIM.bytes, targets=("digits-cnn:fp16",)),
         action("digits-cnn:pruned/prune", "magnitude, 80%", ("digits-cnn/optimize.2",), PRUNED.bytes, {"numpy": "2.4.0"}, bytes_in=SLIM.bytes, targets=("digits-cnn:pruned",)),
         action("digits-cnn:int4/quantize", "int4, blocks of 32", ("digits-cnn/optimize.2",), None, ort, bytes_in=SLIM.bytes, targets=("digits-cnn:int4",), done=False,
-               failure=FailureFacts(code="nothing-to-quantize", message="no MatMul has a constant weight of at least 32 columns; Conv and Gemm cannot be int4",
+               failure=Failure(code="nothing-to-quantize", message="no MatMul has a constant weight of at least 32 columns; Conv and Gemm cannot be int4",
                                     hint="remove the variant, or use mode: static", tool="onnxruntime 1.31.1", node="fc1/Gemm",
                                     log=".onnxbuild/logs/digits-cnn-int4-quantize.log"),
                warnings=(Remark("tool-warning", "Please consider to run pre-processing before quantization."),)),

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from onnxbuild.engine.events import Failure
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
-from onnxbuild.report.facts import FailureFacts, ReportFacts, TargetFacts
+from onnxbuild.report.facts import ReportFacts, TargetFacts
 from onnxbuild.report.pages import accuracy, graph, provenance, size, stages, verdict, warnings
 from onnxbuild.report.pages.table import Mark, Table
 
@@ -49,7 +50,7 @@ class RecipePage:
     version: str
     lead: str
     verdicts: tuple[verdict.VerdictLine, ...]
-    failures: Sequence[tuple[str, FailureFacts]]
+    failures: Sequence[tuple[str, Failure]]
     comparison: Table | None
     gates: Table
     actions: Table

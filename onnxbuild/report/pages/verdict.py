@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.report import numbers, summary
-from onnxbuild.report.facts import FailureFacts, ReportFacts, TargetFacts
+from onnxbuild.report.facts import ReportFacts, TargetFacts
 from onnxbuild.report.gate_text import gate_name, margin_text, measured_text
 from onnxbuild.report.pages.size import dtype_legend, dtype_tones, model_bar, sparsity
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, cap_rows, verdict_mark
@@ -23,7 +24,7 @@ class VerdictLine:
     href: str
     sentence: str
     trouble: str
-    failure: FailureFacts | None
+    failure: Failure | None
 
 
 def verdict_lines(facts: ReportFacts) -> tuple[VerdictLine, ...]:
@@ -112,7 +113,7 @@ def gate_table(facts: ReportFacts) -> Table:
     )
 
 
-def failures(facts: ReportFacts) -> Sequence[tuple[str, FailureFacts]]:
+def failures(facts: ReportFacts) -> Sequence[tuple[str, Failure]]:
     """Return what stopped targets, once an action."""
     names = dict.fromkeys(t.failed_action for t in facts.targets if t.failed_action is not None)
     return [(a.name, a.failure) for a in facts.actions if a.name in names and a.failure is not None]
