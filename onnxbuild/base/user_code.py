@@ -45,7 +45,7 @@ def user_frames(doing: str) -> Iterator[None]:
         yield
     except StageFailure:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         text = _traceback_from_user(error)
         summary = "".join(traceback.format_exception_only(error)).strip()
         raise StageFailure("user-code", f"{doing} raised {summary}", traceback=text) from None

@@ -9,6 +9,8 @@ from pathlib import Path
 from onnxbuild import api
 from onnxbuild.console import Console
 from onnxbuild.recipe.project import find_root, load_project
+from onnxbuild.store.store import PARTS
+from onnxbuild.targets.deliver import is_manifest
 
 EXAMPLES = """\
 examples:
@@ -34,9 +36,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         folders = [root / workplace.project.output / name.replace(":", "/") for name in workplace.selected]
     else:
         project = load_project(root)
-        folders = [root / project.output, *_drawn(root / project.reports)]
+        folders = [*_delivered(root / project.output), *_drawn(root / project.reports)]
         if arguments.all:
-            folders.append(root / ".onnxbuild")
+            store = (root / project.store).resolve()
+            folders += [root / ".onnxbuild", *(_stored(store) if root in store.parents else [])]
     for folder in folders:
         if folder.is_dir():
             shutil.rmtree(folder)
@@ -46,6 +49,20 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             continue
         console.say(f"deleted {folder.relative_to(root)}")
     return 0
+
+
+def _delivered(output: Path) -> list[Path]:
+    """Return the targets' folders below `output`, or `output` when there is nothing else: what is not ours stays."""
+    ours = [file.parent for file in output.glob("*/*/manifest.json") if is_manifest(file)]
+    ours += [folder for pattern in ("*/.*.new.*", "*/.*.old.*") for folder in output.glob(pattern)]
+    files = (file for file in output.rglob("*") if not file.is_dir())
+    return [output] if all(set(ours) & set(file.parents) for file in files) else sorted(ours)
+
+
+def _stored(store: Path) -> list[Path]:
+    """Return the store, or its parts when something else lies beside them."""
+    parts = [part for name in PARTS if (part := store / name).is_dir()]
+    return [store] if store.is_dir() and set(store.iterdir()) == set(parts) else parts
 
 
 def _drawn(reports: Path) -> list[Path]:

@@ -26,6 +26,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Copy the model and return 0."""
     workplace = api.open_project(find_root(Path(arguments.directory)), [arguments.target])
-    file = api.get(workplace, Path(arguments.out))
+    file = api.get(workplace, Path(arguments.directory, arguments.out))
     console.say(f"wrote {file}")
     return 0

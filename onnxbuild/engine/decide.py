@@ -98,6 +98,8 @@ def _discovered(found: Discovered) -> str:
             return f"package {found.name} is no longer {found.digest}"
         case "folder":
             return f"the files in {found.name}/ are others"
+        case "modules":
+            return f"the modules in {found.name}/ are others"
         case _:
             return f"input {found.name} changed"
 

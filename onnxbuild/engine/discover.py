@@ -15,6 +15,7 @@ from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.inputs import Inputs, installed_version
 from onnxbuild.store.traces import Discovered
 
+_IMPORTING = "<frozen importlib"
 _WRITING = os.O_WRONLY | os.O_RDWR
 
 
@@ -28,6 +29,7 @@ class Watch:
         self.opened: set[str] = set()
         self.written: set[str] = set()
         self.listed: set[str] = set()
+        self.searched: set[str] = set()
         self._started = False
 
     def start(self) -> None:
@@ -42,7 +44,8 @@ class Watch:
             writes = writes or (isinstance(mode, str) and any(letter in mode for letter in "wax+"))
             self._note(path, self.written if writes else self.opened)
         elif event in ("os.listdir", "os.scandir"):
-            self._note(args[0] if args[0] is not None else ".", self.listed)
+            imports = sys._getframe(1).f_code.co_filename.startswith(_IMPORTING)
+            self._note(args[0] if args[0] is not None else ".", self.searched if imports else self.listed)
 
     def _note(self, path: object, into: set[str]) -> None:
         if isinstance(path, bytes):
@@ -62,6 +65,7 @@ class Watch:
         inputs = Inputs(Path(self.project), Path(os.devnull))
         if self._started:
             self.add(Path(f) for m in list(sys.modules.values()) if isinstance(f := getattr(m, "__file__", None), str))
+        self.add(file for pattern in reads for file in inputs.files_matching(pattern))
         known = tuple(keyed)
         remarks = [
             Remark(
@@ -82,6 +86,10 @@ class Watch:
             name = os.path.relpath(path, self.project)
             if path not in known and (listing := inputs.listing(name)) is not None and not self._writes_in(path):
                 result.add(Discovered("folder", name, listing))
+        for path in self.searched - self.listed:
+            name = os.path.relpath(path, self.project)
+            if path not in known and (modules := inputs.modules(name)) is not None and not self._writes_in(path):
+                result.add(Discovered("modules", name, modules))
         result |= {Discovered("glob", pattern, inputs.matching(pattern)) for pattern in reads}
         return tuple(sorted(result)), remarks
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import time
+from importlib.machinery import all_suffixes
 from pathlib import Path
 
-from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import encode
 from onnxbuild.base.digest import digest_bytes, digest_file, list_files
+from onnxbuild.engine.state import read_state, write_state
 from onnxbuild.store.traces import Discovered
 
 GRAIN = 50_000_000
@@ -26,7 +26,7 @@ class Inputs:
     def __init__(self, root: Path, index: Path) -> None:
         self.root = root
         self._index_file = index
-        self._index: dict[str, list[int | str]] = _read_index(index)
+        self._index: dict[str, list[int | str]] = read_state(index)
         self._versions: dict[str, str] = {}
         self._dirty = False
 
@@ -51,10 +51,22 @@ class Inputs:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def modules(self, name: str) -> str | None:
+        """Return the digest of what Python could import from a folder, by name; None when there is no such folder."""
+        try:
+            entries = [e.name for e in (self.root / name).iterdir() if _is_importable(e)]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return digest_bytes(encode(sorted(entries)))
+
     def matching(self, pattern: str) -> str:
         """Return the digest of the names and contents of all files that a glob matches."""
-        files = sorted(p.relative_to(self.root).as_posix() for p in self.root.glob(pattern) if p.is_file())
+        files = [file.relative_to(self.root).as_posix() for file in self.files_matching(pattern)]
         return digest_bytes(encode([[file, self.digest(file)] for file in files]))
+
+    def files_matching(self, pattern: str) -> list[Path]:
+        """Return the files that a glob matches, in order."""
+        return sorted(path for path in self.root.glob(pattern) if path.is_file())
 
     def version(self, distribution: str) -> str:
         """Return the installed version of a distribution, or "absent"."""
@@ -81,6 +93,8 @@ class Inputs:
                 return self.digest(found.name) is None
             case "folder":
                 return self.listing(found.name) == found.digest
+            case "modules":
+                return self.modules(found.name) == found.digest
             case "glob":
                 return self.matching(found.name) == found.digest
             case "package":
@@ -91,7 +105,7 @@ class Inputs:
     def save(self) -> None:
         """Write the stat index, when anything in it is new."""
         if self._dirty:
-            write_atomically(self._index_file, json.dumps(self._index).encode())
+            write_state(self._index_file, self._index)
             self._dirty = False
 
     def _name(self, path: Path) -> str:
@@ -129,9 +143,7 @@ def _signature(stat: os.stat_result) -> list[int | str]:
     return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
 
 
-def _read_index(file: Path) -> dict[str, list[int | str]]:
-    try:
-        index = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return index if isinstance(index, dict) else {}
+def _is_importable(path: Path) -> bool:
+    if path.name.endswith(tuple(all_suffixes())):
+        return True
+    return path.name.isidentifier() and path.name != "__pycache__" and path.is_dir()

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from onnxbuild.base.atomic import sweep_files
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.child import RESULT
@@ -23,13 +24,16 @@ from onnxbuild.engine.events import ActionDone, ActionStarted, DecisionKind, Emi
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.order import Costs, Order, has_room
 from onnxbuild.engine.pool import Ended, Pool
+from onnxbuild.engine.scratch import Scratch, sweep
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.plan.action import Action, Plan, Ref
 from onnxbuild.plan.manifest import make_manifest
 from onnxbuild.recipe.types import Limits
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.artifact import Artifact
+from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.locks import KeyLock
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
@@ -43,13 +47,17 @@ LOCK_POLL = 0.1
 
 @dataclass(frozen=True)
 class Options:
-    """How to run: `jobs` at once, `keep_going` after failures, `dry_run` decides only, `force` runs everything."""
+    """How to run: `jobs` at once, `keep_going` after failures, `dry_run` decides only, `force` runs everything.
+
+    `hash_seed` is the workers': other than 0 only to see that results do not depend on it.
+    """
 
     jobs: int = 1
     keep_going: bool = False
     dry_run: bool = False
     force: bool = False
     limits: Limits = field(default_factory=Limits)
+    hash_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,13 +89,16 @@ class Outcome:
 class Hooks:
     """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), once
     `is_ready` tells that what the caller wants to know for that has come in; `in_place` tells whether what a trace
-    delivered outside the store is there, `done` hears each outcome; True is a failure.
+    delivered outside the store is there, `deliver` puts it there and may raise CorruptBlobError, `done` hears each
+    outcome; True is a failure. `recover` clears what a make that died left outside the store.
     """
 
     is_ready: Callable[[Action], bool] = lambda _: True
     admit: Callable[[Action], str | None] = lambda _: None
     in_place: Callable[[Action, Trace], bool] = lambda *_: True
+    deliver: Callable[[Action, Trace], None] = lambda *_: None
     done: Callable[[Action, Outcome], bool] = lambda *_: False
+    recover: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -117,7 +128,9 @@ class Run:
         self.last = LastTraces(self.places.state / "last.json")
         self.failed = False
         self._began = time.monotonic()
-        self._pending = {name: action for name, action in self.plan.actions.items() if name not in self.outcomes}
+        self.costs = Costs(self.places.state / "costs.json")
+        self._order = Order(self.plan.actions, self.costs)
+        self._pending = {name: self.plan.actions[name] for name in self._order if name not in self.outcomes}
         self._dependents: dict[str, list[str]] = {}
         for action in self._pending.values():
             for name in action.upstream:
@@ -137,10 +150,17 @@ class Run:
         if self.options.dry_run:
             self._advance(None)
             return self.outcomes
-        self.places.scratch.mkdir(parents=True, exist_ok=True)
         self.places.logs.mkdir(parents=True, exist_ok=True)
-        self._scratch = Path(tempfile.mkdtemp(dir=self.places.scratch))
-        pool = Pool(worker_environment())
+        if self.store.traces.claim():
+            text = "the store was written by an older onnxbuild: its files are used, its records are made again"
+            self.emit(Notice(code="older-store", message=text))
+        self.store.sweep()
+        sweep_files(self.places.state)
+        sweep_files(self.places.state / "stamps")
+        sweep(self.places.scratch, self.hooks.recover)
+        scratch = Scratch(self.places.scratch)
+        self._scratch = scratch.path
+        pool = Pool(worker_environment(self.options.hash_seed))
         try:
             self._advance(pool)
             while self._started or self._queued:
@@ -151,8 +171,9 @@ class Run:
             pool.close()
             for started in self._started.values():
                 started.lock.release()
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            scratch.release()
             self.last.save()
+            self.costs.save()
             self.inputs.save()
         return self.outcomes
 
@@ -212,17 +233,17 @@ class Run:
             self._settle(action, Outcome(DecisionKind.RUN, Status.OK), decision.reasons)
 
     def _start_queued(self, pool: Pool) -> None:
-        """Start what is in the queue as far as there are free jobs; what settles instead may bring new candidates."""
+        """Start what is in the queue, longest way first, as far as there is room; what settles may bring candidates."""
         stops = self.failed and not self.options.keep_going
-        for name, decision in list(self._queued.items()):
-            action = self._pending[name]
+        for name in sorted(self._queued, key=lambda name: -self._order.path[name]):
+            action, decision = self._pending[name], self._queued[name]
             if stops:
                 del self._queued[name]
                 self._block(action, (), "an earlier action failed")
-            elif len(self._started) >= self.options.jobs:
-                break
             elif not self._is_ready(action):
                 del self._queued[name]  # what it needs is made again
+            elif not has_room(action, (each.action for each in self._started.values()), self.options.jobs):
+                continue
             elif all(decision.key != started.decision.key for started in self._started.values()):
                 self._start(action, decision, pool)
         if self._candidates:
@@ -279,7 +300,14 @@ class Run:
         file = pool.start(job, stage.preload(action.params), self.options.limits.time or TIME_LIMIT)
         self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log))
         self.emit(
-            ActionStarted(action=action.name, stage=action.stage, targets=action.targets, reasons=decision.reasons)
+            ActionStarted(
+                action=action.name,
+                stage=action.stage,
+                targets=action.targets,
+                reasons=decision.reasons,
+                estimate=self.costs.get(action.name),
+                path=self._order.path[action.name],
+            )
         )
 
     def _job(self, action: Action) -> Job:
@@ -297,10 +325,11 @@ class Run:
             hidden=tuple(str(folder) for folder in self.places.hidden),
             scratch=str(scratch),
             log=str(self.places.logs / (re.sub(r"[^A-Za-z0-9._@-]", "_", action.name) + ".log")),
-            environment=user_environment(action.env),
+            environment=user_environment(action.env, self.options.hash_seed),
             reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
             user_code=STAGES[action.stage].runs_user_code(action.params),
             memory=self._memory,
+            known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),
         )
 
     def _artifact(self, ref: Ref) -> Artifact:
@@ -312,8 +341,14 @@ class Run:
         started = self._started.pop(ended.job)
         try:
             result = _read_result(started, ended)
+            self.store.blobs.known.add(result.known)
             if result.corrupt is not None:
                 self._rebuild_producer(started.action, result.corrupt)
+                return
+            if (changed := self._changed_meanwhile(started)) is not None:
+                text = f"{changed} changed while {started.action.name} ran; run again"
+                self.emit(Notice(code="input-changed", message=text))
+                self._pending[started.action.name] = started.action
                 return
             seconds = time.monotonic() - started.since
             if result.failure is not None:
@@ -323,10 +358,19 @@ class Run:
             else:
                 outcome = Outcome(DecisionKind.RUN, Status.OK, self._record(started, result, seconds))
             outcome.started = round(started.since - self._began, 3)
-            self._settle(started.action, outcome, started.decision.reasons, seconds, result.warnings)
+            warnings = (*ended.remarks, *result.warnings)
+            self._settle(started.action, outcome, started.decision.reasons, seconds, warnings)
         finally:
             started.lock.release()
             shutil.rmtree(started.scratch, ignore_errors=True)
+
+    def _changed_meanwhile(self, started: _Started) -> str | None:
+        """Return a file that is not what its digest in the key says any more: nobody knows which of both was read."""
+        keyed = {line.label: line.value for line in started.decision.manifest}
+        for label, path in started.action.files.items():
+            if (self.inputs.digest(path) or "absent") != keyed[f"file {label}"]:
+                return path
+        return None
 
     def _record(self, started: _Started, result: JobResult, seconds: float) -> Trace:
         trace = Trace(
@@ -349,25 +393,20 @@ class Run:
 
     def _rebuild_producer(self, action: Action, digest: str) -> None:
         """Take an action back whose input blob was altered, and all that shares the blob, so that it is made again."""
-        producers = [
-            name
-            for name in action.upstream
-            if name in self.outcomes
-            and (trace := self.outcomes[name].trace) is not None
-            and any(blob.digest == digest for artifact in trace.outputs.values() for blob in artifact.files.values())
-        ]
-        self.emit(
-            Notice(
-                code="corrupt-artifact",
-                message=f"an artifact of {', '.join(producers)} was altered in the store; made again (blob {digest})",
-            )
-        )
-        for name in producers:
+        self._pending[action.name] = action
+        self._candidates[action.name] = None
+        producers = [name for name in action.upstream if _has_blob(self.outcomes.get(name), digest)]
+        self._take_back(producers, digest)  # none when another consumer has found it first
+
+    def _take_back(self, names: list[str], digest: str) -> None:
+        """Make actions again whose blob `digest` was altered; the blob is set aside already."""
+        if names:
+            code, what = "corrupt-artifact", f"an artifact of {', '.join(names)} was altered in the store"
+            self.emit(Notice(code=code, message=f"{what}; made again (blob {digest})"))
+        for name in names:
             del self.outcomes[name]
             self._pending[name] = self.plan.actions[name]
             self._candidates[name] = None
-        self._pending[action.name] = action
-        self._candidates[action.name] = None
 
     # Settling
 
@@ -386,8 +425,16 @@ class Run:
     ) -> None:
         self._pending.pop(action.name, None)
         self.outcomes[action.name] = outcome
+        if outcome.trace is not None and not self.options.dry_run:
+            try:
+                self.hooks.deliver(action, outcome.trace)
+            except CorruptBlobError as error:
+                self._take_back([action.name], error.digest)
+                return
         self._candidates.update(dict.fromkeys((*self._dependents.get(action.name, ()), *self._held_back)))
         self._held_back.clear()
+        if outcome.trace is not None:
+            self.costs.set(action.name, outcome.trace.seconds)
         self.emit(
             ActionDone(
                 action=action.name,
@@ -405,13 +452,19 @@ class Run:
         self.failed = self.hooks.done(action, outcome) or self.failed or outcome.status is Status.FAILED
 
 
+def _has_blob(outcome: Outcome | None, digest: str) -> bool:
+    if outcome is None or outcome.trace is None:
+        return False
+    return any(blob.digest == digest for artifact in outcome.trace.outputs.values() for blob in artifact.files.values())
+
+
 def _read_result(started: _Started, ended: Ended) -> JobResult:
     """Return what the job left; a job whose process died has failed, whatever it had written."""
     if ended.verdict is None:
         try:
             return decode((started.scratch / RESULT).read_bytes(), JobResult)
-        except FileNotFoundError:
-            return JobResult(failure=Failure(code="crashed", message="its process left without a result"))
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return JobResult(failure=Failure(code="crashed", message="its process left without a whole result"))
     hint = None
     if ended.code in ("time-limit", "memory-limit"):
         hint = f"raise `limits: {{{ended.code.partition('-')[0]}: …}}` in onnxbuild.yaml if the model needs it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,5 +68,10 @@ def _check_paths(raw: RawProject, root: Node, problems: Problems) -> None:
         if path is not None and (path.startswith(("/", "~")) or ".." in path.split("/")):
             message = f"`{key}` must be a path inside the project, not '{path}'"
             problems.error("path-outside", message, value_place(root, (key,)), hint="make it relative")
+    for key in ("reports", "output", "store"):
+        path = getattr(raw, key)
+        if path is not None and os.path.normpath(path) in (".", "recipes", ".git"):
+            message = f"`{key}` must be a folder of its own, not '{path}'"
+            problems.error("wrong-value", message, value_place(root, (key,)))
     if raw.reports is not None and raw.output is not None and Path(raw.reports) == Path(raw.output):
         problems.error("wrong-value", "`reports` and `output` must differ", value_place(root, ("reports",)))

@@ -177,10 +177,10 @@ def _provenance(targets: list[TargetPlan], actions: list[Action], outcomes: Outc
         versions |= _packages(trace)
         for line in trace.manifest:
             if line.label.startswith("file "):
-                files[line.note] = FileFacts(label=line.label.removeprefix("file "), path=line.note, sha256=line.value)
+                files[line.note] = _file(line.label.removeprefix("file "), line.note, line.value, root)
         for found in trace.discovered:
             if found.kind == "file":
-                files.setdefault(found.name, FileFacts(label="read by user code", path=found.name, sha256=found.digest))
+                files.setdefault(found.name, _file("read by user code", found.name, found.digest, root))
     host = traces[0].host if traces else None
     return ProvenanceFacts(
         commit=commit,
@@ -192,6 +192,11 @@ def _provenance(targets: list[TargetPlan], actions: list[Action], outcomes: Outc
         if host is None
         else {"cpu": host.cpu, "system": f"{host.system} {host.machine}", "python": host.python},
     )
+
+
+def _file(label: str, name: str, digest: str, root: Path) -> FileFacts:
+    path = root / name
+    return FileFacts(label=label, path=name, sha256=digest, bytes=path.stat().st_size if path.is_file() else None)
 
 
 def _data_sets(targets: list[TargetPlan], outcomes: Outcomes) -> tuple[DataSetFacts, ...]:

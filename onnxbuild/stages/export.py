@@ -102,6 +102,7 @@ def _stage(name: str) -> Stage[ExportParams, ExportFacts]:
         packages=_packages,
         preload=lambda params: NEEDS[params.source.framework].preload,
         runs_user_code=lambda params: runs_user_code(params.source),
+        seconds=5.0,
     )
 
 

@@ -106,4 +106,5 @@ REFERENCE = Stage(
     packages=lambda params: tuple(dict.fromkeys((*NEEDS[params.source.framework].packages, "numpy"))),
     preload=lambda params: NEEDS[params.source.framework].preload,
     runs_user_code=lambda params: runs_user_code(params.source),
+    seconds=2.0,
 )

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from onnxbuild.base.atomic import replace_folder, write_atomically
+from onnxbuild.base.atomic import default_mode, replace_folder, write_atomically
 from onnxbuild.base.codec import to_builtins
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.plan.action import TargetPlan
 from onnxbuild.stages.package import PackageFacts
 from onnxbuild.store.blobs import BlobStore
-from onnxbuild.store.traces import Trace
+from onnxbuild.store.traces import Discovered, Trace
 from onnxbuild.targets.judge import Judgement
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+SOURCE_STAGES = ("export", "canonicalize")
 
 
 def describe_delivery(
@@ -71,8 +74,29 @@ def is_delivered(folder: Path, manifest: dict[str, Any], inputs: Inputs) -> bool
     return present == _encode(manifest) and _has_files(folder, manifest, inputs)
 
 
+def is_manifest(file: Path) -> bool:
+    """Tell whether a file is a manifest that was delivered with a target."""
+    try:
+        content = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and {"format", "recipe", "variant", "verdict"} <= set(content)
+
+
+@contextmanager
+def delivering(state: Path) -> Iterator[None]:
+    """Hold the project's lock on its outputs: makes at the same time deliver one after the other."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "delivery.lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def deliver(folder: Path, manifest: dict[str, Any], package: Trace, blobs: BlobStore, inputs: Inputs) -> None:
-    """Make `folder` hold the package and its manifest; what was there before stays until the new one is complete."""
+    """Make `folder` hold the package and its manifest; what was there before stays until the new one is complete.
+
+    Raises CorruptBlobError, with the blob set aside; then `folder` is as it was.
+    """
     if _has_files(folder, manifest, inputs):
         write_atomically(folder / MANIFEST, _encode(manifest))
         return
@@ -81,7 +105,7 @@ def deliver(folder: Path, manifest: dict[str, Any], package: Trace, blobs: BlobS
     try:
         blobs.lay_out(package.outputs["package"], new, writable=True)
         write_atomically(new / MANIFEST, _encode(manifest))
-        new.chmod(0o755)
+        new.chmod(default_mode(0o777))
         replace_folder(new, folder)
         for name, blob in package.outputs["package"].files.items():
             inputs.remember(folder / name, blob.digest)  # lay_out has verified what it wrote, where only we look
@@ -101,17 +125,27 @@ def _encode(manifest: dict[str, Any]) -> bytes:
 
 
 def _versions(traces: Iterable[Trace]) -> dict[str, str]:
-    lines = {line.label: line.value for trace in traces for line in trace.manifest}
-    return {label.removeprefix("package "): v for label, v in sorted(lines.items()) if label.startswith("package ")}
+    """Return what the stages use, and what the model's own code imported, such as XGBoost."""
+    versions: dict[str, str] = {}
+    for trace in traces:
+        versions |= _labelled(trace, "package ")
+        if trace.stage in SOURCE_STAGES:
+            versions |= {found.name.replace("_", "-"): found.digest for found in _found(trace, "package")}
+    return dict(sorted(versions.items()))
 
 
 def _source_files(traces: Iterable[Trace]) -> dict[str, str]:
+    """Return the digests of the model's files: the recipe's by their key in it, those its code read by their path."""
     files: dict[str, str] = {}
     for trace in traces:
-        if trace.stage in ("export", "canonicalize"):
-            files |= {
-                line.label.removeprefix("file "): line.value
-                for line in trace.manifest
-                if line.label.startswith("file ")
-            }
+        if trace.stage in SOURCE_STAGES:
+            files |= _labelled(trace, "file ") | {found.name: found.digest for found in _found(trace, "file")}
     return files
+
+
+def _labelled(trace: Trace, prefix: str) -> dict[str, str]:
+    return {line.label.removeprefix(prefix): line.value for line in trace.manifest if line.label.startswith(prefix)}
+
+
+def _found(trace: Trace, kind: str) -> list[Discovered]:
+    return [found for found in trace.discovered if found.kind == kind]

@@ -221,6 +221,16 @@ def test_manifest_names_the_versions_that_made_it(examples: Examples, target: st
     assert "onnxruntime" in manifest["versions"]
 
 
+def test_manifest_names_the_files_that_the_model_came_from(examples: Examples) -> None:
+    """Also the one that XGBoost opens where nobody sees it, because the recipe says so, and XGBoost itself."""
+    manifest = manifest_of(examples, "cancer-trees:default")
+    wanted = {"factory": "models/cancer_trees.py", "recipes/models/cancer_trees.json": "models/cancer_trees.json"}
+    digests = {key: hashlib.sha256((RECIPES / file).read_bytes()).hexdigest() for key, file in wanted.items()}
+    assert manifest["source"]["files"] == digests
+    assert {"xgboost", "xgboost-cpu"} & set(manifest["versions"])
+    assert "lightgbm" in manifest_of(examples, "diabetes-trees:default")["versions"]
+
+
 # The CNN of torch: batch norms folded, float16 inside, integers with scales of their own for each channel
 
 

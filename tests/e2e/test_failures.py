@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ HARMLESS = "def run(model):\n    return model\n"
 BUSY = "    end = time.monotonic() + 60\n    while time.monotonic() < end:\n        pass\n"
 BAD = {
     "raises": "from depths import fall\n\n\ndef run(model):\n    return fall(model)\n",
+    "exits": "import sys\n\n\ndef run(model):\n    sys.exit('enough')\n",
     "segfault": "import ctypes\n\n\ndef run(model):\n    ctypes.string_at(0)\n",
     "leaves": "import os\n\n\ndef run(model):\n    os._exit(3)\n",
     "hangs": f"import time\n\n\ndef run(model):\n{BUSY}    return model\n",
@@ -25,6 +28,7 @@ BAD = {
 DEPTHS = "def fall(model):\n    raise ValueError('the bottom of ' + model.graph.name)\n"
 REASONS = {
     "raises": ("user-code", "ValueError: the bottom of"),
+    "exits": ("user-code", "SystemExit: enough"),
     "segfault": ("crashed", "SIGSEGV"),
     "leaves": ("crashed", "exit status 3"),
     "hangs": ("time-limit", f"exceeded its time limit of {SECONDS}"),
@@ -173,3 +177,15 @@ def test_pass_that_returns_no_model_fails_its_stage(mlp: Project) -> None:
     assert "int" in failure["message"]
     assert failure["code"] != "internal"
     assert failure["log"] == ".onnxbuild/logs/mlp_optimize.log"
+
+
+def test_time_limit_is_the_action_s_own(mlp: Project, tmp_path: Path) -> None:
+    """A worker that takes long to start, as one with a large framework does, costs no action its time."""
+    slow = "import sys, time\nif 'onnxbuild.engine.worker' in sys.orig_argv:\n    time.sleep(5)\n"
+    (tmp_path / "slow").mkdir()
+    (tmp_path / "slow/sitecustomize.py").write_text(slow)
+    mlp.write("onnxbuild.yaml", "limits: {time: 4 s}\n")
+    path = f"{tmp_path / 'slow'}{os.pathsep}{Path(__file__).parents[2]}"
+    done = mlp.make("-j1", env={"PYTHONPATH": path})
+    assert done.code == 0, done.err
+    assert done.event("action", action="mlp/data")["seconds"] > 5
