@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxbuild import __version__
-from onnxbuild.base.atomic import write_atomically
+from onnxbuild.base.atomic import sweep_files, sweep_folders, write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Diagnostic, Severity, UserError
 from onnxbuild.base.digest import digest_bytes
@@ -33,15 +34,19 @@ from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict, describe_miss
+from onnxbuild.recipe.cache import RecipeCache
 from onnxbuild.recipe.load import check_project, load_recipes
 from onnxbuild.recipe.project import FILE, load_project
 from onnxbuild.recipe.types import Project, Recipe
 from onnxbuild.report.collect import collect
 from onnxbuild.report.write import write_reports
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
+from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.store import Store
+from onnxbuild.store.traces import FORMAT as TRACE_FORMAT
 from onnxbuild.store.traces import Discovered, Trace
-from onnxbuild.targets.deliver import MANIFEST, deliver, describe_delivery, is_delivered
+from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
+from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement
 
@@ -80,14 +85,21 @@ class Workplace:
 
 def open_project(root: Path, patterns: Sequence[str] = ()) -> Workplace:
     """Load a project and select targets; raises UserError with everything that is wrong (exit code 2)."""
-    project = load_project(root)
-    loaded = load_recipes(project, patterns)
+    cache = RecipeCache(root, root / ".onnxbuild/state/recipes.msgpack")
+    project = cache.project or load_project(root)
+    loaded = load_recipes(project, patterns, cache=cache)
     errors = [d for d in loaded.diagnostics if d.severity is Severity.ERROR]
     if errors:
         raise UserError(loaded.diagnostics)
-    return Workplace(
+    workplace = Workplace(
         project, loaded.recipes, loaded.selected, tuple(loaded.diagnostics), loaded.read, is_sound=loaded.is_sound
     )
+    if (newer := workplace.store.traces.newer_format()) is not None:
+        note = f"its records have format {newer}, this version knows {TRACE_FORMAT}"
+        hint = "update onnxbuild, or name another folder with `store:` in onnxbuild.yaml"
+        message = f"the store {project.store} was written by a newer onnxbuild"
+        raise UserError(Diagnostic(code="newer-store", message=message, note=note, hint=hint))
+    return workplace
 
 
 NO_OP_SECONDS = 7.77e-13
@@ -110,15 +122,24 @@ class Made:
     again: NoOp | None
 
 
-def make(workplace: Workplace, options: Options, emit: Emit, *, strict: bool = False, began: int = 0) -> Made:
+def make(
+    workplace: Workplace,
+    options: Options,
+    emit: Emit,
+    *,
+    strict: bool = False,
+    rebuild: bool = False,
+    began: int = 0,
+) -> Made:
     """Build and prove the selected targets, deliver those that did not fail, draw the reports.
 
     `began` is the file system's time before the project was opened (see targets.evidence.file_clock); without it
-    nothing is said about the next make.
+    nothing is said about the next make. `rebuild` asks to rebuild the models elsewhere and to fail when they are not
+    the same; see targets.determinism.
     """
-    make = _Make(workplace, options, emit, strict)
+    make = _Make(workplace, options, emit, strict, rebuild)
     code = make.execute()
-    return Made(code, make.no_op(code, began))
+    return Made(code, make.no_op(code, began) if not rebuild else None)
 
 
 def watched_project(root: Path) -> Watched:
@@ -149,6 +170,7 @@ class _Make:
     options: Options
     emit: Emit
     strict: bool
+    rebuild: bool
     began: float = field(default_factory=time.monotonic)
     gates: dict[str, list[Gate]] = field(default_factory=dict)
 
@@ -174,12 +196,21 @@ class _Make:
             for event in self._what_is_not_passed():
                 self.emit(event)
         _draw_if_changed(self.workplace, plan, self.run.outcomes)
-        return self._end(self._exit_code())
+        code = self._exit_code()
+        if self.rebuild and not self._is_repeatable():
+            code = max(code, 1)
+        return self._end(code)
 
     # What the run asks
 
     def _hooks(self) -> Hooks:
-        return Hooks(self._admit, self._in_place, self._done)
+        return Hooks(self._is_judged, self._admit, self._in_place, self._deliver, self._done, self._recover)
+
+    def _is_judged(self, action: Action) -> bool:
+        """Tell whether all gates of what is to be packaged can be judged; a ratio waits for the other target."""
+        if action.stage != "package":
+            return True
+        return all(self.judge.judgement(t.target.name) is not None for t in self._packaged_by(action))
 
     def _admit(self, action: Action) -> str | None:
         """Refuse to package what failed a gate."""
@@ -199,18 +230,29 @@ class _Make:
             for t, j in self._deliverable(action)
         )
 
+    def _deliver(self, action: Action, trace: Trace) -> None:
+        if action.stage != "package":
+            return
+        for target, judgement in self._deliverable(action):
+            folder, manifest = self.workplace.output(target), self._delivery(target, judgement, trace)
+            if not is_delivered(folder, manifest, self.run.inputs):
+                with delivering(self.workplace.places.state):
+                    deliver(folder, manifest, trace, self.workplace.store.blobs, self.run.inputs)
+
+    def _recover(self) -> None:
+        """Clear what a make that died left half delivered or half drawn."""
+        root, project = Path(self.workplace.project.root), self.workplace.project
+        sweep_files(root / project.reports)
+        with delivering(self.workplace.places.state):
+            for folder in sorted((root / project.output).glob("*/")):
+                sweep_folders(folder)
+
     def _done(self, action: Action, outcome: Outcome) -> bool:
-        """Judge the targets that this outcome completes and deliver what was packaged; True when a gate failed."""
+        """Judge the targets that this outcome completes; True when a gate failed."""
         failed = False
         if outcome.status is Status.FAILED:
             for target in self.by_action.get(action.name, ()):
                 self.judge.forget(target.target.name)
-        if action.stage == "package" and outcome.trace is not None and not self.options.dry_run:
-            for target, judgement in self._deliverable(action):
-                folder, trace = self.workplace.output(target), outcome.trace
-                manifest = self._delivery(target, judgement, trace)
-                if not is_delivered(folder, manifest, self.run.inputs):
-                    deliver(folder, manifest, trace, self.workplace.store.blobs, self.run.inputs)
         for target in self.by_action.get(action.name, ()):
             judged = self.judge.judgement(target.target.name)
             if judged is not None:
@@ -299,6 +341,10 @@ class _Make:
             output = os.path.relpath(self.workplace.output(target) / "model.onnx", self.workplace.project.root)
             sha256 = outcome.trace.outputs["package"].files["model.onnx"].digest
         return TargetJudged(target=target.target.name, verdict=judgement.verdict.value, output=output, sha256=sha256)
+
+    def _is_repeatable(self) -> bool:
+        store, places = self.workplace.store, self.workplace.places
+        return check_determinism(self.plan, self.run.outcomes, store, places, self.options, self.emit)
 
     # The end
 
@@ -410,8 +456,9 @@ def _draw_if_changed(workplace: Workplace, plan: Plan, outcomes: Mapping[str, Ou
     traces = [(name, o.trace.id if o.trace is not None else o.status.value) for name, o in outcomes.items()]
     wanted = digest_bytes(encode([__version__, [t.target for t in plan.targets], traces]))
     mark = workplace.places.state / "reports"
-    if all(page.exists() for page in _pages(workplace)) and mark.exists() and mark.read_text() == wanted:
+    if all(page.exists() for page in [*_pages(workplace), mark]) and mark.read_bytes() == wanted.encode():
         return
+    mark.unlink(missing_ok=True)  # who dies between two pages leaves pages of two builds
     _draw(workplace, outcomes)
     write_atomically(mark, wanted.encode())
 
@@ -453,7 +500,12 @@ def get(workplace: Workplace, out: Path) -> Path:
         name = workplace.selected[0]
         hint = f"run: onnxbuild make {name}"
         raise UserError(Diagnostic(code="not-built", message=f"{name} is not built from what is there now", hint=hint))
-    workplace.store.blobs.lay_out(outcome.trace.outputs[model.output], out, writable=True)
+    try:
+        workplace.store.blobs.lay_out(outcome.trace.outputs[model.output], out, writable=True)
+    except CorruptBlobError as error:
+        shutil.rmtree(out)
+        hint = f"run: onnxbuild make {workplace.selected[0]}"
+        raise UserError(Diagnostic(code="corrupt-artifact", message=str(error), hint=hint)) from None
     return out / "model.onnx"
 
 

@@ -19,6 +19,7 @@ from onnxbuild.engine.events import (
     Gate,
     Notice,
     PlanMade,
+    Rebuilt,
     RunEnded,
     Status,
     TargetJudged,
@@ -98,6 +99,8 @@ class Console:
                 self._verdict(event)
             case Notice():
                 self.say(f"{self._paint('note', 'yellow')} {event.message}")
+            case Rebuilt():
+                self._rebuilt(event)
             case RunEnded():
                 self._end(event)
 
@@ -138,6 +141,13 @@ class Console:
             if failure.log:
                 lines.append(f"          log {failure.log}")
         self._write("\n".join(lines), self.err)
+
+    def _rebuilt(self, event: Rebuilt) -> None:
+        self._acted = True
+        if event.verdict == "same":
+            self.say(f"{self._paint('same', 'green'):9} {event.action}")
+        else:
+            self.print(f"{self._paint(event.verdict, 'red'):9} {event.action}: {event.difference}")
 
     def _verdict(self, event: TargetJudged) -> None:
         self._verdicts[event.verdict] = self._verdicts.get(event.verdict, 0) + 1

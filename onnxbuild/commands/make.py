@@ -7,7 +7,7 @@ import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -30,6 +30,7 @@ examples:
   onnxbuild make digits-cnn             one recipe, all variants
   onnxbuild make 'digits-*:int8' -j2    targets by pattern, two actions at once
   onnxbuild make -n                     what would run, and why
+  onnxbuild make --check-determinism    rebuild the models twice, elsewhere, and compare
   onnxbuild make --events - -q          JSON lines on standard output
 """
 
@@ -45,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="run every action although nothing changed")
     parser.add_argument("--watch", action="store_true", help="make again whenever an input changes, until Ctrl-C")
     parser.add_argument("--strict", action="store_true", help="fail on what could not be verified")
+    parser.add_argument(
+        "--check-determinism",
+        action="store_true",
+        help="then rebuild all models twice, in other folders and under other hash seeds, and fail if they differ",
+    )
     parser.add_argument("--events", metavar="FILE", help="write what happens as JSON lines; - is standard output")
 
 
@@ -76,10 +82,11 @@ def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emi
         force=arguments.force,
         limits=workplace.project.limits,
     )
+    rebuild = arguments.check_determinism
     with console.live():
-        made = api.make(workplace, options, emit, strict=arguments.strict, began=began)
+        made = api.make(workplace, options, emit, strict=arguments.strict, rebuild=rebuild, began=began)
     if made.again is not None:
-        chosen = stamp.selection(arguments.targets, keep_going=arguments.keep_going, strict=arguments.strict)
+        chosen = stamp.selection(arguments.targets, strict=arguments.strict)
         _write_stamp(root, chosen, made.again, workplace.warnings, made.code)
     return made.code, workplace
 
@@ -101,7 +108,8 @@ def _write_stamp(
     events = lines.replace(msgspec.json.encode(api.NO_OP_SECONDS).decode(), stamp.PLACEHOLDER)
     found = again.evidence
     made = stamp.Stamp(chosen, found.environment, found.files, found.folders, found.stores, told, events, code)
-    write_atomically(Path(file), made.encode())
+    with suppress(OSError):  # all is built; without a stamp the next make looks again
+        write_atomically(Path(file), made.encode())
 
 
 @contextmanager

@@ -107,6 +107,16 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     message: str
 
 
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="rebuilt"):
+    """An action was run again elsewhere. `verdict` is same, different (then `difference` names what) or failed."""
+
+    action: str
+    stage: str
+    targets: tuple[str, ...]
+    verdict: str
+    difference: str | None = None
+
+
 class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="end"):
     """The last line."""
 
@@ -117,5 +127,5 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
     up_to_date: int
 
 
-Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | RunEnded
+Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | Rebuilt | RunEnded
 Emit = Callable[[Event], None]

@@ -18,7 +18,6 @@ OFFLINE = {
 """Switches that keep model hubs from downloading: nothing is fetched at run time."""
 
 FIXED = {
-    "PYTHONHASHSEED": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "0",
     "KERAS_BACKEND": "tensorflow",
@@ -41,18 +40,24 @@ out otherwise because more actions ran beside it (OpenBLAS's products differ in 
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONPATH")
 
 
-def worker_environment() -> dict[str, str]:
+def worker_environment(hash_seed: int = 0) -> dict[str, str]:
     """Return the environment that workers start with; it makes this very package importable."""
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package, inherited.get("PYTHONPATH")]))
-    return {**inherited, **OFFLINE, **FIXED, **ONE_THREAD, "PYTHONPATH": path}
+    return {**inherited, **OFFLINE, **FIXED, **ONE_THREAD, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": path}
 
 
-def user_environment(declared: Iterable[str]) -> dict[str, str]:
+def user_environment(declared: Iterable[str], hash_seed: int = 0) -> dict[str, str]:
     """Return the environment that user code sees: the usual few and those that the recipe declares under `env`."""
     names = [name for name in (*_INHERITED, *declared) if name in os.environ and name != "PYTHONPATH"]
-    return {**{name: os.environ[name] for name in names}, **OFFLINE, **FIXED, **ONE_THREAD}
+    return {
+        **{name: os.environ[name] for name in names},
+        **OFFLINE,
+        **FIXED,
+        **ONE_THREAD,
+        "PYTHONHASHSEED": str(hash_seed),
+    }
 
 
 def declared_values(declared: Iterable[str]) -> Mapping[str, str | None]:

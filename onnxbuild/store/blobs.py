@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from onnxbuild.base.atomic import default_mode, temporary_file
 from onnxbuild.base.digest import digest_file, list_files
 from onnxbuild.store.artifact import Artifact, Blob
 from onnxbuild.store.copying import copy_hashing, copy_quickly, hash_and_sync
@@ -39,7 +40,7 @@ class BlobStore:
         """Tell whether a file of the right name and size is there, without reading it."""
         try:
             return self.path(blob.digest).stat().st_size == blob.size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
 
     def has_artifact(self, artifact: Artifact) -> bool:
@@ -61,15 +62,10 @@ class BlobStore:
 
     def _copy_in(self, source: Path) -> Blob:
         self.temporary.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.temporary)
-        temporary = Path(name)
-        try:
-            with os.fdopen(handle, "wb", buffering=0) as out, source.open("rb", buffering=0) as file:
-                blob = Blob(*copy_hashing(file, out, sync=True))
-                os.fchmod(out.fileno(), 0o444)
+        with temporary_file(self.temporary) as (out, temporary), source.open("rb", buffering=0) as file:
+            blob = Blob(*copy_hashing(file, out, sync=True))
+            os.fchmod(out.fileno(), 0o444)
             self._name(temporary, blob)
-        finally:
-            temporary.unlink(missing_ok=True)
         return blob
 
     def _take(self, source: Path) -> Blob | None:
@@ -127,7 +123,7 @@ class BlobStore:
                 copy_quickly(self.path(blob.digest), target)
             elif self._copy_out(blob, target) != blob.digest:
                 self._set_aside(blob, name)
-            target.chmod(0o644 if writable else 0o444)
+            target.chmod(default_mode(0o666) if writable else 0o444)
             self.known.note(self.path(blob.digest), blob)
             self.known.note(target, blob)
 
@@ -147,8 +143,10 @@ class BlobStore:
             return copy_hashing(file, out)[0]
 
     def _set_aside(self, blob: Blob, name: str) -> NoReturn:
+        """Move an altered blob out of the way, unless another process has put a sound one there meanwhile."""
         path = self.path(blob.digest)
-        if path.exists():
-            self.aside.mkdir(parents=True, exist_ok=True)
-            path.replace(self.aside / blob.digest)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if not path.is_file() or digest_file(path) != blob.digest:
+                self.aside.mkdir(parents=True, exist_ok=True)
+                path.replace(self.aside / blob.digest)
         raise CorruptBlobError(blob.digest, name)

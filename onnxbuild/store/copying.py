@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
+from onnxbuild.base.atomic import write_all
 from onnxbuild.base.digest import BLOCK, digest_file
 
 LARGE = 16 * BLOCK
@@ -27,18 +28,18 @@ def copy_hashing(source: BinaryIO, out: BinaryIO, *, sync: bool = False) -> tupl
     if os.fstat(source.fileno()).st_size < LARGE:
         while block := source.read(BLOCK):
             hasher.update(block)
-            _write(out, block)
+            write_all(out, block)
             size += len(block)
     else:
         with ThreadPoolExecutor(1) as writer:
-            written = writer.submit(int)
+            written = writer.submit(write_all, out, b"")
             while block := source.read(BLOCK):
                 size += len(block)
-                before, written = written, writer.submit(_write, out, block)
+                before, written = written, writer.submit(write_all, out, block)
                 hasher.update(block)
                 before.result()
                 if sync and size % SYNC_EVERY < BLOCK:
-                    writer.submit(os.fdatasync, out.fileno())
+                    writer.submit(_sync, out.fileno())
             written.result()
     if sync:
         os.fsync(out.fileno())
@@ -74,9 +75,4 @@ def hash_and_sync(file: BinaryIO, path: Path) -> str:
     return digest
 
 
-def _write(out: BinaryIO, block: bytes) -> int:
-    """Write all of a block: an unbuffered file may take less at once."""
-    view = memoryview(block)
-    while view:
-        view = view[out.write(view) :]
-    return len(block)
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
