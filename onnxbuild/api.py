@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxbuild import __version__
-from onnxbuild.base.atomic import write_atomically
+from onnxbuild.base.atomic import sweep_files, sweep_folders, write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Diagnostic, Severity, UserError
 from onnxbuild.base.digest import digest_bytes
@@ -27,19 +28,24 @@ from onnxbuild.engine.events import (
     TargetJudged,
 )
 from onnxbuild.engine.run import Hooks, Options, Outcome, Places, Run
+from onnxbuild.engine.state import LastTraces
+from onnxbuild.engine.watching import Watched
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict, describe_miss
+from onnxbuild.recipe.cache import RecipeCache
 from onnxbuild.recipe.load import check_project, load_recipes
 from onnxbuild.recipe.project import FILE, load_project
 from onnxbuild.recipe.types import Project, Recipe
 from onnxbuild.report.collect import collect
 from onnxbuild.report.write import write_reports
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
+from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.store import Store
-from onnxbuild.store.traces import Trace
-from onnxbuild.targets.deliver import MANIFEST, deliver, describe_delivery, is_delivered
+from onnxbuild.store.traces import FORMAT as TRACE_FORMAT
+from onnxbuild.store.traces import Discovered, Trace
+from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
 from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement
@@ -79,14 +85,21 @@ class Workplace:
 
 def open_project(root: Path, patterns: Sequence[str] = ()) -> Workplace:
     """Load a project and select targets; raises UserError with everything that is wrong (exit code 2)."""
-    project = load_project(root)
-    loaded = load_recipes(project, patterns)
+    cache = RecipeCache(root, root / ".onnxbuild/state/recipes.msgpack")
+    project = cache.project or load_project(root)
+    loaded = load_recipes(project, patterns, cache=cache)
     errors = [d for d in loaded.diagnostics if d.severity is Severity.ERROR]
     if errors:
         raise UserError(loaded.diagnostics)
-    return Workplace(
+    workplace = Workplace(
         project, loaded.recipes, loaded.selected, tuple(loaded.diagnostics), loaded.read, is_sound=loaded.is_sound
     )
+    if (newer := workplace.store.traces.newer_format()) is not None:
+        note = f"its records have format {newer}, this version knows {TRACE_FORMAT}"
+        hint = "update onnxbuild, or name another folder with `store:` in onnxbuild.yaml"
+        message = f"the store {project.store} was written by a newer onnxbuild"
+        raise UserError(Diagnostic(code="newer-store", message=message, note=note, hint=hint))
+    return workplace
 
 
 NO_OP_SECONDS = 7.77e-13
@@ -129,6 +142,28 @@ def make(
     return Made(code, make.no_op(code, began) if not rebuild else None)
 
 
+def watched_project(root: Path) -> Watched:
+    """Return what decides whether the project at `root` can be loaded: its recipes and settings, broken or not."""
+    try:
+        project = load_project(root)
+    except UserError:
+        project = Project(root=str(root.resolve()))
+    workplace = Workplace(project, (), ())
+    return Watched(workplace.places.root, workplace.places.hidden, (FILE, project.recipes))
+
+
+def watched(workplace: Workplace) -> Watched:
+    """Return all that the selected targets depend on: also what their actions discovered when they last ran."""
+    plan = build_plan(workplace.recipes, workplace.selected)
+    last = LastTraces(workplace.places.state / "last.json")
+    found = {Discovered("file", path, "") for action in plan.actions.values() for path in action.files.values()}
+    for name in plan.actions:
+        trace = last.get(name, workplace.store.traces)
+        found.update(trace.discovered if trace is not None else ())
+    places = workplace.places
+    return Watched(places.root, places.hidden, (FILE, workplace.project.recipes), found)
+
+
 @dataclass
 class _Make:
     workplace: Workplace
@@ -169,7 +204,13 @@ class _Make:
     # What the run asks
 
     def _hooks(self) -> Hooks:
-        return Hooks(self._admit, self._in_place, self._done)
+        return Hooks(self._is_judged, self._admit, self._in_place, self._deliver, self._done, self._recover)
+
+    def _is_judged(self, action: Action) -> bool:
+        """Tell whether all gates of what is to be packaged can be judged; a ratio waits for the other target."""
+        if action.stage != "package":
+            return True
+        return all(self.judge.judgement(t.target.name) is not None for t in self._packaged_by(action))
 
     def _admit(self, action: Action) -> str | None:
         """Refuse to package what failed a gate."""
@@ -189,18 +230,29 @@ class _Make:
             for t, j in self._deliverable(action)
         )
 
+    def _deliver(self, action: Action, trace: Trace) -> None:
+        if action.stage != "package":
+            return
+        for target, judgement in self._deliverable(action):
+            folder, manifest = self.workplace.output(target), self._delivery(target, judgement, trace)
+            if not is_delivered(folder, manifest, self.run.inputs):
+                with delivering(self.workplace.places.state):
+                    deliver(folder, manifest, trace, self.workplace.store.blobs, self.run.inputs)
+
+    def _recover(self) -> None:
+        """Clear what a make that died left half delivered or half drawn."""
+        root, project = Path(self.workplace.project.root), self.workplace.project
+        sweep_files(root / project.reports)
+        with delivering(self.workplace.places.state):
+            for folder in sorted((root / project.output).glob("*/")):
+                sweep_folders(folder)
+
     def _done(self, action: Action, outcome: Outcome) -> bool:
-        """Judge the targets that this outcome completes and deliver what was packaged; True when a gate failed."""
+        """Judge the targets that this outcome completes; True when a gate failed."""
         failed = False
         if outcome.status is Status.FAILED:
             for target in self.by_action.get(action.name, ()):
                 self.judge.forget(target.target.name)
-        if action.stage == "package" and outcome.trace is not None and not self.options.dry_run:
-            for target, judgement in self._deliverable(action):
-                folder, trace = self.workplace.output(target), outcome.trace
-                manifest = self._delivery(target, judgement, trace)
-                if not is_delivered(folder, manifest, self.run.inputs):
-                    deliver(folder, manifest, trace, self.workplace.store.blobs, self.run.inputs)
         for target in self.by_action.get(action.name, ()):
             judged = self.judge.judgement(target.target.name)
             if judged is not None:
@@ -404,8 +456,9 @@ def _draw_if_changed(workplace: Workplace, plan: Plan, outcomes: Mapping[str, Ou
     traces = [(name, o.trace.id if o.trace is not None else o.status.value) for name, o in outcomes.items()]
     wanted = digest_bytes(encode([__version__, [t.target for t in plan.targets], traces]))
     mark = workplace.places.state / "reports"
-    if all(page.exists() for page in _pages(workplace)) and mark.exists() and mark.read_text() == wanted:
+    if all(page.exists() for page in [*_pages(workplace), mark]) and mark.read_bytes() == wanted.encode():
         return
+    mark.unlink(missing_ok=True)  # who dies between two pages leaves pages of two builds
     _draw(workplace, outcomes)
     write_atomically(mark, wanted.encode())
 
@@ -447,7 +500,12 @@ def get(workplace: Workplace, out: Path) -> Path:
         name = workplace.selected[0]
         hint = f"run: onnxbuild make {name}"
         raise UserError(Diagnostic(code="not-built", message=f"{name} is not built from what is there now", hint=hint))
-    workplace.store.blobs.lay_out(outcome.trace.outputs[model.output], out, writable=True)
+    try:
+        workplace.store.blobs.lay_out(outcome.trace.outputs[model.output], out, writable=True)
+    except CorruptBlobError as error:
+        shutil.rmtree(out)
+        hint = f"run: onnxbuild make {workplace.selected[0]}"
+        raise UserError(Diagnostic(code="corrupt-artifact", message=str(error), hint=hint)) from None
     return out / "model.onnx"
 
 

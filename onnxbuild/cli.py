@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from onnxbuild import __version__
+from onnxbuild.base.disk import describe_refusal
 from onnxbuild.commands.table import VERBS
 
 EXAMPLES = """\
@@ -37,6 +38,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123  # whoever read us is gone
         return 0
+    except OSError as error:
+        if (reason := describe_refusal(error)) is None:
+            return _report_bug(error, given)
+        print(f"onnxbuild: {reason}; everything that was finished is kept", file=sys.stderr)
+        return 1
     except Exception as error:
         return _report_bug(error, given)
 

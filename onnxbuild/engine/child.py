@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import traceback
@@ -15,6 +16,7 @@ import msgspec
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.base.disk import describe_refusal
 from onnxbuild.engine.discover import Watch, imported_packages, module_owners
 from onnxbuild.engine.events import Failure
 from onnxbuild.engine.job import Job, JobResult
@@ -47,11 +49,24 @@ def run_job(file: Path, owners: Mapping[str, Sequence[str]] | None = None) -> No
     except MemoryError:
         traceback.print_exc()
         result = JobResult(failure=Failure(code="out-of-memory", message="the stage ran out of memory"))
+    except OSError as error:
+        traceback.print_exc()
+        result = JobResult(failure=_refused(error))
+        for name in ("in", "out", "tmp"):  # on a full disk they leave no room for the result
+            shutil.rmtree(file.parent / name, ignore_errors=True)
     except BaseException as error:
         traceback.print_exc()
         text = "".join(traceback.format_exception_only(error)).strip()
         result = JobResult(failure=Failure(code="internal", message=f"unexpected error: {text}"))
-    write_atomically(file.parent / RESULT, encode(result))
+    write_atomically(file.parent / RESULT, encode(result), durable=False)
+
+
+def _refused(error: OSError) -> Failure:
+    """Return what the system refused as the failure of the stage; an error that says nothing of it is our bug."""
+    reason = describe_refusal(error)
+    if reason is None:
+        return Failure(code="internal", message=f"unexpected error: {type(error).__name__}: {error}")
+    return Failure(code="refused", message=f"the stage could not go on: {reason}", hint="mend that and make again")
 
 
 def _enter(job: Job) -> None:
@@ -73,10 +88,10 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     stage = STAGES[job.stage]
     params = msgspec.json.decode(job.params, type=stage.params)
     scratch = Path(job.scratch)
-    blobs = BlobStore(Path(job.store))
+    blobs = BlobStore(Path(job.store), job.known)
     inputs = {label: scratch / "in" / label for label in job.inputs}
     for label, artifact in job.inputs.items():
-        blobs.lay_out(artifact, inputs[label])
+        blobs.lay_out(artifact, inputs[label], link=stage.only_reads and not job.user_code)
     workspace = Workspace(
         inputs=inputs,
         files={label: Path(path) for label, path in job.files.items()},
@@ -93,7 +108,9 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     watch.add(workspace.seen)
     outputs = {}
     if workspace.out.exists():
-        outputs = {folder.name: blobs.add_folder(folder) for folder in sorted(workspace.out.iterdir())}
+        outputs = {
+            folder.name: blobs.add_folder(folder, take=not job.user_code) for folder in sorted(workspace.out.iterdir())
+        }
     discovered, remarks = watch.found(job.files.values(), job.reads)
     if job.user_code:
         discovered = tuple(sorted({*discovered, *imported_packages(owners or module_owners())}))
@@ -102,6 +119,7 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         outputs=outputs,
         warnings=(*dict.fromkeys([*workspace.warnings, *remarks]),),
         discovered=discovered,
+        known=tuple(blobs.known_of([*job.inputs.values(), *outputs.values()])),
     )
 
 

@@ -48,12 +48,18 @@ class PlanMade(msgspec.Struct, frozen=True, tag_field="event", tag="plan"):
 
 
 class ActionStarted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="start"):
-    """An action's worker starts."""
+    """An action's worker starts.
+
+    `estimate` is what it took last time in seconds, None when it was never measured; `path` what is expected of it and
+    of the longest chain of actions after it.
+    """
 
     action: str
     stage: str
     targets: tuple[str, ...]
     reasons: tuple[str, ...]
+    estimate: float | None = None
+    path: float = 0.0
 
 
 class ActionDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="action"):

@@ -25,6 +25,18 @@ FIXED = {
 }
 """Settings that make results repeatable: export and reference run on the CPU."""
 
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "LOKY_MAX_CPU_COUNT": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}
+"""A stage computes on one thread wherever the recipe does not say otherwise: `-j` then counts cores, and no sum comes
+out otherwise because more actions ran beside it (OpenBLAS's products differ in the last bits by threads)."""
+
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONPATH")
 
 
@@ -33,13 +45,19 @@ def worker_environment(hash_seed: int = 0) -> dict[str, str]:
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package, inherited.get("PYTHONPATH")]))
-    return {**inherited, **OFFLINE, **FIXED, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": path}
+    return {**inherited, **OFFLINE, **FIXED, **ONE_THREAD, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": path}
 
 
 def user_environment(declared: Iterable[str], hash_seed: int = 0) -> dict[str, str]:
     """Return the environment that user code sees: the usual few and those that the recipe declares under `env`."""
     names = [name for name in (*_INHERITED, *declared) if name in os.environ and name != "PYTHONPATH"]
-    return {**{name: os.environ[name] for name in names}, **OFFLINE, **FIXED, "PYTHONHASHSEED": str(hash_seed)}
+    return {
+        **{name: os.environ[name] for name in names},
+        **OFFLINE,
+        **FIXED,
+        **ONE_THREAD,
+        "PYTHONHASHSEED": str(hash_seed),
+    }
 
 
 def declared_values(declared: Iterable[str]) -> Mapping[str, str | None]:

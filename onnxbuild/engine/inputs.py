@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import time
 from importlib.machinery import all_suffixes
 from pathlib import Path
 
-from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import encode
 from onnxbuild.base.digest import digest_bytes, digest_file, list_files
+from onnxbuild.engine.state import read_state, write_state
 from onnxbuild.store.traces import Discovered
 
 GRAIN = 50_000_000
@@ -27,7 +26,7 @@ class Inputs:
     def __init__(self, root: Path, index: Path) -> None:
         self.root = root
         self._index_file = index
-        self._index: dict[str, list[int | str]] = _read_index(index)
+        self._index: dict[str, list[int | str]] = read_state(index)
         self._versions: dict[str, str] = {}
         self._dirty = False
 
@@ -106,7 +105,7 @@ class Inputs:
     def save(self) -> None:
         """Write the stat index, when anything in it is new."""
         if self._dirty:
-            write_atomically(self._index_file, json.dumps(self._index).encode())
+            write_state(self._index_file, self._index)
             self._dirty = False
 
     def _name(self, path: Path) -> str:
@@ -148,11 +147,3 @@ def _is_importable(path: Path) -> bool:
     if path.name.endswith(tuple(all_suffixes())):
         return True
     return path.name.isidentifier() and path.name != "__pycache__" and path.is_dir()
-
-
-def _read_index(file: Path) -> dict[str, list[int | str]]:
-    try:
-        index = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return index if isinstance(index, dict) else {}

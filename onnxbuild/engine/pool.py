@@ -6,17 +6,19 @@ import contextlib
 import json
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 
 from onnxbuild.base.codec import encode
+from onnxbuild.base.diagnostics import Remark
 from onnxbuild.base.units import format_duration, format_size
 from onnxbuild.engine.job import Job
 
@@ -27,6 +29,19 @@ POLL = 0.1
 """Seconds between two looks at the resident size of running jobs."""
 
 
+SILENCE = float(os.environ.get("ONNXBUILD_FORK_SILENCE", "20"))
+"""Seconds without a stir after which a forked child counts as hung; the environment variable is for tests."""
+
+STIR = 0.02
+"""Seconds of processor time that count as a sign of life; a process that waits for a dead thread uses none."""
+
+YOUNG = 30.0
+"""Seconds of processor time after which a child is past what hangs after a fork: it may wait as long as it likes."""
+
+HUNG = Remark("hung-after-fork", "did not stir after its fork; killed, and run again in a process of its own")
+ORPHANED = Remark("worker-lost", "its worker process died before it began; run in a process of its own")
+
+
 @dataclass
 class Ended:
     """A job's process is gone. `verdict` is None when it left by itself with a result, else says what happened."""
@@ -34,11 +49,15 @@ class Ended:
     job: Path
     verdict: str | None
     code: str = ""
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass
 class _Worker:
+    """A process; `serves` tells one that forks for many jobs from one that runs a single job itself."""
+
     process: subprocess.Popen[bytes]
+    serves: bool
     buffer: bytes = b""
 
 
@@ -47,17 +66,26 @@ class _Running:
     worker: _Worker
     started: float
     memory: int
-    time: float
+    limit: float
     pid: int | None = None
     killed: str | None = None
     code: str = ""
+    cpu: float = 0.0
+    stirred: float = field(default_factory=time.monotonic)
+    hung: bool = False
+    remarks: tuple[Remark, ...] = ()
 
 
 class Pool:
-    """Worker processes by what they import beforehand; each started when first needed, all ended by `close`."""
+    """Worker processes by what they import beforehand; each started when first needed, all ended by `close`.
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    A child that shows no sign of life for `silence` seconds after its fork is killed and its job run in a process of
+    its own: a lock that another thread held at the fork stays locked in the child for ever.
+    """
+
+    def __init__(self, environment: dict[str, str], silence: float = SILENCE) -> None:
         self._environment = environment
+        self._silence = silence
         self._workers: dict[tuple[str, ...], _Worker] = {}
         self._running: dict[str, _Running] = {}
         self._selector = selectors.DefaultSelector()
@@ -66,15 +94,11 @@ class Pool:
         """Start a job and return its file, by which `wait` names it; `seconds` is its limit of wall time."""
         file = Path(job.scratch, "job.json")
         file.write_bytes(encode(job))
-        arguments = [*(["--owners"] if job.user_code else []), *preload]
-        worker = self._worker(tuple(arguments)) if FORKS else self._spawn("--job", str(file))
-        self._running[str(file)] = _Running(worker, time.monotonic(), job.memory, seconds)
-        if FORKS:
-            assert worker.process.stdin is not None
-            worker.process.stdin.write(f"{file}\n".encode())
-            worker.process.stdin.flush()
-        else:
-            self._running[str(file)].pid = worker.process.pid
+        arguments = (*(["--owners"] if job.user_code else []), *preload)
+        worker = self._send(arguments, file) if FORKS else self._spawn("--job", str(file))
+        running = _Running(worker, time.monotonic(), job.memory, seconds)
+        running.pid = None if worker.serves else worker.process.pid
+        self._running[str(file)] = running
         return file
 
     def wait(self, seconds: float) -> list[Ended]:
@@ -83,6 +107,9 @@ class Pool:
         while True:
             for key, _ in self._selector.select(min(POLL, max(0.0, deadline - time.monotonic()))):
                 self._hear(key.data)
+            for running in list(self._running.values()):
+                if not running.worker.serves and running.worker.process.poll() is not None:
+                    self._lose(running.worker)
             self._enforce_limits()
             ended = list(self._collect())
             if ended or time.monotonic() >= deadline:
@@ -106,25 +133,38 @@ class Pool:
         self._workers.clear()
         self._selector.close()
 
-    def _worker(self, arguments: tuple[str, ...]) -> _Worker:
-        worker = self._workers.get(arguments)
-        if worker is None or worker.process.poll() is not None:
-            worker = self._workers[arguments] = self._spawn(*arguments)
-        return worker
+    def _send(self, arguments: tuple[str, ...], file: Path) -> _Worker:
+        """Hand a job to the worker for `arguments`; one that has died is replaced."""
+        while True:
+            worker = self._workers.get(arguments)
+            fresh = worker is None or worker.process.poll() is not None
+            if worker is None or fresh:
+                worker = self._workers[arguments] = self._spawn(*arguments)
+            assert worker.process.stdin is not None
+            try:
+                worker.process.stdin.write(f"{file}\n".encode())
+                worker.process.stdin.flush()
+            except BrokenPipeError:
+                worker.process.wait()
+                if not fresh:
+                    continue  # else `_lose` will hear of it and run the job apart
+            return worker
 
     def _spawn(self, *arguments: str) -> _Worker:
+        serves = arguments[:1] != ("--job",)
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "onnxbuild.engine.worker", *arguments],
+            bufsize=0,
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if serves else subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=self._environment,
             process_group=0,
         )
-        worker = _Worker(process)
-        assert process.stdout is not None
-        os.set_blocking(process.stdout.fileno(), False)
-        self._selector.register(process.stdout, selectors.EVENT_READ, worker)
+        worker = _Worker(process, serves)
+        if process.stdout is not None:
+            os.set_blocking(process.stdout.fileno(), False)
+            self._selector.register(process.stdout, selectors.EVENT_READ, worker)
         return worker
 
     def _hear(self, worker: _Worker) -> None:
@@ -133,6 +173,7 @@ class Pool:
         if not data:
             self._selector.unregister(worker.process.stdout)
             self._lose(worker)
+            worker.process.stdout.close()
             return
         *lines, worker.buffer = (worker.buffer + data).split(b"\n")
         for line in lines:
@@ -142,42 +183,68 @@ class Pool:
                 running.pid = message["pid"]
                 running.started = time.monotonic()  # what the worker took to import is not the job's
             elif running is not None:
-                self._end(running, message["exit"])
+                self._end(message["job"], running, message["exit"])
 
-    def _end(self, running: _Running, status: int) -> None:
+    def _end(self, file: str, running: _Running, status: int) -> None:
+        if running.hung:
+            self._run_apart(file, running, HUNG)
+            return
         if running.killed is None:
             running.killed, running.code = "" if status == 0 else _describe_exit(status), "crashed"
         running.pid = None
 
+    def _run_apart(self, file: str, running: _Running, why: Remark) -> None:
+        """Run a job again from the start, in a process that is not forked."""
+        for name in ("in", "out", "tmp"):
+            shutil.rmtree(Path(file).parent / name, ignore_errors=True)
+        running.hung, running.remarks = False, (why,)
+        running.worker, running.started = self._spawn("--job", file), time.monotonic()
+        running.pid = running.worker.process.pid
+
     def _lose(self, worker: _Worker) -> None:
+        """Take in that a worker's process has ended, and with it all it ran."""
         status = worker.process.wait()
-        for running in self._running.values():
-            if running.worker is worker and (running.killed is None or running.pid is not None):
-                if FORKS:
-                    running.killed, running.code = f"its worker process {_describe_exit(status)}", "worker-lost"
-                    running.pid = None
-                else:
-                    self._end(running, status)
+        for file, running in self._running.items():
+            if running.worker is not worker or (running.killed is not None and running.pid is None):
+                continue
+            if running.pid is not None:
+                _kill_group(running.pid)  # its child dies with it, but not what that has started
+            if running.pid is None and not running.hung:
+                self._run_apart(file, running, ORPHANED)
+            elif running.hung or not worker.serves:
+                self._end(file, running, status)
+            else:
+                running.killed, running.code = f"its worker process {_describe_exit(status)}", "worker-lost"
+                running.pid = None
         self._workers = {key: w for key, w in self._workers.items() if w is not worker}
 
     def _enforce_limits(self) -> None:
         for running in self._running.values():
-            if running.pid is None or running.killed is not None:
+            if running.killed is not None or running.hung:
                 continue
-            if time.monotonic() - running.started > running.time:
-                running.killed = f"exceeded its time limit of {format_duration(running.time)}"
+            memory, cpu = _use(running.pid if running.pid is not None else running.worker.process.pid)
+            if running.pid is not None and time.monotonic() - running.started > running.limit:
+                running.killed = f"exceeded its time limit of {format_duration(running.limit)}"
                 running.code = "time-limit"
-            elif _resident(running.pid) > running.memory:
+            elif running.pid is not None and memory > running.memory:
                 running.killed = f"exceeded its memory limit of {format_size(running.memory)}"
                 running.code = "memory-limit"
-            if running.killed is not None:
-                _kill_group(running.pid)
+            elif running.worker.serves:
+                running.hung = self._is_silent(running, cpu)
+            if running.killed is not None or running.hung:
+                _kill_group(running.pid if running.pid is not None else running.worker.process.pid)
+
+    def _is_silent(self, running: _Running, cpu: float) -> bool:
+        now = time.monotonic()
+        if cpu > YOUNG or abs(cpu - running.cpu) > STIR:
+            running.cpu, running.stirred = cpu, now
+        return now - running.stirred > self._silence
 
     def _collect(self) -> Iterator[Ended]:
         for file, running in list(self._running.items()):
             if running.killed is not None and running.pid is None:
                 del self._running[file]
-                yield Ended(Path(file), running.killed or None, running.code)
+                yield Ended(Path(file), running.killed or None, running.code, running.remarks)
 
 
 def _describe_exit(status: int) -> str:
@@ -186,15 +253,18 @@ def _describe_exit(status: int) -> str:
     return f"left with exit status {status} and no result"
 
 
-def _resident(pid: int) -> int:
-    """Return the resident bytes of a process and its children, those they share counted once each."""
-    total = 0
+def _use(pid: int) -> tuple[int, float]:
+    """Return the resident bytes of a process and its children, those they share counted once each, and the seconds of
+    processor time they have used.
+    """
+    memory, seconds = 0, 0.0
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         for each in [process, *process.children(recursive=True)]:
-            with contextlib.suppress(psutil.Error):
-                total += each.memory_info().rss
-    return total
+            with contextlib.suppress(psutil.Error), each.oneshot():
+                memory += each.memory_info().rss
+                seconds += sum(each.cpu_times()[:4])  # its own and its dead children's, user and system
+    return memory, seconds
 
 
 def _kill_group(pid: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from onnxbuild.base.atomic import sweep_files
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.child import RESULT
@@ -23,13 +24,16 @@ from onnxbuild.engine.events import ActionDone, ActionStarted, DecisionKind, Emi
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.order import Costs, Order, has_room
 from onnxbuild.engine.pool import Ended, Pool
+from onnxbuild.engine.scratch import Scratch, sweep
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.plan.action import Action, Plan, Ref
 from onnxbuild.plan.manifest import make_manifest
 from onnxbuild.recipe.types import Limits
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.artifact import Artifact
+from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.locks import KeyLock
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
@@ -83,13 +87,18 @@ class Outcome:
 
 @dataclass
 class Hooks:
-    """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), `in_place`
-    tells whether what a trace delivered outside the store is there, `done` hears each outcome; True is a failure.
+    """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), once
+    `is_ready` tells that what the caller wants to know for that has come in; `in_place` tells whether what a trace
+    delivered outside the store is there, `deliver` puts it there and may raise CorruptBlobError, `done` hears each
+    outcome; True is a failure. `recover` clears what a make that died left outside the store.
     """
 
+    is_ready: Callable[[Action], bool] = lambda _: True
     admit: Callable[[Action], str | None] = lambda _: None
     in_place: Callable[[Action, Trace], bool] = lambda *_: True
+    deliver: Callable[[Action, Trace], None] = lambda *_: None
     done: Callable[[Action, Outcome], bool] = lambda *_: False
+    recover: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -119,7 +128,16 @@ class Run:
         self.last = LastTraces(self.places.state / "last.json")
         self.failed = False
         self._began = time.monotonic()
-        self._pending = {name: action for name, action in self.plan.actions.items() if name not in self.outcomes}
+        self.costs = Costs(self.places.state / "costs.json")
+        self._order = Order(self.plan.actions, self.costs)
+        self._pending = {name: self.plan.actions[name] for name in self._order if name not in self.outcomes}
+        self._dependents: dict[str, list[str]] = {}
+        for action in self._pending.values():
+            for name in action.upstream:
+                self._dependents.setdefault(name, []).append(action.name)
+        self._candidates = dict.fromkeys(self._pending)
+        self._held_back: dict[str, None] = {}
+        self._queued: dict[str, Decision] = {}
         self._started: dict[Path, _Started] = {}
         self._contended: set[str] = set()
         self._waited_for: dict[str, str] = {}
@@ -132,13 +150,20 @@ class Run:
         if self.options.dry_run:
             self._advance(None)
             return self.outcomes
-        self.places.scratch.mkdir(parents=True, exist_ok=True)
         self.places.logs.mkdir(parents=True, exist_ok=True)
-        self._scratch = Path(tempfile.mkdtemp(dir=self.places.scratch))
+        if self.store.traces.claim():
+            text = "the store was written by an older onnxbuild: its files are used, its records are made again"
+            self.emit(Notice(code="older-store", message=text))
+        self.store.sweep()
+        sweep_files(self.places.state)
+        sweep_files(self.places.state / "stamps")
+        sweep(self.places.scratch, self.hooks.recover)
+        scratch = Scratch(self.places.scratch)
+        self._scratch = scratch.path
         pool = Pool(worker_environment(self.options.hash_seed))
         try:
             self._advance(pool)
-            while self._started or self._contended:
+            while self._started or self._queued:
                 for ended in pool.wait(LOCK_POLL if self._contended else 3600.0):
                     self._finish(ended)
                 self._advance(pool)
@@ -146,29 +171,43 @@ class Run:
             pool.close()
             for started in self._started.values():
                 started.lock.release()
-            shutil.rmtree(self._scratch, ignore_errors=True)
+            scratch.release()
             self.last.save()
+            self.costs.save()
             self.inputs.save()
         return self.outcomes
 
     # Deciding
 
     def _advance(self, pool: Pool | None) -> None:
-        """Decide every pending action whose upstream is done, until nothing moves."""
+        """Decide every action whose upstream is done and start what must run, until nothing moves."""
         self._contended.clear()
-        moved = True
-        while moved:
-            moved = False
-            for action in list(self._pending.values()):
-                if action.name in self._contended or not self._is_ready(action):
-                    continue
-                moved = self._consider(action, pool) or moved
+        while self._candidates or self._held_back:
+            if not self._candidates:
+                if self._queued or self._started:
+                    break
+                self._candidates, self._held_back = self._held_back, {}  # nothing more can come for them
+                self._consider(next(iter(self._candidates)), pool)
+                continue
+            name = next(iter(self._candidates))
+            action = self._pending.get(name)
+            if action is None or name in self._queued or not self._is_ready(action):
+                del self._candidates[name]
+            elif not self.hooks.is_ready(action):
+                del self._candidates[name]
+                self._held_back[name] = None
+            else:
+                self._consider(name, pool)
+        if pool is not None:
+            self._start_queued(pool)
 
     def _is_ready(self, action: Action) -> bool:
         return all(name in self.outcomes for name in action.upstream)
 
-    def _consider(self, action: Action, pool: Pool | None) -> bool:
-        """Settle or start one action; return whether anything changed."""
+    def _consider(self, name: str, pool: Pool | None) -> None:
+        """Settle one action, or put it into the queue of what must run."""
+        del self._candidates[name]
+        action = self._pending[name]
         upstream = {name: self.outcomes[name] for name in action.upstream}
         broken = [n for n, o in upstream.items() if o.status is not Status.OK]
         waiting = [
@@ -176,25 +215,39 @@ class Run:
         ]
         if broken:
             self._block(action, tuple(broken))
-            return True
-        if waiting:
+        elif waiting:
             self._settle(action, Outcome(DecisionKind.WAITS, Status.OK), on=tuple(waiting))
-            return True
-        if (refusal := self.hooks.admit(action)) is not None:
+        elif (refusal := self.hooks.admit(action)) is not None:
             self._block(action, (), refusal)
-            return True
-        decision = self.decide(action)
+        else:
+            self._take(action, self.decide(action), pool is not None)
+
+    def _take(self, action: Action, decision: Decision, runs: bool) -> None:
+        """Act on a decision: settle the action, or put it into the queue of what must run."""
         if decision.trace is not None:
             self.last.set(action.name, decision.trace)
             self._settle(action, Outcome(decision.kind, Status.OK, decision.trace), decision.reasons)
-            return True
-        if pool is None:
+        elif runs:
+            self._queued[action.name] = decision
+        else:
             self._settle(action, Outcome(DecisionKind.RUN, Status.OK), decision.reasons)
-            return True
-        if self.failed and not self.options.keep_going:
-            self._block(action, (), "an earlier action failed")
-            return True
-        return len(self._started) < self.options.jobs and self._start(action, decision, pool)
+
+    def _start_queued(self, pool: Pool) -> None:
+        """Start what is in the queue, longest way first, as far as there is room; what settles may bring candidates."""
+        stops = self.failed and not self.options.keep_going
+        for name in sorted(self._queued, key=lambda name: -self._order.path[name]):
+            action, decision = self._pending[name], self._queued[name]
+            if stops:
+                del self._queued[name]
+                self._block(action, (), "an earlier action failed")
+            elif not self._is_ready(action):
+                del self._queued[name]  # what it needs is made again
+            elif not has_room(action, (each.action for each in self._started.values()), self.options.jobs):
+                continue
+            elif all(decision.key != started.decision.key for started in self._started.values()):
+                self._start(action, decision, pool)
+        if self._candidates:
+            self._advance(pool)
 
     def decide(self, action: Action) -> Decision:
         """Decide about an action whose upstream actions all have traces."""
@@ -226,29 +279,36 @@ class Run:
 
     # Running
 
-    def _start(self, action: Action, decision: Decision, pool: Pool) -> bool:
-        """Start the action's job, unless another process is building the same key."""
+    def _start(self, action: Action, decision: Decision, pool: Pool) -> None:
+        """Start the action's job, unless another process is building the same key or has built it meanwhile."""
         lock = self.store.lock(decision.key)
         if not lock.try_acquire(f"process {os.getpid()}, {action.name}"):
             if self._waited_for.get(action.name) != (holder := lock.holder()):
                 self._waited_for[action.name] = holder
                 self.emit(Notice(code="waiting", message=f"{action.name} waits for {holder}, which builds the same"))
             self._contended.add(action.name)
-            return False
-        if not self.options.force and (again := self.decide(action)).trace is not None:
-            lock.release()  # the other builder finished between our decision and our lock
-            self.last.set(action.name, again.trace)
-            self._settle(action, Outcome(again.kind, Status.OK, again.trace), again.reasons)
-            return True
+            return
+        del self._queued[action.name]
+        again = self.decide(action)
+        if again.trace is not None or again.key != decision.key:
+            lock.release()  # another builder finished since we decided, or an input changed
+            self._candidates[action.name] = None
+            return
         del self._pending[action.name]
         job = self._job(action)
         stage = STAGES[action.stage]
         file = pool.start(job, stage.preload(action.params), self.options.limits.time or TIME_LIMIT)
         self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log))
         self.emit(
-            ActionStarted(action=action.name, stage=action.stage, targets=action.targets, reasons=decision.reasons)
+            ActionStarted(
+                action=action.name,
+                stage=action.stage,
+                targets=action.targets,
+                reasons=decision.reasons,
+                estimate=self.costs.get(action.name),
+                path=self._order.path[action.name],
+            )
         )
-        return True
 
     def _job(self, action: Action) -> Job:
         scratch = Path(tempfile.mkdtemp(dir=self._scratch))
@@ -269,6 +329,7 @@ class Run:
             reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
             user_code=STAGES[action.stage].runs_user_code(action.params),
             memory=self._memory,
+            known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),
         )
 
     def _artifact(self, ref: Ref) -> Artifact:
@@ -280,8 +341,14 @@ class Run:
         started = self._started.pop(ended.job)
         try:
             result = _read_result(started, ended)
+            self.store.blobs.known.add(result.known)
             if result.corrupt is not None:
                 self._rebuild_producer(started.action, result.corrupt)
+                return
+            if (changed := self._changed_meanwhile(started)) is not None:
+                text = f"{changed} changed while {started.action.name} ran; run again"
+                self.emit(Notice(code="input-changed", message=text))
+                self._pending[started.action.name] = started.action
                 return
             seconds = time.monotonic() - started.since
             if result.failure is not None:
@@ -291,10 +358,19 @@ class Run:
             else:
                 outcome = Outcome(DecisionKind.RUN, Status.OK, self._record(started, result, seconds))
             outcome.started = round(started.since - self._began, 3)
-            self._settle(started.action, outcome, started.decision.reasons, seconds, result.warnings)
+            warnings = (*ended.remarks, *result.warnings)
+            self._settle(started.action, outcome, started.decision.reasons, seconds, warnings)
         finally:
             started.lock.release()
             shutil.rmtree(started.scratch, ignore_errors=True)
+
+    def _changed_meanwhile(self, started: _Started) -> str | None:
+        """Return a file that is not what its digest in the key says any more: nobody knows which of both was read."""
+        keyed = {line.label: line.value for line in started.decision.manifest}
+        for label, path in started.action.files.items():
+            if (self.inputs.digest(path) or "absent") != keyed[f"file {label}"]:
+                return path
+        return None
 
     def _record(self, started: _Started, result: JobResult, seconds: float) -> Trace:
         trace = Trace(
@@ -317,22 +393,20 @@ class Run:
 
     def _rebuild_producer(self, action: Action, digest: str) -> None:
         """Take an action back whose input blob was altered, and all that shares the blob, so that it is made again."""
-        producers = [
-            name
-            for name in action.upstream
-            if (trace := self.outcomes[name].trace) is not None
-            and any(blob.digest == digest for artifact in trace.outputs.values() for blob in artifact.files.values())
-        ]
-        self.emit(
-            Notice(
-                code="corrupt-artifact",
-                message=f"an artifact of {', '.join(producers)} was altered in the store; made again (blob {digest})",
-            )
-        )
-        for name in producers:
+        self._pending[action.name] = action
+        self._candidates[action.name] = None
+        producers = [name for name in action.upstream if _has_blob(self.outcomes.get(name), digest)]
+        self._take_back(producers, digest)  # none when another consumer has found it first
+
+    def _take_back(self, names: list[str], digest: str) -> None:
+        """Make actions again whose blob `digest` was altered; the blob is set aside already."""
+        if names:
+            code, what = "corrupt-artifact", f"an artifact of {', '.join(names)} was altered in the store"
+            self.emit(Notice(code=code, message=f"{what}; made again (blob {digest})"))
+        for name in names:
             del self.outcomes[name]
             self._pending[name] = self.plan.actions[name]
-        self._pending[action.name] = action
+            self._candidates[name] = None
 
     # Settling
 
@@ -351,6 +425,16 @@ class Run:
     ) -> None:
         self._pending.pop(action.name, None)
         self.outcomes[action.name] = outcome
+        if outcome.trace is not None and not self.options.dry_run:
+            try:
+                self.hooks.deliver(action, outcome.trace)
+            except CorruptBlobError as error:
+                self._take_back([action.name], error.digest)
+                return
+        self._candidates.update(dict.fromkeys((*self._dependents.get(action.name, ()), *self._held_back)))
+        self._held_back.clear()
+        if outcome.trace is not None:
+            self.costs.set(action.name, outcome.trace.seconds)
         self.emit(
             ActionDone(
                 action=action.name,
@@ -368,13 +452,19 @@ class Run:
         self.failed = self.hooks.done(action, outcome) or self.failed or outcome.status is Status.FAILED
 
 
+def _has_blob(outcome: Outcome | None, digest: str) -> bool:
+    if outcome is None or outcome.trace is None:
+        return False
+    return any(blob.digest == digest for artifact in outcome.trace.outputs.values() for blob in artifact.files.values())
+
+
 def _read_result(started: _Started, ended: Ended) -> JobResult:
     """Return what the job left; a job whose process died has failed, whatever it had written."""
     if ended.verdict is None:
         try:
             return decode((started.scratch / RESULT).read_bytes(), JobResult)
-        except FileNotFoundError:
-            return JobResult(failure=Failure(code="crashed", message="its process left without a result"))
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return JobResult(failure=Failure(code="crashed", message="its process left without a whole result"))
     hint = None
     if ended.code in ("time-limit", "memory-limit"):
         hint = f"raise `limits: {{{ended.code.partition('-')[0]}: …}}` in onnxbuild.yaml if the model needs it"

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from onnxbuild.base.atomic import write_atomically
+from onnxbuild.base.seal import BrokenSealError, OtherFormatError, seal, unseal
 from onnxbuild.store.traces import Trace, TraceStore
+
+FORMAT = 1
 
 
 class LastTraces:
@@ -14,8 +18,8 @@ class LastTraces:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._last: dict[str, list[str]] = _read(file)
-        self._dirty = False
+        self._last: dict[str, list[str]] = read_state(file)
+        self._changed: dict[str, list[str]] = {}
 
     def get(self, action: str, traces: TraceStore) -> Trace | None:
         """Return the action's last trace, when the store still has it."""
@@ -25,19 +29,24 @@ class LastTraces:
     def set(self, action: str, trace: Trace) -> None:
         """Remember that `trace` stands for `action` now."""
         if self._last.get(action) != [trace.key, trace.id]:
-            self._last[action] = [trace.key, trace.id]
-            self._dirty = True
+            self._last[action] = self._changed[action] = [trace.key, trace.id]
 
     def save(self) -> None:
-        """Write the pointers, when any changed."""
-        if self._dirty:
-            write_atomically(self._file, json.dumps(self._last, sort_keys=True).encode())
-            self._dirty = False
+        """Write the pointers that changed, beside what another make has written meanwhile."""
+        if self._changed:
+            write_state(self._file, read_state(self._file) | self._changed)
+            self._changed = {}
 
 
-def _read(file: Path) -> dict[str, list[str]]:
+def read_state(file: Path) -> dict[str, Any]:
+    """Return the mapping that `write_state` wrote; empty when it is not there, was altered or is of another format."""
     try:
-        last = json.loads(file.read_bytes())
-    except (FileNotFoundError, ValueError):
+        state: dict[str, Any] = json.loads(unseal(file.read_bytes(), f"onnxbuild {file.stem}", FORMAT))
+    except (FileNotFoundError, NotADirectoryError, BrokenSealError, OtherFormatError):
         return {}
-    return last if isinstance(last, dict) else {}
+    return state
+
+
+def write_state(file: Path, state: dict[str, Any]) -> None:
+    """Write a mapping under a seal, so that an altered one is lost and never believed."""
+    write_atomically(file, seal(json.dumps(state, sort_keys=True).encode(), f"onnxbuild {file.stem}", FORMAT))

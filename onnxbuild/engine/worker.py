@@ -9,6 +9,7 @@ a TensorFlow that has run anything hangs its forked children.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -16,11 +17,15 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from onnxbuild.engine.child import run_job
 from onnxbuild.engine.discover import module_owners
+
+LIBC = ctypes.CDLL(None)
+"""The C library, opened before any fork: opening takes the loader's lock."""
 
 
 def main(preload: Sequence[str], *, owners: bool) -> None:
@@ -59,6 +64,7 @@ def _serve(channel: int, owners: Mapping[str, Sequence[str]] | None) -> None:
 
 
 def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, channel: int, wake: tuple[int, int]) -> int:
+    worker = os.getpid()
     pid = os.fork()
     if pid:
         _tell(channel, {"job": job, "pid": pid})
@@ -66,6 +72,7 @@ def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, channel: int, wa
     status = 1
     try:
         os.setsid()
+        _die_with(worker)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for descriptor in (0, channel, *wake):
@@ -81,9 +88,12 @@ def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, channel: int, wa
 
 def _reap(channel: int, children: dict[int, str]) -> None:
     while children:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid == 0:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
             return
+        if ended.si_pid in children:
+            _kill((ended.si_pid,))  # what its user code started and left running; its number is ours until we wait
+        pid, status = os.waitpid(ended.si_pid, 0)
         job = children.pop(pid, None)
         if job is not None:
             _tell(channel, {"job": job, "exit": os.waitstatus_to_exitcode(status)})
@@ -93,17 +103,35 @@ def _tell(channel: int, message: dict[str, object]) -> None:
     os.write(channel, json.dumps(message).encode() + b"\n")
 
 
-def _kill(children: dict[int, str]) -> None:
+def _kill(children: Iterable[int]) -> None:
     for pid in children:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, signal.SIGKILL)
+
+
+def _die_with(worker: int) -> None:
+    """Have the kernel kill this child when its worker dies, so that nobody's work goes on (Linux)."""
+    if sys.platform == "linux":
+        LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != worker:
+        os._exit(1)
 
 
 def run_once(job: str) -> None:
     """Run one job in this very process: the way where forking is not safe."""
     with contextlib.suppress(PermissionError):
         os.setsid()
+    line = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=_end_with, args=(line,), daemon=True).start()
     run_job(Path(job), None)
+
+
+def _end_with(line: int) -> None:
+    """Wait until the other end of `line` closes, when the make ends, and kill this process and its children."""
+    while os.read(line, 4096):
+        pass
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

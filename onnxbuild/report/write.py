@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import encode
 from onnxbuild.report.facts import ReportFacts
 from onnxbuild.report.render import render_index, render_recipe
@@ -44,13 +43,5 @@ def write_if_changed(path: Path, data: bytes) -> bool:
             return False
     except OSError:
         pass  # not there, or not readable: written below
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_atomically(path, data, durable=False)
     return True

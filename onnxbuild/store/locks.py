@@ -6,6 +6,8 @@ import fcntl
 import os
 from pathlib import Path
 
+from onnxbuild.base.atomic import is_at
+
 
 class KeyLock:
     """A `flock` on a key's lock file; the file names the holder for whoever waits."""
@@ -17,10 +19,13 @@ class KeyLock:
     def try_acquire(self, holder: str) -> bool:
         """Take the lock and write `holder` into it, or return False at once when another process has it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.close(handle)
+            return False
+        if not is_at(handle, self.path):  # removed before we had it: whoever comes now locks another file
             os.close(handle)
             return False
         os.ftruncate(handle, 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from onnxbuild.base.atomic import sweep_files
 from onnxbuild.store.blobs import BlobStore
 from onnxbuild.store.locks import KeyLock
 from onnxbuild.store.traces import TraceStore
@@ -19,6 +20,10 @@ class Store:
         self.root = root
         self.blobs = BlobStore(root)
         self.traces = TraceStore(root)
+
+    def sweep(self) -> None:
+        """Remove unfinished files whose writers died."""
+        sweep_files(self.root / "tmp")
 
     def lock(self, key: str) -> KeyLock:
         """Return the lock of `key`, not yet taken."""

@@ -10,9 +10,14 @@ from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.base.digest import digest_bytes
+from onnxbuild.base.seal import BrokenSealError, OtherFormatError, seal, unseal
 from onnxbuild.store.artifact import Artifact
 
-FORMAT = 1
+FORMAT = 2
+"""Of the content of a trace's file; a trace of another format does not exist for this version."""
+
+KIND = "onnxbuild trace"
+MARK = "format"
 
 
 class Component(msgspec.Struct, frozen=True):
@@ -63,7 +68,6 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     host: Host
     made: str
-    format: int = FORMAT
 
     @property
     def id(self) -> str:
@@ -76,9 +80,34 @@ class TraceStore:
 
     def __init__(self, root: Path) -> None:
         self.root = root / "traces"
+        self.temporary = root / "tmp"
+
+    def newer_format(self) -> int | None:
+        """Return the format of the store's traces when it is newer than this version's, else None."""
+        found = self._format()
+        return found if found is not None and found > FORMAT else None
+
+    def claim(self) -> bool:
+        """Note in the store of which format its traces are; True when it held older ones, which count as absent now."""
+        found = self._format()
+        if found is not None and found >= FORMAT:
+            return False
+        held = self.root.is_dir() and any(self.root.iterdir())
+        write_atomically(self.root / MARK, seal(b"", KIND, FORMAT), through=self.temporary)
+        return held
+
+    def _format(self) -> int | None:
+        """Return the format that the store's mark tells; a damaged mark tells nothing, but each trace tells its own."""
+        try:
+            unseal((self.root / MARK).read_bytes(), KIND, FORMAT)
+        except OtherFormatError as error:
+            return error.format
+        except (FileNotFoundError, NotADirectoryError, BrokenSealError):
+            return None
+        return FORMAT
 
     def find(self, key: str) -> list[Trace]:
-        """Return all readable traces under `key`, newest first; one of another format or cut short does not exist."""
+        """Return all sound traces under `key`, newest first; one of another format or altered does not exist."""
         traces = [
             t for file in self._folder(key).glob("*.json") if (t := self._read(file)) is not None and t.key == key
         ]
@@ -91,16 +120,15 @@ class TraceStore:
 
     def record(self, trace: Trace) -> None:
         """Write a trace, after all its blobs are in the store."""
-        folder = self._folder(trace.key)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / f"{trace.id}.json", encode(trace))
+        file = self._folder(trace.key) / f"{trace.id}.json"
+        write_atomically(file, seal(encode(trace), KIND, FORMAT), through=self.temporary)
 
     def _folder(self, key: str) -> Path:
         return self.root / key[:2] / key
 
     def _read(self, file: Path) -> Trace | None:
         try:
-            trace = decode(file.read_bytes(), Trace)
-        except (FileNotFoundError, msgspec.MsgspecError):
+            trace = decode(unseal(file.read_bytes(), KIND, FORMAT), Trace)
+        except (FileNotFoundError, NotADirectoryError, BrokenSealError, OtherFormatError, msgspec.MsgspecError):
             return None
-        return trace if trace.format == FORMAT and trace.id == file.stem else None
+        return trace if trace.id == file.stem else None

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from onnxbuild.base.atomic import replace_folder, write_atomically
+from onnxbuild.base.atomic import default_mode, replace_folder, write_atomically
 from onnxbuild.base.codec import to_builtins
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.plan.action import TargetPlan
@@ -81,8 +83,20 @@ def is_manifest(file: Path) -> bool:
     return isinstance(content, dict) and {"format", "recipe", "variant", "verdict"} <= set(content)
 
 
+@contextmanager
+def delivering(state: Path) -> Iterator[None]:
+    """Hold the project's lock on its outputs: makes at the same time deliver one after the other."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "delivery.lock").open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def deliver(folder: Path, manifest: dict[str, Any], package: Trace, blobs: BlobStore, inputs: Inputs) -> None:
-    """Make `folder` hold the package and its manifest; what was there before stays until the new one is complete."""
+    """Make `folder` hold the package and its manifest; what was there before stays until the new one is complete.
+
+    Raises CorruptBlobError, with the blob set aside; then `folder` is as it was.
+    """
     if _has_files(folder, manifest, inputs):
         write_atomically(folder / MANIFEST, _encode(manifest))
         return
@@ -91,7 +105,7 @@ def deliver(folder: Path, manifest: dict[str, Any], package: Trace, blobs: BlobS
     try:
         blobs.lay_out(package.outputs["package"], new, writable=True)
         write_atomically(new / MANIFEST, _encode(manifest))
-        new.chmod(0o755)
+        new.chmod(default_mode(0o777))
         replace_folder(new, folder)
         for name, blob in package.outputs["package"].files.items():
             inputs.remember(folder / name, blob.digest)  # lay_out has verified what it wrote, where only we look
