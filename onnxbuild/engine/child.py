@@ -33,7 +33,7 @@ REFUSED = 128
 
 
 def run_job(file: Path, owners: Mapping[str, Sequence[str]] | None = None) -> int:
-    """Run the job that `file` describes, write its result beside it and return the status for the process to leave with.
+    """Run the job that `file` describes, write its result beside it and return the process's exit status.
 
     Never raises for what the job did. The status is 0 when the result is written.
     """
