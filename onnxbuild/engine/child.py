@@ -17,8 +17,9 @@ from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.disk import describe_refusal
-from onnxbuild.engine.discover import Watch, imported_packages, module_owners
+from onnxbuild.engine.discover import Watch
 from onnxbuild.engine.events import Failure
+from onnxbuild.engine.findings import Declared
 from onnxbuild.engine.job import Job, JobResult
 from onnxbuild.stages.stage import AnyStage, Workspace
 from onnxbuild.stages.table import STAGES
@@ -99,11 +100,10 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         scratch=Path(job.scratch, "tmp"),
         recipe_folder=Path(job.folder),
     )
-    watch = Watch(Path(job.project), (*job.hidden, job.scratch))
+    watch = Watch(Path(job.project), (*job.hidden, job.store), scratch, _external_data)
     if job.user_code:
-        for folder in (job.project, *(str(Path(f).parent) for f in job.files.values() if f.endswith(".py"))):
-            sys.path.insert(0, folder)
-        watch.start()
+        sys.path[:0] = _import_folders(job)
+        watch.start(trusts_file="path" in job.files)
     facts = _run_stage(stage, params, workspace)
     watch.add(workspace.seen)
     outputs = {}
@@ -111,9 +111,7 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         outputs = {
             folder.name: blobs.add_folder(folder, take=not job.user_code) for folder in sorted(workspace.out.iterdir())
         }
-    discovered, remarks = watch.found(job.files.values(), job.reads)
-    if job.user_code:
-        discovered = tuple(sorted({*discovered, *imported_packages(owners or module_owners())}))
+    discovered, remarks = watch.found(Declared((*job.files.values(),), job.reads, job.strict_reads), owners)
     return JobResult(
         facts=msgspec.Raw(encode(facts)),
         outputs=outputs,
@@ -121,6 +119,18 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         discovered=discovered,
         known=tuple(blobs.known_of([*job.inputs.values(), *outputs.values()])),
     )
+
+
+def _import_folders(job: Job) -> list[str]:
+    """Return what comes first on `sys.path`: the folder of the file that holds user code, then the project."""
+    files = [path for label, path in job.files.items() if path.endswith(".py") or (label == "path")]
+    return [*dict.fromkeys([*(str(Path(file).parent) for file in files), job.project])]
+
+
+def _external_data(file: str) -> list[str]:
+    from onnxbuild.ir.external_data import external_data_of  # a child that sees no ONNX file needs no onnx
+
+    return external_data_of(file)
 
 
 def _run_stage(stage: AnyStage, params: msgspec.Struct, workspace: Workspace) -> msgspec.Struct:

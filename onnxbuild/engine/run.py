@@ -21,6 +21,7 @@ from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.child import RESULT
 from onnxbuild.engine.decide import Decision, decide
 from onnxbuild.engine.events import ActionDone, ActionStarted, DecisionKind, Emit, Failure, Notice, Status
+from onnxbuild.engine.findings import READ_OUTSIDE
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import Job, JobResult
@@ -124,7 +125,7 @@ class Run:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.inputs = Inputs(self.places.root, self.places.state / "files.json")
+        self.inputs = Inputs(self.places.root, self.places.state / "files.json", self.places.hidden)
         self.last = LastTraces(self.places.state / "last.json")
         self.failed = False
         self._began = time.monotonic()
@@ -279,7 +280,10 @@ class Run:
             self.last.get(action.name, self.store.traces),
             self.inputs.is_current,
             self.store.blobs.has_artifact,
-            lambda trace: stage.holds(action.params, msgspec.json.decode(trace.facts, type=stage.facts)),
+            lambda trace: (
+                stage.holds(action.params, msgspec.json.decode(trace.facts, type=stage.facts))
+                and not (action.strict_reads and any(r.code == READ_OUTSIDE for r in trace.warnings))
+            ),
             lambda trace: self.hooks.in_place(action, trace),
             force=self.options.force,
         )
@@ -337,6 +341,7 @@ class Run:
             reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
             user_code=STAGES[action.stage].runs_user_code(action.params),
             memory=self._memory,
+            strict_reads=action.strict_reads,
             known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),
         )
 
