@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.recipe.types import Input, Output, Source
+from onnxbuild.recipe.types import Framework, Input, Output, Source
 from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.source import SourceRequest
 from onnxbuild.stages.export import runs_user_code
@@ -97,13 +97,24 @@ def run(params: ReferenceParams, work: Workspace) -> ReferenceFacts:
     return ReferenceFacts(calls=count, nonfinite=nonfinite)
 
 
+_CONVERTERS = frozenset({"onnxscript", "tf2onnx", "skl2onnx", "onnxmltools"})
+"""What only an export runs."""
+
+
+def _packages(params: ReferenceParams) -> tuple[str, ...]:
+    framework = params.source.framework
+    unused = _CONVERTERS if framework is Framework.ONNX else _CONVERTERS | {"onnx", "onnx-ir"}
+    used = (name for name in NEEDS[framework].packages if name not in unused)
+    return tuple(dict.fromkeys((*used, "numpy", "ml-dtypes")))
+
+
 REFERENCE = Stage(
     name="reference",
     version=1,
     params=ReferenceParams,
     facts=ReferenceFacts,
     run=run,
-    packages=lambda params: tuple(dict.fromkeys((*NEEDS[params.source.framework].packages, "numpy"))),
+    packages=_packages,
     preload=lambda params: NEEDS[params.source.framework].preload,
     runs_user_code=lambda params: runs_user_code(params.source),
     seconds=2.0,
