@@ -15,14 +15,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 RECIPE = """\
 format: 1
-source: {{framework: onnx, path: models/{name}.onnx}}
+name: {name}
+source: {{framework: onnx, path: model.onnx}}
 inputs: {{x: {{dtype: float32, shape: [batch, 8]}}}}
 outputs: [y]
 dynamic_axes: {{batch: {{max: 64}}}}
 opset: 20
 passes: [{{onnxscript: optimize}}, {{onnxoptimizer: [eliminate_identity]}}]
 quantization: {{mode: dynamic}}
-evaluation: {{data: data/{name}.npz, metric: accuracy}}
+evaluation: {{data: test.npz, metric: accuracy}}
 tolerance: {{metric: {{at_least: 50% of source}}}}
 """
 ACTIONS = 11
@@ -31,16 +32,18 @@ ACTIONS = 11
 
 def write_project(root: Path, recipes: int) -> None:
     """Write a project of so many recipes below `root`."""
-    for folder in ("models", "data"):
-        (root / "recipes" / folder).mkdir(parents=True, exist_ok=True)
-    first = root / "recipes/models/r0000.onnx", root / "recipes/data/r0000.npz"
-    _write_model(*first)
+    root.mkdir(parents=True)
+    (root / "onnxbuild.yaml").write_text("recipes: recipes/*/recipe.yaml\n")
+    first = root / "recipes/r0000"
     for number in range(recipes):
-        name = f"r{number:04}"
-        (root / f"recipes/{name}.yaml").write_text(RECIPE.format(name=name))
+        folder = root / f"recipes/r{number:04}"
+        folder.mkdir(parents=True)
+        (folder / "recipe.yaml").write_text(RECIPE.format(name=folder.name))
         if number:
-            shutil.copyfile(first[0], root / f"recipes/models/{name}.onnx")
-            shutil.copyfile(first[1], root / f"recipes/data/{name}.npz")
+            shutil.copyfile(first / "model.onnx", folder / "model.onnx")
+            shutil.copyfile(first / "test.npz", folder / "test.npz")
+        else:
+            _write_model(folder / "model.onnx", folder / "test.npz")
 
 
 def _write_model(model: Path, data: Path) -> None:

@@ -28,10 +28,13 @@ from onnxbuild.engine.events import (
     TargetJudged,
 )
 from onnxbuild.engine.run import Hooks, Options, Outcome, Places, Run
+from onnxbuild.engine.state import LastTraces
+from onnxbuild.engine.watching import Watched
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict, describe_miss
+from onnxbuild.recipe.cache import RecipeCache
 from onnxbuild.recipe.load import check_project, load_recipes
 from onnxbuild.recipe.project import FILE, load_project
 from onnxbuild.recipe.types import Project, Recipe
@@ -41,8 +44,9 @@ from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import FORMAT as TRACE_FORMAT
-from onnxbuild.store.traces import Trace
+from onnxbuild.store.traces import Discovered, Trace
 from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
+from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement
 
@@ -81,8 +85,9 @@ class Workplace:
 
 def open_project(root: Path, patterns: Sequence[str] = ()) -> Workplace:
     """Load a project and select targets; raises UserError with everything that is wrong (exit code 2)."""
-    project = load_project(root)
-    loaded = load_recipes(project, patterns)
+    cache = RecipeCache(root, root / ".onnxbuild/state/recipes.msgpack")
+    project = cache.project or load_project(root)
+    loaded = load_recipes(project, patterns, cache=cache)
     errors = [d for d in loaded.diagnostics if d.severity is Severity.ERROR]
     if errors:
         raise UserError(loaded.diagnostics)
@@ -117,15 +122,46 @@ class Made:
     again: NoOp | None
 
 
-def make(workplace: Workplace, options: Options, emit: Emit, *, strict: bool = False, began: int = 0) -> Made:
+def make(
+    workplace: Workplace,
+    options: Options,
+    emit: Emit,
+    *,
+    strict: bool = False,
+    rebuild: bool = False,
+    began: int = 0,
+) -> Made:
     """Build and prove the selected targets, deliver those that did not fail, draw the reports.
 
     `began` is the file system's time before the project was opened (see targets.evidence.file_clock); without it
-    nothing is said about the next make.
+    nothing is said about the next make. `rebuild` asks to rebuild the models elsewhere and to fail when they are not
+    the same; see targets.determinism.
     """
-    make = _Make(workplace, options, emit, strict)
+    make = _Make(workplace, options, emit, strict, rebuild)
     code = make.execute()
-    return Made(code, make.no_op(code, began))
+    return Made(code, make.no_op(code, began) if not rebuild else None)
+
+
+def watched_project(root: Path) -> Watched:
+    """Return what decides whether the project at `root` can be loaded: its recipes and settings, broken or not."""
+    try:
+        project = load_project(root)
+    except UserError:
+        project = Project(root=str(root.resolve()))
+    workplace = Workplace(project, (), ())
+    return Watched(workplace.places.root, workplace.places.hidden, (FILE, project.recipes))
+
+
+def watched(workplace: Workplace) -> Watched:
+    """Return all that the selected targets depend on: also what their actions discovered when they last ran."""
+    plan = build_plan(workplace.recipes, workplace.selected)
+    last = LastTraces(workplace.places.state / "last.json")
+    found = {Discovered("file", path, "") for action in plan.actions.values() for path in action.files.values()}
+    for name in plan.actions:
+        trace = last.get(name, workplace.store.traces)
+        found.update(trace.discovered if trace is not None else ())
+    places = workplace.places
+    return Watched(places.root, places.hidden, (FILE, workplace.project.recipes), found)
 
 
 @dataclass
@@ -134,6 +170,7 @@ class _Make:
     options: Options
     emit: Emit
     strict: bool
+    rebuild: bool
     began: float = field(default_factory=time.monotonic)
     gates: dict[str, list[Gate]] = field(default_factory=dict)
 
@@ -159,12 +196,21 @@ class _Make:
             for event in self._what_is_not_passed():
                 self.emit(event)
         _draw_if_changed(self.workplace, plan, self.run.outcomes)
-        return self._end(self._exit_code())
+        code = self._exit_code()
+        if self.rebuild and not self._is_repeatable():
+            code = max(code, 1)
+        return self._end(code)
 
     # What the run asks
 
     def _hooks(self) -> Hooks:
-        return Hooks(self._admit, self._in_place, self._deliver, self._done, self._recover)
+        return Hooks(self._is_judged, self._admit, self._in_place, self._deliver, self._done, self._recover)
+
+    def _is_judged(self, action: Action) -> bool:
+        """Tell whether all gates of what is to be packaged can be judged; a ratio waits for the other target."""
+        if action.stage != "package":
+            return True
+        return all(self.judge.judgement(t.target.name) is not None for t in self._packaged_by(action))
 
     def _admit(self, action: Action) -> str | None:
         """Refuse to package what failed a gate."""
@@ -295,6 +341,10 @@ class _Make:
             output = os.path.relpath(self.workplace.output(target) / "model.onnx", self.workplace.project.root)
             sha256 = outcome.trace.outputs["package"].files["model.onnx"].digest
         return TargetJudged(target=target.target.name, verdict=judgement.verdict.value, output=output, sha256=sha256)
+
+    def _is_repeatable(self) -> bool:
+        store, places = self.workplace.store, self.workplace.places
+        return check_determinism(self.plan, self.run.outcomes, store, places, self.options, self.emit)
 
     # The end
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
 from onnxbuild.base.diagnostics import Diagnostic
@@ -18,10 +19,12 @@ from onnxbuild.engine.events import (
     Gate,
     Notice,
     PlanMade,
+    Rebuilt,
     RunEnded,
     Status,
     TargetJudged,
 )
+from onnxbuild.progress import Progress, is_live_terminal
 from onnxbuild.stamp import is_coloured
 
 _COLORS = {"red": "31", "green": "32", "yellow": "33", "dim": "2", "bold": "1"}
@@ -47,26 +50,44 @@ class Console:
         self._gates: dict[str, list[Gate]] = {}
         self._verdicts: dict[str, int] = {}
         self._acted = False
+        self._progress: Progress | None = None
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Show below what is printed what is going on, where that is welcome; gone at the end, however it comes."""
+        if self.quiet or not is_live_terminal(self.out):
+            yield
+            return
+        self._progress = Progress(self.out)
+        try:
+            yield
+        finally:
+            self._progress.close()
+            self._progress = None
 
     def say(self, text: str) -> None:
         """Print one line, unless quiet."""
         if not self.quiet:
-            print(text, file=self.out, flush=True)
+            self._write(text, self.out)
 
     def print(self, text: str) -> None:
         """Print what the command was called for, quiet or not."""
-        print(text, file=self.out, flush=True)
+        self._write(text, self.out)
 
     def diagnose(self, diagnostics: Iterable[Diagnostic]) -> None:
         """Print diagnostics to standard error."""
         for diagnostic in diagnostics:
-            print(render(diagnostic, color=self._colors(self.err)), file=self.err, flush=True)
+            self._write(render(diagnostic, color=self._colors(self.err)), self.err)
 
     def hear(self, event: Event) -> None:
         """Print an event of a run."""
+        if self._progress is not None:
+            self._progress.hear(event)
         match event:
             case PlanMade():
-                self._targets = event.targets
+                self._targets, self._acted = event.targets, False
+                self._gates.clear()
+                self._verdicts.clear()
             case ActionStarted():
                 if self.verbose:
                     self.say(f"{self._paint('start', 'dim'):9} {event.action}  {'; '.join(event.reasons)}")
@@ -78,6 +99,8 @@ class Console:
                 self._verdict(event)
             case Notice():
                 self.say(f"{self._paint('note', 'yellow')} {event.message}")
+            case Rebuilt():
+                self._rebuilt(event)
             case RunEnded():
                 self._end(event)
 
@@ -117,7 +140,14 @@ class Console:
                 lines.append(f"          {self._paint('hint', 'bold')} {failure.hint}")
             if failure.log:
                 lines.append(f"          log {failure.log}")
-        print("\n".join(lines), file=self.err, flush=True)
+        self._write("\n".join(lines), self.err)
+
+    def _rebuilt(self, event: Rebuilt) -> None:
+        self._acted = True
+        if event.verdict == "same":
+            self.say(f"{self._paint('same', 'green'):9} {event.action}")
+        else:
+            self.print(f"{self._paint(event.verdict, 'red'):9} {event.action}: {event.difference}")
 
     def _verdict(self, event: TargetJudged) -> None:
         self._verdicts[event.verdict] = self._verdicts.get(event.verdict, 0) + 1
@@ -142,6 +172,10 @@ class Console:
             self.say(f"Nothing to do ({took}): {verdicts}")
         else:
             self.say(f"{verdicts or 'nothing judged'}: {done}, in {took}")
+
+    def _write(self, text: str, stream: TextIO) -> None:
+        with self._progress.aside() if self._progress is not None else nullcontext():
+            print(text, file=stream, flush=True)
 
     def _colors(self, stream: TextIO) -> bool:
         if self._coloured is not None:

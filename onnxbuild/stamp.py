@@ -118,17 +118,17 @@ class Call:
         self.directory = "."
         self.events: str | None = None
         self.targets: list[str] = []
-        self.quiet = self.keep_going = self.strict = False
+        self.quiet = self.strict = False
 
     @property
     def selection(self) -> tuple[str, ...]:
         """Targets and options that decide what is built and told."""
-        return selection(self.targets, keep_going=self.keep_going, strict=self.strict)
+        return selection(self.targets, strict=self.strict)
 
 
-def selection(targets: list[str], *, keep_going: bool, strict: bool) -> tuple[str, ...]:
-    """Return targets and options in the form that stamps go by."""
-    return ("strict" if strict else "", "keep-going" if keep_going else "", *targets)
+def selection(targets: list[str], *, strict: bool) -> tuple[str, ...]:
+    """Return targets and options in the form that stamps go by; other options say how to build, not what to tell."""
+    return ("strict" if strict else "make", *targets)
 
 
 def path_of(root: str, chosen: tuple[str, ...]) -> str | None:
@@ -154,12 +154,10 @@ def parse(arguments: list[str]) -> Call | None:
             call.quiet = True
         elif word == "-C":
             call.directory = next(rest, "")
-        elif word in ("-v", "--verbose"):
+        elif word in ("-v", "--verbose") or (verb and word in ("-k", "--keep-going")):
             pass
         elif not verb:
             return None
-        elif word in ("-k", "--keep-going"):
-            call.keep_going = True
         elif word == "--strict":
             call.strict = True
         elif word == "--events":

@@ -148,3 +148,16 @@ def _exchange(one: Path, other: Path) -> bool:
     if hasattr(libc, "renamex_np"):  # macOS
         return bool(libc.renamex_np(names[0], names[1], 2) == 0)  # RENAME_SWAP
     return False
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make `target` the same file as `source`, where the file system has hard links, or a copy of it.
+
+    For files that nobody writes to; what replaces one of them leaves the other alone.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)

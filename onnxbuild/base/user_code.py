@@ -24,6 +24,8 @@ _LIBRARIES = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib"
 def load_function(file: Path, name: str) -> Callable[..., Any]:
     """Import `file` as a module named by its stem and return its function `name`.
 
+    Where a library has that name already (`random.py`, `onnx.py`), the module gets another: the library stays whole.
+
     Raises StageFailure (`user-code`) with the user's traceback when the import raises, or when the name is
     not there or is not callable.
     """
@@ -52,18 +54,20 @@ def user_frames(doing: str) -> Iterator[None]:
 
 
 def _import(file: Path) -> ModuleType:
-    known = sys.modules.get(file.stem)
-    if known is not None and Path(getattr(known, "__file__", None) or "").resolve() == file.resolve():
-        return known
-    spec = importlib.util.spec_from_file_location(file.stem, file)
+    name = file.stem
+    while (known := sys.modules.get(name)) is not None:
+        if Path(getattr(known, "__file__", None) or "").resolve() == file.resolve():
+            return known
+        name = f"recipe_{name}"
+    spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module
+    sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[file.stem]
+        del sys.modules[name]
         raise
     return module
 

@@ -16,9 +16,11 @@ from onnxbuild import api, stamp
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.base.units import format_duration
+from onnxbuild.commands.watch import watch
 from onnxbuild.console import Console, transcript
 from onnxbuild.engine.events import Emit, Event
 from onnxbuild.engine.run import Options
+from onnxbuild.engine.watching import Watched
 from onnxbuild.recipe.project import find_root
 from onnxbuild.targets.evidence import file_clock
 
@@ -28,6 +30,7 @@ examples:
   onnxbuild make digits-cnn             one recipe, all variants
   onnxbuild make 'digits-*:int8' -j2    targets by pattern, two actions at once
   onnxbuild make -n                     what would run, and why
+  onnxbuild make --check-determinism    rebuild the models twice, elsewhere, and compare
   onnxbuild make --events - -q          JSON lines on standard output
 """
 
@@ -41,13 +44,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="decide only; run nothing")
     parser.add_argument("--force", action="store_true", help="run every action although nothing changed")
+    parser.add_argument("--watch", action="store_true", help="make again whenever an input changes, until Ctrl-C")
     parser.add_argument("--strict", action="store_true", help="fail on what could not be verified")
+    parser.add_argument(
+        "--check-determinism",
+        action="store_true",
+        help="then rebuild all models twice, in other folders and under other hash seeds, and fail if they differ",
+    )
     parser.add_argument("--events", metavar="FILE", help="write what happens as JSON lines; - is standard output")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Make the targets and return the exit code."""
     root = find_root(Path(arguments.directory))
+    with _listeners(arguments, console) as emit:
+        if not arguments.watch:
+            return _make(root, arguments, console, emit)[0]
+
+        def build() -> Watched:
+            return api.watched(_make(root, arguments, console, emit)[1])
+
+        watch(root, build, console)
+    return 0
+
+
+def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emit) -> tuple[int, api.Workplace]:
     began = file_clock(root)
     workplace = api.open_project(root, arguments.targets)
     console.diagnose(workplace.warnings)
@@ -61,12 +82,13 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         force=arguments.force,
         limits=workplace.project.limits,
     )
-    with _listeners(arguments, console) as emit:
-        made = api.make(workplace, options, emit, strict=arguments.strict, began=began)
+    rebuild = arguments.check_determinism
+    with console.live():
+        made = api.make(workplace, options, emit, strict=arguments.strict, rebuild=rebuild, began=began)
     if made.again is not None:
-        chosen = stamp.selection(arguments.targets, keep_going=arguments.keep_going, strict=arguments.strict)
+        chosen = stamp.selection(arguments.targets, strict=arguments.strict)
         _write_stamp(root, chosen, made.again, workplace.warnings, made.code)
-    return made.code
+    return made.code, workplace
 
 
 def _write_stamp(

@@ -17,8 +17,9 @@ from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.disk import describe_refusal
-from onnxbuild.engine.discover import Watch, imported_packages, module_owners
+from onnxbuild.engine.discover import Watch
 from onnxbuild.engine.events import Failure
+from onnxbuild.engine.findings import Declared
 from onnxbuild.engine.job import Job, JobResult
 from onnxbuild.stages.stage import AnyStage, Workspace
 from onnxbuild.stages.table import STAGES
@@ -103,10 +104,10 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     stage = STAGES[job.stage]
     params = msgspec.json.decode(job.params, type=stage.params)
     scratch = Path(job.scratch)
-    blobs = BlobStore(Path(job.store))
+    blobs = BlobStore(Path(job.store), job.known)
     inputs = {label: scratch / "in" / label for label in job.inputs}
     for label, artifact in job.inputs.items():
-        blobs.lay_out(artifact, inputs[label])
+        blobs.lay_out(artifact, inputs[label], link=stage.only_reads and not job.user_code)
     workspace = Workspace(
         inputs=inputs,
         files={label: Path(path) for label, path in job.files.items()},
@@ -114,25 +115,37 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         scratch=Path(job.scratch, "tmp"),
         recipe_folder=Path(job.folder),
     )
-    watch = Watch(Path(job.project), (*job.hidden, job.scratch))
+    watch = Watch(Path(job.project), (*job.hidden, job.store), scratch, _external_data)
     if job.user_code:
-        for folder in (job.project, *(str(Path(f).parent) for f in job.files.values() if f.endswith(".py"))):
-            sys.path.insert(0, folder)
-        watch.start()
+        sys.path[:0] = _import_folders(job)
+        watch.start(trusts_file="path" in job.files)
     facts = _run_stage(stage, params, workspace)
     watch.add(workspace.seen)
     outputs = {}
     if workspace.out.exists():
-        outputs = {folder.name: blobs.add_folder(folder) for folder in sorted(workspace.out.iterdir())}
-    discovered, remarks = watch.found(job.files.values(), job.reads)
-    if job.user_code:
-        discovered = tuple(sorted({*discovered, *imported_packages(owners or module_owners())}))
+        outputs = {
+            folder.name: blobs.add_folder(folder, take=not job.user_code) for folder in sorted(workspace.out.iterdir())
+        }
+    discovered, remarks = watch.found(Declared((*job.files.values(),), job.reads, job.strict_reads), owners)
     return JobResult(
         facts=msgspec.Raw(encode(facts)),
         outputs=outputs,
         warnings=(*dict.fromkeys([*workspace.warnings, *remarks]),),
         discovered=discovered,
+        known=tuple(blobs.known_of([*job.inputs.values(), *outputs.values()])),
     )
+
+
+def _import_folders(job: Job) -> list[str]:
+    """Return what comes first on `sys.path`: the folder of the file that holds user code, then the project."""
+    files = [path for label, path in job.files.items() if path.endswith(".py") or (label == "path")]
+    return [*dict.fromkeys([*(str(Path(file).parent) for file in files), job.project])]
+
+
+def _external_data(file: str) -> list[str]:
+    from onnxbuild.ir.external_data import external_data_of  # a child that sees no ONNX file needs no onnx
+
+    return external_data_of(file)
 
 
 def _run_stage(stage: AnyStage, params: msgspec.Struct, workspace: Workspace) -> msgspec.Struct:

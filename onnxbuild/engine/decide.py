@@ -55,7 +55,7 @@ def decide(
     if matching:
         return Decision(DecisionKind.RUN, key, manifest, ("an artifact of it is no longer in the store",))
     if current:
-        return Decision(DecisionKind.RUN, key, manifest, ("what it measured is beyond the limits of today",))
+        return Decision(DecisionKind.RUN, key, manifest, ("what it measured or read is beyond the limits of today",))
     if last is None:
         return Decision(DecisionKind.RUN, key, manifest, ("never built",))
     return Decision(DecisionKind.RUN, key, manifest, explain_difference(last, manifest, is_current))
@@ -98,8 +98,6 @@ def _discovered(found: Discovered) -> str:
             return f"package {found.name} is no longer {found.digest}"
         case "folder":
             return f"the files in {found.name}/ are others"
-        case "modules":
-            return f"the modules in {found.name}/ are others"
         case _:
             return f"input {found.name} changed"
 

@@ -1,109 +1,125 @@
-"""Sees what user code opens, lists and imports inside the project; knows nothing of keys.
+"""What user code depends on beyond what the recipe names, found by watching it; knows nothing of keys.
 
-Python's audit events cannot be switched off once a hook is set, so this is for processes that run one job.
+Sights are collected by audit.py (Python's own events), native_readers.py (libraries that raise none) and imports.py.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from onnxbuild.base.diagnostics import Remark
-from onnxbuild.engine.inputs import Inputs, installed_version
+from onnxbuild.base.diagnostics import Remark, StageFailure
+from onnxbuild.engine.audit import Audit
+from onnxbuild.engine.findings import CHANGED, READ_OUTSIDE, Declared, Findings, outside_reads
+from onnxbuild.engine.imports import Imports
+from onnxbuild.engine.inputs import Inputs
+from onnxbuild.engine.journal import Journal, Sight
+from onnxbuild.engine.native_readers import MODULES, External, NativeReaders
+from onnxbuild.engine.packages import Owners, Packages, module_owners
+from onnxbuild.engine.territory import Territory
 from onnxbuild.store.traces import Discovered
 
-_IMPORTING = "<frozen importlib"
-_WRITING = os.O_WRONLY | os.O_RDWR
+MOST = 100_000
+"""Files that one trace holds by name; who reads more names them by patterns under `reads`."""
+
+SHOWN = 5
+"""Names that a warning lists before it says how many more there are."""
 
 
 class Watch:
-    """Collects the project's files that this process opens and the folders it lists, from `start` on."""
+    """Collects what this process and its forks read and import, from `start` on.
 
-    def __init__(self, project: Path, hidden: Sequence[str]) -> None:
-        self.project = str(project)
-        ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # keyed by the stages' versions
-        self.hidden = tuple(f"{folder.rstrip(os.sep)}{os.sep}" for folder in (*hidden, sys.prefix, ours))
-        self.opened: set[str] = set()
-        self.written: set[str] = set()
-        self.listed: set[str] = set()
-        self.searched: set[str] = set()
+    `hidden` are folders whose files are never inputs; `external` names the external data of an ONNX file.
+    """
+
+    def __init__(self, project: Path, hidden: Iterable[str], scratch: Path, external: External = lambda _: ()) -> None:
+        hidden = (*hidden, str(scratch))
+        self._territory = Territory(str(project), hidden)
+        self._inputs = Inputs(project, Path(os.devnull), hidden)
+        self._journal = Journal(str(scratch / "sights"))
+        self._imports = Imports(self._territory, self._journal, MODULES, lambda module: self._readers.wrap(module))
+        self._audit = Audit(self._territory, self._journal, self._imports.is_by_user)
+        self._readers = NativeReaders(self._audit, self._imports.is_by_user, external)
         self._started = False
 
-    def start(self) -> None:
-        """Set the audit hook."""
+    def start(self, *, trusts_file: bool = False) -> None:
+        """Watch from now on; it cannot be stopped. `trusts_file`: the stage opens a file that runs code."""
+        self._journal.open()
+        self._readers.start()
+        self._imports.start(trusts_file=trusts_file)
+        self._audit.start()
         self._started = True
-        sys.addaudithook(self._hear)
-
-    def _hear(self, event: str, args: tuple[object, ...]) -> None:
-        if event == "open":
-            path, mode, flags = args[0], args[1], args[2]
-            writes = isinstance(flags, int) and bool(flags & _WRITING)
-            writes = writes or (isinstance(mode, str) and any(letter in mode for letter in "wax+"))
-            self._note(path, self.written if writes else self.opened)
-        elif event in ("os.listdir", "os.scandir"):
-            imports = sys._getframe(1).f_code.co_filename.startswith(_IMPORTING)
-            self._note(args[0] if args[0] is not None else ".", self.searched if imports else self.listed)
-
-    def _note(self, path: object, into: set[str]) -> None:
-        if isinstance(path, bytes):
-            path = os.fsdecode(path)
-        if isinstance(path, str):
-            absolute = os.path.abspath(path)
-            if absolute.startswith(self.project + os.sep) and not absolute.startswith(self.hidden):
-                into.add(absolute)
 
     def add(self, paths: Iterable[Path]) -> None:
-        """Add files that were read in ways the hook does not see."""
+        """Add files that the stage itself has read."""
         for path in paths:
-            self._note(str(path), self.opened)
+            self._audit.see(Sight.OPENED, path)
 
-    def found(self, keyed: Iterable[str], reads: Iterable[str]) -> tuple[tuple[Discovered, ...], list[Remark]]:
-        """Return what was discovered, less the paths `keyed`, and remarks; `reads` are globs in the project."""
-        inputs = Inputs(Path(self.project), Path(os.devnull))
+    def found(self, declared: Declared, owners: Owners | None = None) -> tuple[tuple[Discovered, ...], list[Remark]]:
+        """Return what was discovered, less what is declared, and remarks.
+
+        Raises StageFailure when there is more than a trace can hold (`too-many-reads`), or when something outside the
+        project was read and `declared.strict` forbids it (`read-outside-project`).
+        """
+        code: set[str] = set()
+        packages: set[Discovered] = set()
         if self._started:
-            self.add(Path(f) for m in list(sys.modules.values()) if isinstance(f := getattr(m, "__file__", None), str))
-        self.add(file for pattern in reads for file in inputs.files_matching(pattern))
-        known = tuple(keyed)
-        remarks = [
-            Remark(
-                "written-and-read",
-                f"{os.path.relpath(path, self.project)} is both written and read by user code: no input",
+            self._journal.collect()
+            self._see_modules()
+        findings = Findings(self._territory, self._journal, self._inputs, declared)
+        result = set(findings.files())
+        if len(result) > MOST:
+            raise StageFailure(
+                "too-many-reads",
+                f"user code read {len(result)} files, more than the {MOST} that are recorded by name",
+                hint="name them by patterns under `reads` of the source, such as `reads: [images/*.png]`",
             )
-            for path in sorted(self.opened & self.written)
-        ]
-        result = set()
-        for path in self.opened - self.written:
-            if path in known or path.startswith(tuple(f"{k}{os.sep}" for k in known)) or path.endswith(".pyc"):
-                continue
-            name = os.path.relpath(path, self.project)
-            digest = None if os.path.isdir(path) else inputs.digest(name)
-            if not os.path.isdir(path):
-                result.add(Discovered("file" if digest else "absent", name, digest or ""))
-        for path in self.listed:
-            name = os.path.relpath(path, self.project)
-            if path not in known and (listing := inputs.listing(name)) is not None and not self._writes_in(path):
-                result.add(Discovered("folder", name, listing))
-        for path in self.searched - self.listed:
-            name = os.path.relpath(path, self.project)
-            if path not in known and (modules := inputs.modules(name)) is not None and not self._writes_in(path):
-                result.add(Discovered("modules", name, modules))
-        result |= {Discovered("glob", pattern, inputs.matching(pattern)) for pattern in reads}
-        return tuple(sorted(result)), remarks
+        result |= {*findings.folders(), *findings.globs(), *findings.misses()}
+        if self._started:
+            packages, code = findings.modules(Packages(owners if owners is not None else module_owners()))
+        outside = outside_reads(result - packages, code, findings.matched, self._territory)
+        if outside and declared.strict:
+            raise StageFailure(READ_OUTSIDE, _outside(outside), hint=f"{_MEND_OUTSIDE}, or drop strict_reads")
+        result |= packages
+        return tuple(sorted(result)), list(self._remarks(findings, result, outside, declared))
 
-    def _writes_in(self, folder: str) -> bool:
-        return any(os.path.dirname(path) == folder for path in self.written)
+    def _see_modules(self) -> None:
+        """Note the source files of all modules that are there now, and which names were found at all."""
+        for name, module in list(sys.modules.items()):
+            self._journal.note(Sight.FOUND, name)
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and self._territory.is_project_file(file):
+                self._audit.see(Sight.OPENED, file)
+
+    def _remarks(
+        self, findings: Findings, found: Iterable[Discovered], outside: list[str], declared: Declared
+    ) -> Iterator[Remark]:
+        for name in findings.both_ways():
+            yield Remark("written-and-read", f"{name} is both written and read by user code: no input")
+        for item in sorted(found):
+            if item.digest == CHANGED:
+                yield Remark(
+                    "changed-while-read", f"{item.name} changed while user code ran: the next make runs it again"
+                )
+        if outside:
+            yield Remark(READ_OUTSIDE, f"{_outside(outside)}; {_MEND_OUTSIDE}")
+        unseen = sorted(self._journal.names(Sight.UNSEEN))
+        if unseen and not declared.reads:
+            yield Remark(
+                "unseen-reads",
+                f"user code {_listed(unseen)}, and which files that reads is not seen; name them under `reads`",
+            )
 
 
-def imported_packages(distributions: Mapping[str, Sequence[str]]) -> set[Discovered]:
-    """Return the installed distributions whose modules this process has imported; see `module_owners`."""
-    names = {name.partition(".")[0] for name in list(sys.modules)}
-    owners = {owner for name in names for owner in distributions.get(name, ())}
-    return {Discovered("package", owner, installed_version(owner)) for owner in owners - {"onnxbuild"}}
+_MEND_OUTSIDE = "keep such files in the project, or name them under `reads` of the source"
 
 
-def module_owners() -> Mapping[str, list[str]]:
-    """Return which distributions deliver each top-level module; slow, so a worker asks once before it forks."""
-    return importlib.metadata.packages_distributions()
+def _outside(names: list[str]) -> str:
+    return f"user code reads {_listed(names)}, outside the project"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

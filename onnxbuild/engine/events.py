@@ -48,12 +48,18 @@ class PlanMade(msgspec.Struct, frozen=True, tag_field="event", tag="plan"):
 
 
 class ActionStarted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="start"):
-    """An action's worker starts."""
+    """An action's worker starts.
+
+    `estimate` is what it took last time in seconds, None when it was never measured; `path` what is expected of it and
+    of the longest chain of actions after it.
+    """
 
     action: str
     stage: str
     targets: tuple[str, ...]
     reasons: tuple[str, ...]
+    estimate: float | None = None
+    path: float = 0.0
 
 
 class ActionDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="action"):
@@ -101,6 +107,16 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     message: str
 
 
+class Rebuilt(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="rebuilt"):
+    """An action was run again elsewhere. `verdict` is same, different (then `difference` names what) or failed."""
+
+    action: str
+    stage: str
+    targets: tuple[str, ...]
+    verdict: str
+    difference: str | None = None
+
+
 class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="end"):
     """The last line."""
 
@@ -111,5 +127,5 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
     up_to_date: int
 
 
-Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | RunEnded
+Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | Rebuilt | RunEnded
 Emit = Callable[[Event], None]

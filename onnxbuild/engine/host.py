@@ -18,7 +18,6 @@ OFFLINE = {
 """Switches that keep model hubs from downloading: nothing is fetched at run time."""
 
 FIXED = {
-    "PYTHONHASHSEED": "0",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TF_ENABLE_ONEDNN_OPTS": "0",
     "KERAS_BACKEND": "tensorflow",
@@ -26,21 +25,46 @@ FIXED = {
 }
 """Settings that make results repeatable: export and reference run on the CPU."""
 
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONPATH")
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMEXPR_NUM_THREADS": "1",
+    "LOKY_MAX_CPU_COUNT": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
+    "TF_NUM_INTEROP_THREADS": "1",
+}
+"""A stage computes on one thread wherever the recipe does not say otherwise: `-j` then counts cores, and no sum comes
+out otherwise because more actions ran beside it (OpenBLAS's products differ in the last bits by threads)."""
+
+_INHERITED = ("PATH", "HOME", "LANG", "LANGUAGE")
+_FOR_WORKERS = ("LD_LIBRARY_PATH", "PYTHONPATH")
+"""What it takes to start and to find libraries; user code, whose process has started, sees none of it."""
 
 
-def worker_environment() -> dict[str, str]:
+def worker_environment(hash_seed: int = 0) -> dict[str, str]:
     """Return the environment that workers start with; it makes this very package importable."""
-    inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    inherited = {**_inherited(), **{name: os.environ[name] for name in _FOR_WORKERS if name in os.environ}}
     package = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, [package, inherited.get("PYTHONPATH")]))
-    return {**inherited, **OFFLINE, **FIXED, "PYTHONPATH": path}
+    return {**inherited, **OFFLINE, **FIXED, **ONE_THREAD, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": path}
 
 
-def user_environment(declared: Iterable[str]) -> dict[str, str]:
+def user_environment(declared: Iterable[str], hash_seed: int = 0) -> dict[str, str]:
     """Return the environment that user code sees: the usual few and those that the recipe declares under `env`."""
-    names = [name for name in (*_INHERITED, *declared) if name in os.environ and name != "PYTHONPATH"]
-    return {**{name: os.environ[name] for name in names}, **OFFLINE, **FIXED}
+    return {
+        **_inherited(),
+        **OFFLINE,
+        **FIXED,
+        **ONE_THREAD,
+        "PYTHONHASHSEED": str(hash_seed),
+        **{name: os.environ[name] for name in declared if name in os.environ},
+    }
+
+
+def _inherited() -> dict[str, str]:
+    """Return PATH, HOME and the locale."""
+    return {n: value for n, value in os.environ.items() if n in _INHERITED or n.startswith("LC_")}
 
 
 def declared_values(declared: Iterable[str]) -> Mapping[str, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import time
-from importlib.machinery import all_suffixes
+from collections.abc import Iterable
 from pathlib import Path
 
 from onnxbuild.base.codec import encode
@@ -23,8 +23,9 @@ ALIASES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "tensorflow": ("te
 class Inputs:
     """What is on disk now. One instance serves one run; `save` keeps the stat index for the next."""
 
-    def __init__(self, root: Path, index: Path) -> None:
+    def __init__(self, root: Path, index: Path, hidden: Iterable[str | Path] = ()) -> None:
         self.root = root
+        self._hidden = {Path(folder) for folder in hidden}
         self._index_file = index
         self._index: dict[str, list[int | str]] = read_state(index)
         self._versions: dict[str, str] = {}
@@ -45,28 +46,21 @@ class Inputs:
         return self._file(self._name(path), path, stat)
 
     def listing(self, name: str) -> str | None:
-        """Return the digest of a folder's entries by name; None when there is no such folder."""
+        """Return the digest of a folder's entries by name, hidden ones left out; None when there is no such folder."""
         try:
-            return digest_bytes(encode(sorted(e.name for e in (self.root / name).iterdir() if e.name != "__pycache__")))
+            entries = [e.name for e in (self.root / name).iterdir() if e not in self._hidden]
         except (FileNotFoundError, NotADirectoryError):
             return None
+        return digest_bytes(encode(sorted(name for name in entries if name != "__pycache__")))
 
-    def modules(self, name: str) -> str | None:
-        """Return the digest of what Python could import from a folder, by name; None when there is no such folder."""
-        try:
-            entries = [e.name for e in (self.root / name).iterdir() if _is_importable(e)]
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return digest_bytes(encode(sorted(entries)))
+    def match(self, pattern: str) -> list[str]:
+        """Return the names of all files that a glob matches, sorted; `pattern` may lead out of the project."""
+        names = (os.path.relpath(path, self.root) for path in self.root.glob(pattern) if path.is_file())
+        return sorted(names)
 
     def matching(self, pattern: str) -> str:
         """Return the digest of the names and contents of all files that a glob matches."""
-        files = [file.relative_to(self.root).as_posix() for file in self.files_matching(pattern)]
-        return digest_bytes(encode([[file, self.digest(file)] for file in files]))
-
-    def files_matching(self, pattern: str) -> list[Path]:
-        """Return the files that a glob matches, in order."""
-        return sorted(path for path in self.root.glob(pattern) if path.is_file())
+        return digest_bytes(encode([[file, self.digest(file)] for file in self.match(pattern)]))
 
     def version(self, distribution: str) -> str:
         """Return the installed version of a distribution, or "absent"."""
@@ -93,8 +87,6 @@ class Inputs:
                 return self.digest(found.name) is None
             case "folder":
                 return self.listing(found.name) == found.digest
-            case "modules":
-                return self.modules(found.name) == found.digest
             case "glob":
                 return self.matching(found.name) == found.digest
             case "package":
@@ -141,9 +133,3 @@ def find_distribution(name: str) -> importlib.metadata.Distribution | None:
 
 def _signature(stat: os.stat_result) -> list[int | str]:
     return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
-
-
-def _is_importable(path: Path) -> bool:
-    if path.name.endswith(tuple(all_suffixes())):
-        return True
-    return path.name.isidentifier() and path.name != "__pycache__" and path.is_dir()

@@ -7,6 +7,7 @@ import msgspec
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.events import Failure
 from onnxbuild.store.artifact import Artifact
+from onnxbuild.store.known import KnownFile
 from onnxbuild.store.traces import Discovered
 
 
@@ -14,7 +15,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One action to run. All paths are absolute; `params` is the stage's parameters in JSON.
 
     `project`, `folder` (the recipe's) and `hidden` (folders whose files are never inputs) are for user code and for
-    what it is seen to read; `environment` is all that user code sees; `memory` is in bytes.
+    what it is seen to read, of which `strict_reads` forbids what lies outside the project; `environment` is all that
+    user code sees; `memory` is in bytes; `known` are blobs that the run has verified already.
     """
 
     action: str
@@ -32,13 +34,18 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reads: tuple[str, ...]
     user_code: bool
     memory: int
+    strict_reads: bool = False
+    known: tuple[KnownFile, ...] = ()
 
 
 NO_FACTS = msgspec.Raw(b"null")
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a job. `corrupt` is the digest of an input blob that was not what its name says."""
+    """What came of a job. `corrupt` is the digest of an input blob that was not what its name says.
+
+    `known` are the blobs that it verified or wrote.
+    """
 
     facts: msgspec.Raw = NO_FACTS
     outputs: dict[str, Artifact] = {}
@@ -46,3 +53,4 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     discovered: tuple[Discovered, ...] = ()
     failure: Failure | None = None
     corrupt: str | None = None
+    known: tuple[KnownFile, ...] = ()

@@ -21,9 +21,11 @@ from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.child import RESULT
 from onnxbuild.engine.decide import Decision, decide
 from onnxbuild.engine.events import ActionDone, ActionStarted, DecisionKind, Emit, Failure, Notice, Status
+from onnxbuild.engine.findings import READ_OUTSIDE
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.order import Costs, Order, has_room
 from onnxbuild.engine.pool import Ended, Pool
 from onnxbuild.engine.scratch import Scratch, sweep
 from onnxbuild.engine.state import LastTraces
@@ -46,13 +48,17 @@ LOCK_POLL = 0.1
 
 @dataclass(frozen=True)
 class Options:
-    """How to run: `jobs` at once, `keep_going` after failures, `dry_run` decides only, `force` runs everything."""
+    """How to run: `jobs` at once, `keep_going` after failures, `dry_run` decides only, `force` runs everything.
+
+    `hash_seed` is the workers': other than 0 only to see that results do not depend on it.
+    """
 
     jobs: int = 1
     keep_going: bool = False
     dry_run: bool = False
     force: bool = False
     limits: Limits = field(default_factory=Limits)
+    hash_seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,12 +88,13 @@ class Outcome:
 
 @dataclass
 class Hooks:
-    """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), `in_place`
-    tells whether what a trace delivered outside the store is there, `deliver` puts it there and may raise
-    CorruptBlobError, `done` hears each outcome; True is a failure. `recover` clears what a make that died left outside
-    the store.
+    """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), once
+    `is_ready` tells that what the caller wants to know for that has come in; `in_place` tells whether what a trace
+    delivered outside the store is there, `deliver` puts it there and may raise CorruptBlobError, `done` hears each
+    outcome; True is a failure. `recover` clears what a make that died left outside the store.
     """
 
+    is_ready: Callable[[Action], bool] = lambda _: True
     admit: Callable[[Action], str | None] = lambda _: None
     in_place: Callable[[Action, Trace], bool] = lambda *_: True
     deliver: Callable[[Action, Trace], None] = lambda *_: None
@@ -118,11 +125,20 @@ class Run:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.inputs = Inputs(self.places.root, self.places.state / "files.json")
+        self.inputs = Inputs(self.places.root, self.places.state / "files.json", self.places.hidden)
         self.last = LastTraces(self.places.state / "last.json")
         self.failed = False
         self._began = time.monotonic()
-        self._pending = {name: action for name, action in self.plan.actions.items() if name not in self.outcomes}
+        self.costs = Costs(self.places.state / "costs.json")
+        self._order = Order(self.plan.actions, self.costs)
+        self._pending = {name: self.plan.actions[name] for name in self._order if name not in self.outcomes}
+        self._dependents: dict[str, list[str]] = {}
+        for action in self._pending.values():
+            for name in action.upstream:
+                self._dependents.setdefault(name, []).append(action.name)
+        self._candidates = dict.fromkeys(self._pending)
+        self._held_back: dict[str, None] = {}
+        self._queued: dict[str, Decision] = {}
         self._started: dict[Path, _Started] = {}
         self._contended: set[str] = set()
         self._waited_for: dict[str, str] = {}
@@ -145,10 +161,10 @@ class Run:
         sweep(self.places.scratch, self.hooks.recover)
         scratch = Scratch(self.places.scratch)
         self._scratch = scratch.path
-        pool = Pool(worker_environment())
+        pool = Pool(worker_environment(self.options.hash_seed))
         try:
             self._advance(pool)
-            while self._started or self._contended:
+            while self._started or self._queued:
                 for ended in pool.wait(LOCK_POLL if self._contended else 3600.0):
                     self._finish(ended)
                 self._advance(pool)
@@ -158,27 +174,41 @@ class Run:
                 started.lock.release()
             scratch.release()
             self.last.save()
+            self.costs.save()
             self.inputs.save()
         return self.outcomes
 
     # Deciding
 
     def _advance(self, pool: Pool | None) -> None:
-        """Decide every pending action whose upstream is done, until nothing moves."""
+        """Decide every action whose upstream is done and start what must run, until nothing moves."""
         self._contended.clear()
-        moved = True
-        while moved:
-            moved = False
-            for action in list(self._pending.values()):
-                if action.name in self._contended or not self._is_ready(action):
-                    continue
-                moved = self._consider(action, pool) or moved
+        while self._candidates or self._held_back:
+            if not self._candidates:
+                if self._queued or self._started:
+                    break
+                self._candidates, self._held_back = self._held_back, {}  # nothing more can come for them
+                self._consider(next(iter(self._candidates)), pool)
+                continue
+            name = next(iter(self._candidates))
+            action = self._pending.get(name)
+            if action is None or name in self._queued or not self._is_ready(action):
+                del self._candidates[name]
+            elif not self.hooks.is_ready(action):
+                del self._candidates[name]
+                self._held_back[name] = None
+            else:
+                self._consider(name, pool)
+        if pool is not None:
+            self._start_queued(pool)
 
     def _is_ready(self, action: Action) -> bool:
         return all(name in self.outcomes for name in action.upstream)
 
-    def _consider(self, action: Action, pool: Pool | None) -> bool:
-        """Settle or start one action; return whether anything changed."""
+    def _consider(self, name: str, pool: Pool | None) -> None:
+        """Settle one action, or put it into the queue of what must run."""
+        del self._candidates[name]
+        action = self._pending[name]
         upstream = {name: self.outcomes[name] for name in action.upstream}
         broken = [n for n, o in upstream.items() if o.status is not Status.OK]
         waiting = [
@@ -186,25 +216,39 @@ class Run:
         ]
         if broken:
             self._block(action, tuple(broken))
-            return True
-        if waiting:
+        elif waiting:
             self._settle(action, Outcome(DecisionKind.WAITS, Status.OK), on=tuple(waiting))
-            return True
-        if (refusal := self.hooks.admit(action)) is not None:
+        elif (refusal := self.hooks.admit(action)) is not None:
             self._block(action, (), refusal)
-            return True
-        decision = self.decide(action)
+        else:
+            self._take(action, self.decide(action), pool is not None)
+
+    def _take(self, action: Action, decision: Decision, runs: bool) -> None:
+        """Act on a decision: settle the action, or put it into the queue of what must run."""
         if decision.trace is not None:
             self.last.set(action.name, decision.trace)
             self._settle(action, Outcome(decision.kind, Status.OK, decision.trace), decision.reasons)
-            return True
-        if pool is None:
+        elif runs:
+            self._queued[action.name] = decision
+        else:
             self._settle(action, Outcome(DecisionKind.RUN, Status.OK), decision.reasons)
-            return True
-        if self.failed and not self.options.keep_going:
-            self._block(action, (), "an earlier action failed")
-            return True
-        return len(self._started) < self.options.jobs and self._start(action, decision, pool)
+
+    def _start_queued(self, pool: Pool) -> None:
+        """Start what is in the queue, longest way first, as far as there is room; what settles may bring candidates."""
+        stops = self.failed and not self.options.keep_going
+        for name in sorted(self._queued, key=lambda name: -self._order.path[name]):
+            action, decision = self._pending[name], self._queued[name]
+            if stops:
+                del self._queued[name]
+                self._block(action, (), "an earlier action failed")
+            elif not self._is_ready(action):
+                del self._queued[name]  # what it needs is made again
+            elif not has_room(action, (each.action for each in self._started.values()), self.options.jobs):
+                continue
+            elif all(decision.key != started.decision.key for started in self._started.values()):
+                self._start(action, decision, pool)
+        if self._candidates:
+            self._advance(pool)
 
     def decide(self, action: Action) -> Decision:
         """Decide about an action whose upstream actions all have traces."""
@@ -229,36 +273,46 @@ class Run:
             self.last.get(action.name, self.store.traces),
             self.inputs.is_current,
             self.store.blobs.has_artifact,
-            lambda trace: stage.holds(action.params, msgspec.json.decode(trace.facts, type=stage.facts)),
+            lambda trace: (
+                stage.holds(action.params, msgspec.json.decode(trace.facts, type=stage.facts))
+                and not (action.strict_reads and any(r.code == READ_OUTSIDE for r in trace.warnings))
+            ),
             lambda trace: self.hooks.in_place(action, trace),
             force=self.options.force,
         )
 
     # Running
 
-    def _start(self, action: Action, decision: Decision, pool: Pool) -> bool:
-        """Start the action's job, unless another process is building the same key."""
+    def _start(self, action: Action, decision: Decision, pool: Pool) -> None:
+        """Start the action's job, unless another process is building the same key or has built it meanwhile."""
         lock = self.store.lock(decision.key)
         if not lock.try_acquire(f"process {os.getpid()}, {action.name}"):
             if self._waited_for.get(action.name) != (holder := lock.holder()):
                 self._waited_for[action.name] = holder
                 self.emit(Notice(code="waiting", message=f"{action.name} waits for {holder}, which builds the same"))
             self._contended.add(action.name)
-            return False
-        if not self.options.force and (again := self.decide(action)).trace is not None:
-            lock.release()  # the other builder finished between our decision and our lock
-            self.last.set(action.name, again.trace)
-            self._settle(action, Outcome(again.kind, Status.OK, again.trace), again.reasons)
-            return True
+            return
+        del self._queued[action.name]
+        again = self.decide(action)
+        if again.trace is not None or again.key != decision.key:
+            lock.release()  # another builder finished since we decided, or an input changed
+            self._candidates[action.name] = None
+            return
         del self._pending[action.name]
         job = self._job(action)
         stage = STAGES[action.stage]
         file = pool.start(job, stage.preload(action.params), self.options.limits.time or TIME_LIMIT)
         self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log))
         self.emit(
-            ActionStarted(action=action.name, stage=action.stage, targets=action.targets, reasons=decision.reasons)
+            ActionStarted(
+                action=action.name,
+                stage=action.stage,
+                targets=action.targets,
+                reasons=decision.reasons,
+                estimate=self.costs.get(action.name),
+                path=self._order.path[action.name],
+            )
         )
-        return True
 
     def _job(self, action: Action) -> Job:
         scratch = Path(tempfile.mkdtemp(dir=self._scratch))
@@ -275,10 +329,12 @@ class Run:
             hidden=tuple(str(folder) for folder in self.places.hidden),
             scratch=str(scratch),
             log=str(self.places.logs / (re.sub(r"[^A-Za-z0-9._@-]", "_", action.name) + ".log")),
-            environment=user_environment(action.env),
+            environment=user_environment(action.env, self.options.hash_seed),
             reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
             user_code=STAGES[action.stage].runs_user_code(action.params),
             memory=self._memory,
+            strict_reads=action.strict_reads,
+            known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),
         )
 
     def _artifact(self, ref: Ref) -> Artifact:
@@ -290,6 +346,7 @@ class Run:
         started = self._started.pop(ended.job)
         try:
             result = _read_result(started, ended)
+            self.store.blobs.known.add(result.known)
             if result.corrupt is not None:
                 self._rebuild_producer(started.action, result.corrupt)
                 return
@@ -342,6 +399,7 @@ class Run:
     def _rebuild_producer(self, action: Action, digest: str) -> None:
         """Take an action back whose input blob was altered, and all that shares the blob, so that it is made again."""
         self._pending[action.name] = action
+        self._candidates[action.name] = None
         producers = [name for name in action.upstream if _has_blob(self.outcomes.get(name), digest)]
         self._take_back(producers, digest)  # none when another consumer has found it first
 
@@ -353,6 +411,7 @@ class Run:
         for name in names:
             del self.outcomes[name]
             self._pending[name] = self.plan.actions[name]
+            self._candidates[name] = None
 
     # Settling
 
@@ -377,6 +436,10 @@ class Run:
             except CorruptBlobError as error:
                 self._take_back([action.name], error.digest)
                 return
+        self._candidates.update(dict.fromkeys((*self._dependents.get(action.name, ()), *self._held_back)))
+        self._held_back.clear()
+        if outcome.trace is not None:
+            self.costs.set(action.name, outcome.trace.seconds)
         self.emit(
             ActionDone(
                 action=action.name,

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from onnxbuild.engine.child import run_job
-from onnxbuild.engine.discover import module_owners
+from onnxbuild.engine.packages import module_owners
 
 LIBC = ctypes.CDLL(None)
 """The C library, opened before any fork: opening takes the loader's lock."""

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from onnxbuild.base.atomic import link_or_copy
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.walk import Tensor, TensorSlot, tensor_slots
 
@@ -50,12 +51,13 @@ def read_model_file(path: Path) -> ir.Model:
     return model
 
 
-def write_model(model: ir.Model, folder: Path) -> None:
+def write_model(model: ir.Model, folder: Path, *, like: Path | None = None) -> None:
     """Write `model` as an artifact: the same model gives the same bytes, and the same weights the same weights file.
 
     Tensors lie in the weights file in the order of their content's digest, equal ones once, so that neither names
-    nor the order of nodes change it. The model in memory stays as it is. Raises StageFailure (`bad-tensor`,
-    `model-too-large`).
+    nor the order of nodes change it. The model in memory stays as it is. Where its weights are those of the artifact
+    in the folder `like`, and read from there, the weights file is a hard link to that artifact's: then none is read.
+    Raises StageFailure (`bad-tensor`, `model-too-large`).
     """
     folder.mkdir(parents=True, exist_ok=True)
     slots = list(tensor_slots(model))
@@ -64,7 +66,12 @@ def write_model(model: ir.Model, folder: Path) -> None:
     if sum(slot.tensor.nbytes for slot in numeric) > INLINE_LIMIT:
         large = [slot for slot in numeric if slot.tensor.nbytes >= SMALL_TENSOR]
     weights = folder / (WEIGHTS + ".part")
-    places = _write_weights(large, weights) if large else {}
+    places = (like and _places_in(like / WEIGHTS, large)) or {}
+    if like is not None and places:
+        (folder / WEIGHTS).unlink(missing_ok=True)  # of two names of one file, renaming one to the other does nothing
+        link_or_copy(like / WEIGHTS, weights)
+    elif large:
+        places = _write_weights(large, weights)
     replaced = {id(slot): _external(slot.tensor, places[id(slot)]) for slot in large}
     with _swapped([(slot, replaced.get(id(slot)) or _inline(slot)) for slot in slots]):
         data = serialize(model)
@@ -145,13 +152,39 @@ def _write_weights(slots: list[TensorSlot], path: Path) -> dict[int, int]:
     places: dict[int, int] = {}
     with path.open("wb") as file:
         for _, same in sorted(by_digest.items()):
-            grain = _PAGE if same[0].tensor.nbytes >= 16 * _PAGE else _LINE
-            offset = -(-file.tell() // grain) * grain
+            offset = _aligned(file.tell(), same[0].tensor.nbytes)
             file.write(bytes(offset - file.tell()))
             for block in tensor_blocks(same[0].tensor):
                 file.write(block)
             places.update((id(slot), offset) for slot in same)
     return places
+
+
+def _places_in(weights: Path, slots: list[TensorSlot]) -> dict[int, int]:
+    """Return where the tensors lie in another artifact's weights file, when they are just all that is in it, else {}.
+
+    That file was written by content too: with the same tensors another would be the same.
+    """
+    places: dict[int, int] = {}
+    regions: set[tuple[int, int]] = set()
+    for slot in slots:
+        tensor = slot.tensor
+        if not isinstance(tensor, ir.ExternalTensor) or Path(tensor.path) != weights:
+            return {}
+        places[id(slot)] = tensor.offset or 0
+        regions.add((tensor.offset or 0, tensor.nbytes))
+    end = 0
+    for offset, size in sorted(regions):
+        if offset != _aligned(end, size):
+            return {}
+        end = offset + size
+    return places if slots and end == weights.stat().st_size else {}
+
+
+def _aligned(end: int, size: int) -> int:
+    """Return where a tensor of `size` bytes begins that follows one that ends at `end`."""
+    grain = _PAGE if size >= 16 * _PAGE else _LINE
+    return -(-end // grain) * grain
 
 
 def _digest(slot: TensorSlot) -> bytes:

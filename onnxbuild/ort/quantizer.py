@@ -11,6 +11,7 @@ from onnxruntime.quantization.registry import IntegerOpsRegistry, QDQRegistry, Q
 from onnxbuild.base.diagnostics import StageFailure, did_you_mean
 from onnxbuild.base.foreign import foreign_tool
 from onnxbuild.ort.calibration import Call, CallReader
+from onnxbuild.ort.session import one_thread
 from onnxbuild.recipe.types import Quantization
 
 DYNAMIC, STATIC = "onnxruntime quantize_dynamic", "onnxruntime quantize_static"
@@ -109,7 +110,7 @@ def quantize_static(
 def _quantize_static(
     file: Path, out: Path, quantization: Quantization, exclude: Sequence[str], reader: CallReader, large: bool
 ) -> None:
-    with foreign_tool(STATIC, file.parent):
+    with foreign_tool(STATIC, file.parent), one_thread():
         ort_quantization.quantize_static(
             str(file),
             str(out),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,19 +26,38 @@ PREPACKING_LIMIT = 1_000_000_000
 
 
 def session_options(session: Session) -> ort.SessionOptions:
-    """Return ONNX Runtime's options for a recipe's session: log level error, threads idle rather than spinning."""
+    """Return ONNX Runtime's options for a recipe's session: log level error, threads idle rather than spinning.
+
+    One thread unless the recipe says how many: results and `-j` must not depend on the machine's cores.
+    """
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if session.graph_optimization is not None:
         options.graph_optimization_level = LEVELS[session.graph_optimization]
-    if session.intra_op_threads is not None:
-        options.intra_op_num_threads = session.intra_op_threads
+    options.intra_op_num_threads = 1 if session.intra_op_threads is None else session.intra_op_threads
     if session.memory_pattern is not None:
         options.enable_mem_pattern = session.memory_pattern
     if session.cpu_arena is not None:
         options.enable_cpu_mem_arena = session.cpu_arena
     return options
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let sessions that a tool of ONNX Runtime's opens by itself compute on one thread too; not for many at once."""
+    made = ort.SessionOptions
+
+    def make() -> ort.SessionOptions:
+        options = made()
+        options.intra_op_num_threads = 1
+        return options
+
+    ort.SessionOptions = make
+    try:
+        yield
+    finally:
+        ort.SessionOptions = made
 
 
 def open_session(model: Path, session: Session = Session()) -> ort.InferenceSession:

@@ -20,8 +20,8 @@ class Ref(msgspec.Struct, frozen=True, order=True):
 class Action:
     """One planned step. `files` maps a label to a path relative to the project.
 
-    `after` are actions that must be done first although nothing of theirs is read; `env` and `reads` are what the
-    recipe declares for user code; `prefix` and `suffix` make the name.
+    `after` are actions that must be done first although nothing of theirs is read; `env`, `reads` and `strict_reads`
+    are what the recipe declares for user code.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Action:
     folder: str
     env: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    strict_reads: bool = False
     after: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
 
@@ -44,7 +45,7 @@ class Action:
 NOT_KEYED = {
     "name": "a renamed recipe or variant is the same work",
     "folder": "a moved project is the same work",
-    "reads": "the files they match are keyed as discovered inputs",
+    "strict_reads": "a limit: a trace that read outside the project does not hold under it",
     "after": "order, not content",
     "targets": "who asked is not what is made",
 }

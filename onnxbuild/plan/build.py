@@ -30,6 +30,7 @@ from onnxbuild.stages.package import PackageParams
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
 from onnxbuild.stages.reference import ReferenceParams
+from onnxbuild.stages.table import STAGES
 from onnxbuild.stages.validate import ValidateParams, Within
 
 
@@ -88,13 +89,17 @@ class _Drafts:
             tuple(sorted(action.inputs.items())),
             tuple(sorted(action.files.items())),
             action.env,
+            action.reads,
             action.folder if action.files else "",
             action.after,
         )
         name = self.by_content.setdefault(content, str(len(self.actions)))
         known = self.actions.setdefault(name, replace(action, name=name))
-        if target.name not in known.targets:
-            self.actions[name] = replace(known, targets=(*known.targets, target.name))
+        self.actions[name] = replace(
+            known,
+            targets=tuple(dict.fromkeys((*known.targets, target.name))),
+            strict_reads=known.strict_reads or action.strict_reads,
+        )
         self.wishes.setdefault(name, []).append((target, label))
         return name
 
@@ -273,6 +278,7 @@ def _action(
     inputs: dict[str, Ref],
     files: dict[str, str] | None = None,
 ) -> Action:
+    runs_user_code = STAGES[stage].runs_user_code(params)
     return Action(
         name="",
         stage=stage,
@@ -280,13 +286,14 @@ def _action(
         inputs=inputs,
         files=files or {},
         folder=target.folder,
-        env=target.source.env if files else (),
-        reads=target.source.reads if files else (),
+        env=target.source.env if runs_user_code else (),
+        reads=target.source.reads if runs_user_code else (),
+        strict_reads=target.strict_reads and runs_user_code,
     )
 
 
 def _keyed_source(source: Source) -> Source:
-    return msgspec.structs.replace(source, sha256=None, reads=())
+    return msgspec.structs.replace(source, sha256=None, reads=(), env=())
 
 
 def _source_files(target: Target) -> dict[str, str]:

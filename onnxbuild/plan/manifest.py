@@ -38,6 +38,8 @@ def make_manifest(
         for label in sorted(action.inputs)
     ]
     lines += [Component(f"package {name}", packages[name]) for name in sorted(packages)]
+    if action.reads:
+        lines.append(Component("reads", _text(action.reads)))
     lines += [Component(f"environment {name}", _text(environment[name])) for name in sorted(environment)]
     return tuple(lines)
 

@@ -300,6 +300,17 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     targets: tuple[Target, ...]
 
 
+class ReadRecipe(msgspec.Struct, frozen=True):
+    """One recipe file as read: its targets even where it has errors; `variants` None when not even names are known."""
+
+    name: str
+    file: str
+    name_place: Place
+    description: str
+    variants: tuple[str, ...] | None
+    targets: tuple[Target, ...]
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one action may use: bytes of memory and seconds of wall time; None is the engine's default."""
 

@@ -11,7 +11,9 @@ import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.user_code import load_function, user_frames
+from onnxbuild.recipe.types import Framework
 from onnxbuild.sources.keras_calling import call_in_order
+from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.signature import smallest_shape
 from onnxbuild.sources.source import ExportedModel, SourceRequest
 
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
 class KerasSource:
     """Sequential, functional and subclassed models through tf2onnx; the reference calls them with training=False."""
 
-    packages: tuple[str, ...] = ("tensorflow", "keras", "h5py", "tf2onnx", "onnx", "protobuf")
-    preload: tuple[str, ...] = ("onnxbuild.sources.tensorflow_runtime", "tensorflow", "keras", "tf2onnx.tfonnx")
-    extra: str = "tensorflow"
+    packages: tuple[str, ...] = NEEDS[Framework.KERAS].packages
+    preload: tuple[str, ...] = NEEDS[Framework.KERAS].preload
+    extra: str = NEEDS[Framework.KERAS].extra
 
     def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
         """Convert the model as it is in inference, at opset 18 or below."""

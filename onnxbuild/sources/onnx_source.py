@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.recipe.types import Framework
+from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.source import ExportedModel, SourceRequest
 
 if TYPE_CHECKING:
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
 class OnnxSource:
     """An ONNX file, with its external data, functions, subgraphs and metadata as they are."""
 
-    packages: tuple[str, ...] = ("onnx", "onnx-ir", "onnxscript", "numpy", "protobuf", "onnxruntime")
-    preload: tuple[str, ...] = ("numpy", "onnx", "onnx_ir", "onnxruntime.quantization", "onnxscript.optimizer")
-    extra: str = ""
+    packages: tuple[str, ...] = NEEDS[Framework.ONNX].packages
+    preload: tuple[str, ...] = NEEDS[Framework.ONNX].preload
+    extra: str = NEEDS[Framework.ONNX].extra
 
     def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
         """Return the file itself after the pre-flight; every name is the source's own. Raises StageFailure."""

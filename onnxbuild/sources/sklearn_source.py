@@ -12,7 +12,8 @@ import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.user_code import user_frames
-from onnxbuild.recipe.types import Input
+from onnxbuild.recipe.types import Framework, Input
+from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.quiet import quiet
 from onnxbuild.sources.sklearn_columns import check_columns, table_of
 from onnxbuild.sources.sklearn_model import Estimator, chosen_methods, load_estimator
@@ -38,21 +39,9 @@ TYPES = {
 class SklearnSource:
     """scikit-learn: a factory, a .skops file, or a trusted pickle."""
 
-    packages: tuple[str, ...] = (
-        "scikit-learn",
-        "skl2onnx",
-        "onnxmltools",
-        "onnx",
-        "onnx-ir",
-        "numpy",
-        "scipy",
-        "pandas",
-        "skops",
-        "joblib",
-        "protobuf",
-    )
-    preload: tuple[str, ...] = ("sklearn", "pandas", "skl2onnx")
-    extra: str = "sklearn"
+    packages: tuple[str, ...] = NEEDS[Framework.SKLEARN].packages
+    preload: tuple[str, ...] = NEEDS[Framework.SKLEARN].preload
+    extra: str = NEEDS[Framework.SKLEARN].extra
 
     def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
         """Convert with skl2onnx, without ZipMap, keeping the outputs that the recipe names; raises StageFailure."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
 from onnxbuild.recipe.types import Axis, Input, Output, Source
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from onnxbuild.ort.session import Call
 
 

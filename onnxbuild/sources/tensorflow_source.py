@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure, did_you_mean
+from onnxbuild.recipe.types import Framework
+from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.signature import SourceValue, match_inputs, match_outputs
 from onnxbuild.sources.source import ExportedModel, SourceRequest
 
@@ -29,9 +31,9 @@ class _Signature:
 class TensorflowSource:
     """SavedModel folders through tf2onnx; the reference calls the signature."""
 
-    packages: tuple[str, ...] = ("tensorflow", "keras", "tf2onnx", "onnx", "protobuf")
-    preload: tuple[str, ...] = ("onnxbuild.sources.tensorflow_runtime", "tensorflow", "keras", "tf2onnx.tfonnx")
-    extra: str = "tensorflow"
+    packages: tuple[str, ...] = NEEDS[Framework.TENSORFLOW].packages
+    preload: tuple[str, ...] = NEEDS[Framework.TENSORFLOW].preload
+    extra: str = NEEDS[Framework.TENSORFLOW].extra
 
     def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
         """Convert the signature with its variables as constants, at opset 18 or below."""

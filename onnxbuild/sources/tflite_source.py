@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.recipe.types import Framework
+from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.signature import SourceValue, match_inputs, match_outputs
 from onnxbuild.sources.source import ExportedModel, SourceRequest
 
@@ -30,14 +32,9 @@ class _Opened:
 class TfliteSource:
     """tflite files through tf2onnx; the reference is the LiteRT interpreter on one thread."""
 
-    packages: tuple[str, ...] = ("ai-edge-litert", "tensorflow", "tf2onnx", "onnx", "protobuf")
-    preload: tuple[str, ...] = (
-        "onnxbuild.sources.tensorflow_runtime",
-        "ai_edge_litert.interpreter",
-        "tensorflow",
-        "tf2onnx.tfonnx",
-    )
-    extra: str = "tensorflow"
+    packages: tuple[str, ...] = NEEDS[Framework.TFLITE].packages
+    preload: tuple[str, ...] = NEEDS[Framework.TFLITE].preload
+    extra: str = NEEDS[Framework.TFLITE].extra
 
     def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
         """Convert the file at opset 18 or below; quantised operators become QuantizeLinear and DequantizeLinear."""

@@ -12,8 +12,9 @@ import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.user_code import user_frames
-from onnxbuild.recipe.types import Input
+from onnxbuild.recipe.types import Framework, Input
 from onnxbuild.sources.example import example_array, example_sizes
+from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.quiet import quiet
 from onnxbuild.sources.source import ExportedModel, SourceRequest
 from onnxbuild.sources.torch_graph import fold_scaffolding, free_output_dims, name_by_position
@@ -55,9 +56,9 @@ DROP = (
 class TorchSource:
     """PyTorch: a factory with its weights, or an exported program (.pt2)."""
 
-    packages: tuple[str, ...] = ("torch", "onnxscript", "onnx-ir", "onnx", "numpy", "protobuf", "safetensors")
-    preload: tuple[str, ...] = ("torch", "torch.onnx._internal.exporter._core", "onnxscript")
-    extra: str = "torch"
+    packages: tuple[str, ...] = NEEDS[Framework.TORCH].packages
+    preload: tuple[str, ...] = NEEDS[Framework.TORCH].preload
+    extra: str = NEEDS[Framework.TORCH].extra
 
     def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
         """Export with torch.export under the declared ranges; raises StageFailure."""

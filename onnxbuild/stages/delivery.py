@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import onnx_ir as ir
 
+from onnxbuild.base.atomic import link_or_copy
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.digest import digest_file, list_files
 from onnxbuild.ir.canonical import canonicalize, names_of
@@ -44,7 +44,7 @@ def write_candidate(
     canonicalize(model, before=names_of(like))
     set_ir_version(model, ir_version if ir_version is not None else like.ir_version)
     folder = ws.scratch / "candidate"
-    write_model(model, folder)
+    write_model(model, folder, like=source)
     try:
         check_model_file(folder)
         open_session(folder / MODEL, UNOPTIMIZED)
@@ -62,17 +62,23 @@ def write_candidate(
 def is_same(one: Path, other: Path) -> bool:
     """Say whether two artifact folders hold the same bytes."""
     files = list_files(one)
-    return files == list_files(other) and all(digest_file(one / f) == digest_file(other / f) for f in files)
+    return files == list_files(other) and all(_is_same_file(one / f, other / f) for f in files)
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    if one.samefile(other):
+        return True
+    return one.stat().st_size == other.stat().st_size and digest_file(one) == digest_file(other)
 
 
 def deliver(folder: Path, ws: Workspace) -> ModelFacts:
-    """Make the artifact in `folder` the output `model` and return its facts; a scratch folder is moved, not copied."""
+    """Make the artifact in `folder` the output `model` and return its facts: scratch is moved, other folders linked."""
     out = ws.output("model")
     for name in list_files(folder):
         if folder.is_relative_to(ws.scratch):
             (folder / name).replace(out / name)
         else:
-            shutil.copyfile(folder / name, out / name)
+            link_or_copy(folder / name, out / name)
     return describe(out)
 
 

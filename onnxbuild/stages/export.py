@@ -10,8 +10,8 @@ import msgspec
 from onnxbuild.base.codec import encode
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.recipe.types import Axis, Framework, Input, Output, Source
+from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.source import SourceRequest
-from onnxbuild.sources.table import SOURCES, source_kind
 from onnxbuild.stages.stage import Stage, Workspace
 
 ORIGINS = "origins.json"
@@ -50,6 +50,7 @@ def run(params: ExportParams, work: Workspace) -> ExportFacts:
     from onnxbuild.ir.model import MODEL, read_model_file, write_model
     from onnxbuild.ir.opset import convert_opset, set_ir_version
     from onnxbuild.ort.session import UNOPTIMIZED, open_session
+    from onnxbuild.sources.table import source_kind
 
     kind = source_kind(params.source.framework)
     request = SourceRequest(
@@ -88,7 +89,7 @@ def runs_user_code(source: Source) -> bool:
 
 def _packages(params: ExportParams) -> tuple[str, ...]:
     written_with = ("onnx", "onnx-ir", "onnxscript", "protobuf", "numpy", "ml-dtypes")
-    return tuple(dict.fromkeys((*SOURCES[params.source.framework].packages, *written_with)))
+    return tuple(dict.fromkeys((*NEEDS[params.source.framework].packages, *written_with)))
 
 
 def _stage(name: str) -> Stage[ExportParams, ExportFacts]:
@@ -99,8 +100,9 @@ def _stage(name: str) -> Stage[ExportParams, ExportFacts]:
         facts=ExportFacts,
         run=run,
         packages=_packages,
-        preload=lambda params: SOURCES[params.source.framework].preload,
+        preload=lambda params: NEEDS[params.source.framework].preload,
         runs_user_code=lambda params: runs_user_code(params.source),
+        seconds=5.0,
     )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import msgspec
 
+from onnxbuild.base.atomic import link_or_copy
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.digest import digest_file, list_files
 from onnxbuild.ir.facts import ModelFacts
@@ -38,7 +36,7 @@ class PackageFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
-    """Copy the validated model, add the recipe's metadata to its graph file, and read back what is delivered.
+    """Pass the validated model on, add the recipe's metadata to its graph file, and read back what is delivered.
 
     The weights file is never rewritten. Raises StageFailure (`not-portable`, `contract-broken`, `invalid-model`,
     `model-does-not-load`).
@@ -53,7 +51,7 @@ def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
 
     folder = workspace.output("package")
     for name in list_files(workspace.inputs["model"]):
-        _copy(workspace.inputs["model"] / name, folder / name)
+        link_or_copy(workspace.inputs["model"] / name, folder / name)
     if params.package.metadata:
         add_metadata(folder, params.package.metadata)
     facts = describe(folder)
@@ -63,12 +61,6 @@ def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
     check_model_file(folder)
     open_session(folder / FILE, params.session)
     return PackageFacts(model=facts, digests={name: digest_file(folder / name) for name in list_files(folder)})
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file's content, not its mode: artifacts are read-only, and the graph file is written again."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
 
 
 def _check_portable(facts: ModelFacts) -> None:
@@ -94,4 +86,5 @@ PACKAGE = Stage(
     packages=lambda _: (*MODEL, ONNXRUNTIME),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
+    only_reads=True,
 )

@@ -275,4 +275,5 @@ QUANTIZE = Stage(
     packages=lambda _: (*MODEL, ONNXRUNTIME, "numpy"),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
+    seconds=2.0,
 )

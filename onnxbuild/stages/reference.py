@@ -9,8 +9,8 @@ import msgspec
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.recipe.types import Input, Output, Source
+from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.source import SourceRequest
-from onnxbuild.sources.table import SOURCES, source_kind
 from onnxbuild.stages.export import runs_user_code
 from onnxbuild.stages.stage import Stage, Workspace
 
@@ -74,6 +74,7 @@ class _Watch:
 def run(params: ReferenceParams, work: Workspace) -> ReferenceFacts:
     """Run the source on every call and write what it gives. Raises StageFailure."""
     from onnxbuild.data.calls import read_calls, write_calls
+    from onnxbuild.sources.table import source_kind
 
     kind = source_kind(params.source.framework)
     request = SourceRequest(
@@ -102,7 +103,8 @@ REFERENCE = Stage(
     params=ReferenceParams,
     facts=ReferenceFacts,
     run=run,
-    packages=lambda params: tuple(dict.fromkeys((*SOURCES[params.source.framework].packages, "numpy"))),
-    preload=lambda params: SOURCES[params.source.framework].preload,
+    packages=lambda params: NEEDS[params.source.framework].reference,
+    preload=lambda params: NEEDS[params.source.framework].preload,
     runs_user_code=lambda params: runs_user_code(params.source),
+    seconds=2.0,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -167,4 +168,6 @@ VALIDATE = Stage(
     packages=lambda _: ("ml-dtypes", "numpy", ONNXRUNTIME),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda params: params.metric is not None and params.metric.function is not None,
+    only_reads=True,
+    threads=lambda params: (os.cpu_count() or 1) if (n := params.session.intra_op_threads) == 0 else n or 1,
 )

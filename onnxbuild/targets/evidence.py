@@ -12,8 +12,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import onnxbuild
 from onnxbuild.base.digest import list_files
+from onnxbuild.base.own_code import own_files
 from onnxbuild.engine.inputs import Inputs, find_distribution, installed_version
 from onnxbuild.plan.action import Action
 from onnxbuild.stamp import FOLDER, Signature, list_names, signature
@@ -117,7 +117,7 @@ class Evidence:
                 raise Doubt(name)
             if distribution is not None:
                 self.add_file(str(_description(distribution) / "METADATA"))
-        for file in _own_files():
+        for file in own_files():
             self.add_file(file)
 
     def _add_discovered(self, found: Discovered, inputs: Inputs) -> None:
@@ -168,16 +168,6 @@ def wait_for_tick(root: Path) -> None:
     end = time.monotonic() + TICK
     while before and file_clock(root) == before and time.monotonic() < end:
         time.sleep(0.001)
-
-
-def _own_files() -> list[str]:
-    package = Path(onnxbuild.__file__).parent
-    distribution = find_distribution("onnxbuild")
-    if distribution is not None:
-        description = _description(distribution)
-        if description.suffix == ".dist-info" and description.parent == package.parent:
-            return [str(description / "METADATA"), str(description / "RECORD")]
-    return [str(package / name) for name in list_files(package)]  # a checkout
 
 
 def _description(distribution: object) -> Path:

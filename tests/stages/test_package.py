@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.digest import digest_file
 from onnxbuild.ir.canonical import canonicalize
+from onnxbuild.ir.check import check_model_file
 from onnxbuild.ir.model import MODEL, WEIGHTS, write_model
 from onnxbuild.recipe.types import Axis, Input, Output, Package, Session
 from onnxbuild.stages.package import PACKAGE, PackageParams
@@ -67,7 +68,7 @@ def test_metadata_goes_into_the_graph_file_only(tmp_path):
     assert facts.model.metadata == {"licence": "MIT", "team": "kiosk"}
     session = ort.InferenceSession(package / MODEL, providers=["CPUExecutionProvider"])
     assert session.get_modelmeta().custom_metadata_map == {"licence": "MIT", "team": "kiosk"}
-    onnx.checker.check_model(str(package / MODEL), full_check=True)
+    check_model_file(package, infer_shapes=True)
 
 
 @pytest.mark.parametrize(

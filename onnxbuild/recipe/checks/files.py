@@ -26,10 +26,16 @@ class FileChecks:
 
     root: Path
     seen: dict[str, None] = field(default_factory=dict)
-    """What was looked at, relative to the project: files, folders and globs, there or not."""
+    """The files and folders that were looked at since `begin`, relative to the project, there or not."""
+    globs: dict[str, None] = field(default_factory=dict)
+    """The globs that were tried since `begin`, relative to the project."""
     _digests: dict[Path, str] = field(default_factory=dict)
     _names: dict[Path, FunctionNames | PythonError] = field(default_factory=dict)
     _data: dict[tuple[object, ...], tuple[DataProblem, ...]] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Forget what was looked at, for another recipe."""
+        self.seen, self.globs = {}, {}
 
     def check(self, draft: Draft, target: Target, broken: Collection[str]) -> None:
         """Note everything that is wrong with the files of a target, less those of `broken` sections."""
@@ -107,6 +113,7 @@ class FileChecks:
         if is_url(pattern) or pattern.startswith(("/", "~")):
             draft.error("absolute-path", f"'{pattern}' is no path relative to {target.folder}/", place, "source")
             return
+        self.globs[f"{target.folder}/{pattern}" if target.folder else pattern] = None
         try:
             hit = next(iter((self.root / target.folder).glob(pattern)), None)
         except (ValueError, NotImplementedError, OSError) as error:

@@ -1,0 +1,88 @@
+"""The order in which ready actions start, what it goes by, and how `-j` counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onnxbuild.engine.order import Costs, Order, has_room, threads
+from onnxbuild.plan.action import Action, Ref
+from onnxbuild.recipe.types import Session
+from onnxbuild.stages.inspect import InspectParams
+from onnxbuild.stages.validate import ValidateParams
+
+
+def action(name: str, *upstream: str, stage: str = "optimize", params: msgspec.Struct | None = None) -> Action:
+    inputs = {f"i{number}": Ref(other, "model") for number, other in enumerate(upstream)}
+    return Action(name, stage, params or InspectParams(), inputs, {}, "recipes")
+
+
+def plan(*actions: Action) -> dict[str, Action]:
+    return {each.name: each for each in actions}
+
+
+def costs(tmp_path: Path, **seconds: float) -> Costs:
+    known = Costs(tmp_path / "costs.json")
+    for name, value in seconds.items():
+        known.set(name, value)
+    return known
+
+
+def test_longest_way_goes_first(tmp_path: Path) -> None:
+    actions = plan(action("a"), action("b"), action("a2", "a"), action("b2", "b"))
+    order = Order(actions, costs(tmp_path, a=5, b=1, a2=1, b2=10))
+    assert list(order) == ["b", "b2", "a", "a2"]
+    assert order.path == {"a": 6, "b": 11, "a2": 1, "b2": 10}
+
+
+def test_unknown_cost_is_that_of_its_stage(tmp_path: Path) -> None:
+    actions = plan(action("x", stage="quantize"), action("y", stage="quantize"), action("z", stage="package"))
+    order = Order(actions, costs(tmp_path, x=40))
+    assert order.path["y"] == 40
+    assert Order(actions, costs(tmp_path / "none")).path["y"] > order.path["z"]
+
+
+@given(st.lists(st.tuples(st.sets(st.integers(0, 30)), st.floats(0, 1e6)), max_size=30))
+def test_every_action_comes_after_what_it_needs(graph: list[tuple[set[int], float]]) -> None:
+    known = Costs(Path("/nonexistent/costs.json"))
+    actions = plan(*(action(str(n), *(str(u) for u in sorted(up) if u < n)) for n, (up, _) in enumerate(graph)))
+    for number, (_, seconds) in enumerate(graph):
+        known.set(str(number), seconds)
+    place = {name: at for at, name in enumerate(Order(actions, known))}
+    assert len(place) == len(actions)
+    assert all(place[up] < place[name] for name, each in actions.items() for up in each.upstream)
+
+
+def test_costs_are_kept_and_rubbish_is_nothing(tmp_path: Path) -> None:
+    known = costs(tmp_path, a=2.5)
+    known.save()
+    assert Costs(tmp_path / "costs.json").get("a") == 2.5
+    for rubbish in ('{"a": "x", "b": -1, "c": 3}', "[]", "{"):
+        (tmp_path / "costs.json").write_text(rubbish)
+        again = Costs(tmp_path / "costs.json")
+        assert again.get("a") is None
+        assert again.get("b") is None
+
+
+def validate(count: int | None) -> Action:
+    session = Session(intra_op_threads=count)
+    params = ValidateParams(provider="cpu", session=session, metric=None, output=None, axis=-1, average=None, k=1)
+    return action("v", stage="validate", params=params)
+
+
+def test_jobs_count_threads(tmp_path: Path) -> None:
+    one, three = action("one"), validate(3)
+    assert (threads(one), threads(three)) == (1, 3)
+    assert has_room(three, [one], 4)
+    assert not has_room(three, [one, one], 4)
+    assert has_room(one, [one, one], 3)
+    assert not has_room(one, [three], 3)
+
+
+def test_action_wider_than_all_jobs_runs_alone() -> None:
+    assert has_room(validate(64), [], 2)
+    assert not has_room(validate(64), [action("one")], 2)
+    assert not has_room(action("one"), [validate(64)], 2)
