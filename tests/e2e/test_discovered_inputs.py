@@ -1,4 +1,4 @@
-"""What user code sees of the world, and that what it is seen to read decides what runs again; each test has its copy."""
+"""What user code sees of the world, and that what it is seen to read decides what runs again."""
 
 from __future__ import annotations
 
