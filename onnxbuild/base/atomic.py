@@ -156,6 +156,7 @@ def link_or_copy(source: Path, target: Path) -> None:
     For files that nobody writes to; what replaces one of them leaves the other alone.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
     try:
         target.hardlink_to(source)
     except OSError:

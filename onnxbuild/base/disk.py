@@ -15,6 +15,7 @@ _REASONS = {
     errno.ENOLCK: "the file system has no locks left",
     errno.EMFILE: "too many files are open",
     errno.ENFILE: "too many files are open in the whole system",
+    errno.EXDEV: "one folder's parts lie on different file systems",
     errno.ENAMETOOLONG: "a name is too long for the file system",
     errno.ESTALE: "a network file system has lost the file",
 }

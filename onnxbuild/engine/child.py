@@ -28,8 +28,15 @@ from onnxbuild.store.blobs import BlobStore, CorruptBlobError
 RESULT = "result.json"
 
 
-def run_job(file: Path, owners: Mapping[str, Sequence[str]] | None = None) -> None:
-    """Run the job that `file` describes and write its result beside it; never raises for what the job did."""
+REFUSED = 128
+"""An exit status of this and an error's number says that the result could not be written; see `run_job`."""
+
+
+def run_job(file: Path, owners: Mapping[str, Sequence[str]] | None = None) -> int:
+    """Run the job that `file` describes, write its result beside it and return the process's exit status.
+
+    Never raises for what the job did. The status is 0 when the result is written.
+    """
     job = decode(file.read_bytes(), Job)
     _enter(job)
     try:
@@ -59,7 +66,11 @@ def run_job(file: Path, owners: Mapping[str, Sequence[str]] | None = None) -> No
         traceback.print_exc()
         text = "".join(traceback.format_exception_only(error)).strip()
         result = JobResult(failure=Failure(code="internal", message=f"unexpected error: {text}"))
-    write_atomically(file.parent / RESULT, encode(result), durable=False)
+    try:
+        write_atomically(file.parent / RESULT, encode(result), durable=False)
+    except OSError as error:
+        return REFUSED + min(error.errno or 0, 127)
+    return 0
 
 
 def _refused(error: OSError) -> Failure:

@@ -19,7 +19,9 @@ import psutil
 
 from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Remark
+from onnxbuild.base.disk import describe_refusal
 from onnxbuild.base.units import format_duration, format_size
+from onnxbuild.engine.child import REFUSED
 from onnxbuild.engine.job import Job
 
 FORKS = sys.platform == "linux"
@@ -250,6 +252,8 @@ class Pool:
 def _describe_exit(status: int) -> str:
     if status < 0:
         return f"was ended by {signal.Signals(-status).name}"
+    if (reason := describe_refusal(OSError(status - REFUSED, ""))) is not None:
+        return f"could not write its result: {reason}"
     return f"left with exit status {status} and no result"
 
 

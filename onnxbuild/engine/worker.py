@@ -78,11 +78,11 @@ def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, channel: int, wa
         for descriptor in (0, channel, *wake):
             os.close(descriptor)
         os.open(os.devnull, os.O_RDONLY)
-        run_job(Path(job), owners)
-        status = 0
+        status = run_job(Path(job), owners)
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(Exception):  # a full disk takes no log; whatever happens, this is no second worker
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
 
 
@@ -124,7 +124,7 @@ def run_once(job: str) -> None:
     line = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_end_with, args=(line,), daemon=True).start()
-    run_job(Path(job), None)
+    sys.exit(run_job(Path(job), None))
 
 
 def _end_with(line: int) -> None:

@@ -69,7 +69,6 @@ def write_model(model: ir.Model, folder: Path, *, like: Path | None = None) -> N
     places = (like and _places_in(like / WEIGHTS, large)) or {}
     if like is not None and places:
         (folder / WEIGHTS).unlink(missing_ok=True)  # of two names of one file, renaming one to the other does nothing
-        weights.unlink(missing_ok=True)
         link_or_copy(like / WEIGHTS, weights)
     elif large:
         places = _write_weights(large, weights)

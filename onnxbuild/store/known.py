@@ -45,7 +45,10 @@ class KnownFiles:
 
     def get(self, path: Path) -> KnownFile | None:
         """Return what is known of the file at `path`, None as in `find`."""
-        stat = path.stat()
+        try:
+            stat = path.stat()
+        except FileNotFoundError:  # somebody else's gc or repair
+            return None
         file = self._files.get((stat.st_dev, stat.st_ino))
         if file is None or (file.blob.size, file.modified) != (stat.st_size, stat.st_mtime_ns):
             return None

@@ -57,7 +57,7 @@ SAVE = """\
 import sys
 sys.path.insert(0, "recipes")
 import keras_net, tensorflow as tf
-model = keras_net.build(5)
+model = keras_net.build(10)
 model.export("recipes/saved", format="tf_saved_model", verbose=False)
 open("recipes/net.tflite", "wb").write(tf.lite.TFLiteConverter.from_keras_model(model).convert())
 """
@@ -81,7 +81,8 @@ def build(trees):
         ("words", OneHotEncoder(), ["kind"]),
     ])
     forest = RandomForestClassifier(trees, max_depth=5, random_state=0)
-    votes = VotingClassifier([("forest", forest), ("line", LogisticRegression(max_iter=500))], voting="soft")
+    both = [("forest", forest), ("line", LogisticRegression(max_iter=500))]
+    votes = VotingClassifier(both, voting="soft", flatten_transform=False)
     return make_pipeline(columns, votes).fit(frame, wanted)  # seed of the secret recipe
 """
 FACE = """\
@@ -100,7 +101,7 @@ variants:
   fused:
     passes: [onnxscript: optimize, transformers: {model_type: bert, num_heads: 2, hidden_size: 16}]
 """,
-    "keras": FACE % "8, 8, 3" + "source: {framework: keras, factory: keras_net.py:build, args: {depth: 5}}\n",
+    "keras": FACE % "8, 8, 3" + "source: {framework: keras, factory: keras_net.py:build, args: {depth: 10}}\n",
     "tensorflow": FACE % "8, 8, 3" + "source: {framework: tensorflow, path: saved}\n",
     "tflite": FACE % "8, 8, 3" + "source: {framework: tflite, path: net.tflite}\n",
     "sklearn": """\
@@ -126,7 +127,6 @@ variants:
   onnxoptimizer: {passes: [onnxoptimizer: default]}
   onnxslim: {passes: [onnxslim: default]}
   onnxruntime: {passes: [onnxruntime: basic]}
-  extended: {passes: [onnxruntime: extended]}
   custom: {passes: [custom: {function: name.py:run}]}
   magnitude: {pruning: {method: magnitude, sparsity: 0.5, scope: global}}
   threshold: {pruning: {method: threshold, threshold: 0.2, min_sparsity: 0.1}}

@@ -1,0 +1,1 @@
+"""Figures next to their goals; see DESIGN.md, *Running*."""

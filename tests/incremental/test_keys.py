@@ -1,0 +1,227 @@
+"""Every field of an action, of each stage's parameters and of a target is in a key, or exempt with a reason."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import pytest
+
+from onnxbuild.plan.action import NOT_KEYED, Action, Ref
+from onnxbuild.plan.build import build_plan
+from onnxbuild.plan.manifest import key_of, make_manifest
+from onnxbuild.recipe.types import (
+    Axis,
+    Bound,
+    Calibration,
+    CustomPass,
+    Evaluation,
+    FileData,
+    Framework,
+    Function,
+    Input,
+    LoaderData,
+    Metric,
+    OnnxoptimizerPass,
+    OnnxruntimePass,
+    Output,
+    OutputTolerance,
+    Package,
+    Provider,
+    Pruning,
+    Quantization,
+    RandomData,
+    Recipe,
+    Session,
+    Source,
+    Target,
+    Tolerance,
+    TransformersPass,
+)
+from onnxbuild.stages.stage import AnyStage
+from onnxbuild.stages.table import STAGES
+from tests.incremental.variations import variations
+
+TOLERANCE = Tolerance(
+    outputs={"y": OutputTolerance(atol=0.1, rtol=0.1, max_abs=1.0, mean_abs=1.0, cosine=0.9, sqnr_db=9.0)},
+    metric=Bound(kind="at_least", value=0.9, of="source", text="at least 90% of source"),
+)
+TARGET = Target(
+    recipe="net",
+    variant="default",
+    file="recipes/net.yaml",
+    folder="recipes",
+    description="a net",
+    source=Source(
+        framework=Framework.TORCH,
+        factory=Function("net.py", "build", {"width": 4}),
+        weights="net.safetensors",
+        sha256="ab",
+        reads=("conf/*.json",),
+        env=("REVISION",),
+    ),
+    inputs=(Input(name="x", dtype="float32", shape=("batch", 8), range=(0.0, 1.0)),),
+    outputs=(Output(name="y", method="predict"),),
+    dynamic_axes={"batch": Axis(max=8)},
+    opset=20,
+    ir_version=10,
+    passes=(
+        OnnxoptimizerPass(names=("eliminate_identity",)),
+        OnnxruntimePass(level="basic"),
+        TransformersPass(model_type="bert", num_heads=2, hidden_size=8, expect={"Attention": 1}),
+        CustomPass(Function("passes/a.py", "run", {"depth": 2})),
+    ),
+    pruning=Pruning(method="magnitude", sparsity=0.5, include=("a",), exclude=("b",)),
+    calibration=Calibration(data=FileData("train.npz"), samples=8),
+    evaluation=Evaluation(
+        data=LoaderData(Function("load.py", "load", {"part": "test"})),
+        metric=Metric(name="share", function=Function("share.py", "share", {"top": 1})),
+        samples=16,
+        output="y",
+    ),
+    quantization=Quantization(mode="static", op_types=("MatMul",), exclude=("fc",)),
+    tolerance=TOLERANCE,
+    providers=(Provider(name="cpu", tolerance=TOLERANCE),),
+    session=Session(),
+    size=Bound(kind="at_most", value=1e6, text="at most 1 MB"),
+    package=Package(metadata={"team": "kiosk"}),
+    strict_reads=False,
+)
+NOT_IN_A_PLAN = {
+    "recipe": "a renamed recipe is the same work",
+    "variant": "a renamed variant is the same work",
+    "file": "a moved recipe is the same work",
+    "folder": "the folder's files are keyed by content",
+    "description": "is for people",
+    "source.sha256": "a pin is checked before anything runs; the file is keyed by content",
+    "source.reads": "the files they match are discovered inputs",
+    "tolerance": "the providers hold it merged; gates are computed from measurements",
+    "providers.0.tolerance": "gates are computed from measurements",
+    "size": "a gate computed from the package's files",
+    "strict_reads": "a limit: what was read is in the trace",
+    "places": "where the recipe says it",
+}
+"""Fields of a target, with all below them, whose change may leave every key as it is."""
+
+
+def keys(target: Target) -> list[str]:
+    """All keys of a target's actions, as if no file and no tool differed, and inputs were what their keys say."""
+    plan = build_plan([Recipe(name="net", file="recipes/net.yaml", description="", targets=(target,))], [target.name])
+    found: dict[str, str] = {}
+    for action in plan.actions.values():
+        found[action.name] = key(action, {label: found[ref.action] for label, ref in action.inputs.items()})
+    return sorted(found.values())
+
+
+def key(action: Action, inputs: Mapping[str, str] | None = None, stage: AnyStage | None = None) -> str:
+    if inputs is None:
+        inputs = {label: f"{ref.action} {ref.output}" for label, ref in action.inputs.items()}
+    stage = stage if stage is not None else STAGES[action.stage]
+    content = {label: f"digest of {label}" for label in action.files}
+    environment = dict.fromkeys(action.env, "value")
+    return key_of(make_manifest(action, stage.version, content, inputs, {}, environment, stage.unkeyed))
+
+
+def actions() -> list[Action]:
+    """One action of every stage, from a target with everything and one from an ONNX file."""
+    onnx = msgspec.structs.replace(
+        TARGET, recipe="old", source=Source(framework=Framework.ONNX, path="old.onnx", env=("REVISION",))
+    )
+    recipes = [Recipe(name=t.recipe, file=t.file, description="", targets=(t,)) for t in (TARGET, onnx)]
+    plan = build_plan(recipes, [TARGET.name, onnx.name])
+    assert {action.stage for action in plan.actions.values()} == set(STAGES) - {"inspect"}
+    return list(plan.actions.values())
+
+
+def test_every_field_of_an_action_is_in_the_key_or_exempt() -> None:
+    assert set(NOT_KEYED) < {field.name for field in dataclasses.fields(Action)}
+    action = Action(
+        name="net/quantize",
+        stage="quantize",
+        params=msgspec.defstruct("Params", [("depth", int)], namespace={})(depth=1),
+        inputs={"model": Ref("net/export", "model")},
+        files={"custom": "recipes/a.py"},
+        folder="recipes",
+        env=("REVISION",),
+        reads=("*.json",),
+        after=("net/validate",),
+        targets=("net:default",),
+    )
+    others = dict(variations(action))
+    others["stage"] = dataclasses.replace(action, stage="prune")
+    stage = STAGES["export"]
+    unkeyed = {path for path, other in others.items() if key(other, stage=stage) == key(action, stage=stage)}
+    assert {path.partition(".")[0] for path in others} == {field.name for field in dataclasses.fields(Action)}
+    assert "files.custom" in unkeyed, "a file counts by its content, not by where it lies"
+    assert {path.partition(".")[0] for path in unkeyed - {"files.custom"}} == set(NOT_KEYED)
+    assert all(len(reason) > 10 for reason in NOT_KEYED.values())
+
+
+@pytest.mark.parametrize("action", actions(), ids=lambda action: action.name)
+def test_every_parameter_is_in_the_key_or_a_limit(action: Action) -> None:
+    """Every leaf of every parameter, however deep; no two changes give one key."""
+    stage = STAGES[action.stage]
+    seen = {key(action): "nothing"}
+    for path, params in variations(action.params):
+        changed = key(dataclasses.replace(action, params=params))
+        if path.partition(".")[0] in stage.unkeyed:
+            assert changed == key(action), path
+        else:
+            assert changed not in seen, f"{path} gives the key of {seen[changed]}"
+            seen[changed] = path
+    assert len(seen) > 1
+    assert set(stage.unkeyed) <= set(stage.params.__struct_fields__)
+
+
+def test_every_value_of_a_target_is_in_a_key_or_exempt() -> None:
+    base = keys(TARGET)
+    silent = set()
+    for path, target in variations(TARGET):
+        try:
+            changed = keys(target)
+        except (TypeError, AttributeError, msgspec.MsgspecError):
+            continue  # a value no recipe can hold here, such as a text in place of a structure
+        if changed == base:
+            silent.add(path)
+    exempt = {path for path in silent if any(path == name or path.startswith(f"{name}.") for name in NOT_IN_A_PLAN)}
+    assert silent - exempt == set()
+    unused = {name for name in NOT_IN_A_PLAN if not any(path == name or path.startswith(f"{name}.") for path in silent)}
+    assert unused == set(), "listed as exempt, but in a key"
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({"opset": 19}, {"export", "optimize", "package"}),
+        ({"pruning": msgspec.structs.replace(TARGET.pruning, sparsity=0.6)}, {"prune"}),
+        ({"session": Session(intra_op_threads=2)}, {"validate", "package"}),
+        ({"calibration": Calibration(data=FileData("train.npz"), samples=9)}, {"data"}),
+        ({"package": Package(metadata={"team": "shop"})}, {"package"}),
+        ({"outputs": (Output(name="z", method="predict"),)}, {"export", "reference", "package"}),
+        ({"evaluation": Evaluation(data=RandomData(seed=1))}, {"data", "validate"}),
+    ],
+    ids=lambda value: ",".join(value) if isinstance(value, dict) else "",
+)
+def test_value_of_a_target_is_in_the_keys_of_its_stages_only(changes: dict[str, Any], stages: set[str]) -> None:
+    """With the same inputs, so that only what an action itself is made from counts."""
+    before, after = by_action(TARGET), by_action(msgspec.structs.replace(TARGET, **changes))
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    assert {name.rpartition("/")[2].partition(".")[0].partition("@")[0] for name in changed} == stages
+
+
+def by_action(target: Target) -> dict[str, str]:
+    recipe = Recipe(name="net", file="recipes/net.yaml", description="", targets=(target,))
+    plan = build_plan([recipe], [target.name])
+    return {action.name: key(action, dict.fromkeys(action.inputs, "same")) for action in plan.actions.values()}
+
+
+def test_parameter_of_a_type_without_a_canonical_form_is_an_error() -> None:
+    class Odd:
+        pass
+
+    params = msgspec.defstruct("Params", [("odd", Any)])(odd=Odd())
+    action = Action(name="a", stage="prune", params=params, inputs={}, files={}, folder="")
+    with pytest.raises(TypeError):
+        key(action)
