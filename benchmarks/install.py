@@ -18,8 +18,7 @@ def install(folder: Path) -> Path:
     """Build the wheel, install it below `folder` and return that environment's folder of programs."""
     source = folder / "source"
     source.mkdir(parents=True)
-    for name in ("onnxbuild", "bin"):
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "onnxbuild", source / "onnxbuild", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
     environment = folder / "venv"

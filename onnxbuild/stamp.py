@@ -216,7 +216,9 @@ def _tell(stamp: Stamp, call: Call, began: float) -> int | None:
             out = 2
         else:
             try:
-                events = os.open(call.events, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+                events = os.open(
+                    os.path.join(call.directory, call.events), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666
+                )
             except OSError:
                 return None
             os.write(events, lines)

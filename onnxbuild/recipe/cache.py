@@ -17,12 +17,15 @@ from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import encode
 from onnxbuild.base.digest import digest_bytes
 from onnxbuild.base.own_code import own_files
+from onnxbuild.base.seal import BrokenSealError, OtherFormatError, seal, unseal
 from onnxbuild.recipe.project import FILE
 from onnxbuild.recipe.types import Project, ReadRecipe
 from onnxbuild.stamp import Signature, signature
 
+KIND = "onnxbuild recipes"
+FORMAT = 1
 GRAIN = 50_000_000
-"""Nanoseconds within which two changes of a file may get the same time; see base of engine.inputs."""
+"""Nanoseconds within which two changes of a file may get the same time; see engine.inputs."""
 
 
 class _Entry(msgspec.Struct):
@@ -105,12 +108,12 @@ class RecipeCache:
             return
         content = _Content(self._code, self._settings, project, self._kept)
         with contextlib.suppress(OSError):  # a project that cannot be written is read each time
-            write_atomically(self._file, msgspec.msgpack.encode(content))
+            write_atomically(self._file, seal(msgspec.msgpack.encode(content), KIND, FORMAT))
 
     def _load(self) -> _Content | None:
         try:
-            content = msgspec.msgpack.decode(self._file.read_bytes(), type=_Content)
-        except (OSError, msgspec.MsgspecError):
+            content = msgspec.msgpack.decode(unseal(self._file.read_bytes(), KIND, FORMAT), type=_Content)
+        except (OSError, BrokenSealError, OtherFormatError, msgspec.MsgspecError):
             return None
         same = (content.code, content.settings, content.project.root)
         return content if same == (self._code, self._settings, str(self.root)) else None

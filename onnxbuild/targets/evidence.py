@@ -133,13 +133,12 @@ class Evidence:
                 return
             case "package":
                 return  # its version was asked for, see add_packages
-            case "folder":
+            case "folder" | "modules":
                 self.add_folder(found.name)
             case "glob":
                 self.add_glob(found.name)
-                for path in self.root.glob(found.name):
-                    if path.is_file():
-                        self.add_file(path.relative_to(self.root).as_posix())
+                for path in inputs.files_matching(found.name):
+                    self.add_file(path.relative_to(self.root).as_posix())
             case _:
                 raise Doubt(found.kind)
         if not inputs.is_current(found):

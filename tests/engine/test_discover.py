@@ -1,6 +1,6 @@
 """Which inputs follow from what user code did: modules, packages, what is outside, what it wrote, what nobody sees."""
 
-# ruff: noqa: E501  # a piece of user code is one line
+# a piece of user code is one line
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What Python's own events and looks show of user code: one test a row."""
 
-# ruff: noqa: E501  # a piece of user code is one line
+# a piece of user code is one line
 
 from __future__ import annotations
 
