@@ -1,4 +1,4 @@
-"""What user code sees of the world, and that what it is seen to read decides what runs again."""
+"""What user code sees of the world, and that what it was seen to read decides what runs again, each in its own copy."""
 
 from __future__ import annotations
 
