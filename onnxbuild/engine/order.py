@@ -49,16 +49,17 @@ class Costs:
 class Order:
     """A plan's actions, first those with the longest way to the end; each after all that it needs.
 
-    `path` holds the seconds expected of an action and of the longest chain of actions that need it. An action that
-    never ran is expected to take what others of its stage took on average, else what the stage itself says.
+    `expected` holds the seconds expected of an action, `path` those of it and of the longest chain of actions that need
+    it. An action that never ran is expected to take what others of its stage took on average, else what the stage
+    itself says.
     """
 
     def __init__(self, actions: Mapping[str, Action], costs: Costs) -> None:
-        self._expected = _expect(actions, costs)
+        self.expected = _expect(actions, costs)
         longest: dict[str, float] = dict.fromkeys(actions, 0.0)
         self.path: dict[str, float] = {}
         for name in reversed([*actions]):
-            self.path[name] = path = self._expected[name] + longest[name]
+            self.path[name] = path = self.expected[name] + longest[name]
             for upstream in actions[name].upstream:
                 if upstream in longest:
                     longest[upstream] = max(longest[upstream], path)

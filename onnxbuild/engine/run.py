@@ -127,6 +127,7 @@ class Run:
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.places.root, self.places.state / "files.json", self.places.hidden)
         self.last = LastTraces(self.places.state / "last.json")
+        self.decisions: dict[str, Decision] = {}
         self.failed = False
         self._began = time.monotonic()
         self.costs = Costs(self.places.state / "costs.json")
@@ -225,6 +226,7 @@ class Run:
 
     def _take(self, action: Action, decision: Decision, runs: bool) -> None:
         """Act on a decision: settle the action, or put it into the queue of what must run."""
+        self.decisions[action.name] = decision
         if decision.trace is not None:
             self.last.set(action.name, decision.trace)
             self._settle(action, Outcome(decision.kind, Status.OK, decision.trace), decision.reasons)
@@ -271,7 +273,7 @@ class Run:
             manifest,
             self.store.traces.find,
             self.last.get(action.name, self.store.traces),
-            self.inputs.is_current,
+            self.inputs.now,
             self.store.blobs.has_artifact,
             lambda trace: (
                 stage.holds(action.params, msgspec.json.decode(trace.facts, type=stage.facts))
@@ -440,6 +442,11 @@ class Run:
         self._held_back.clear()
         if outcome.trace is not None:
             self.costs.set(action.name, outcome.trace.seconds)
+        will_run = (
+            outcome.trace is None
+            and outcome.failure is None
+            and outcome.decision in (DecisionKind.RUN, DecisionKind.WAITS)
+        )
         self.emit(
             ActionDone(
                 action=action.name,
@@ -452,6 +459,7 @@ class Run:
                 warnings=warnings,
                 failure=outcome.failure,
                 on=on,
+                estimate=self._order.expected[action.name] if will_run else None,
             )
         )
         self.failed = self.hooks.done(action, outcome) or self.failed or outcome.status is Status.FAILED

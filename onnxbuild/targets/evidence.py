@@ -133,12 +133,12 @@ class Evidence:
                 return
             case "package":
                 return  # its version was asked for, see add_packages
-            case "folder" | "modules":
+            case "folder":
                 self.add_folder(found.name)
             case "glob":
                 self.add_glob(found.name)
-                for path in inputs.files_matching(found.name):
-                    self.add_file(path.relative_to(self.root).as_posix())
+                for name in inputs.match(found.name):
+                    self.add_file(name)
             case _:
                 raise Doubt(found.kind)
         if not inputs.is_current(found):
