@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from onnxbuild import __version__
@@ -49,6 +49,7 @@ from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_de
 from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement
+from onnxbuild.targets.standing import Explainer, Explanation, Standing, standing
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,7 @@ class _Make:
     rebuild: bool
     began: float = field(default_factory=time.monotonic)
     gates: dict[str, list[Gate]] = field(default_factory=dict)
+    heard: dict[str, ActionDone] = field(default_factory=dict)
 
     def execute(self) -> int:
         plan = build_plan(self.workplace.recipes, self.workplace.selected)
@@ -279,6 +281,8 @@ class _Make:
 
     def _hear(self, event: Event) -> None:
         """Hold back what is up to date until something is not: a run with nothing to do says nothing."""
+        if isinstance(event, ActionDone):
+            self.heard[event.action] = event
         quiet = isinstance(event, Gate) or (
             isinstance(event, ActionDone)
             and (
@@ -373,6 +377,11 @@ class _Make:
         )
         return code
 
+    def standing(self) -> Standing:
+        """Return how everything stands after a dry run."""
+        told = {name: self.heard[name] for name in self.plan.actions}
+        return standing(self.plan.targets, told, self.judge)
+
     # The next time
 
     def no_op(self, code: int, began: int) -> NoOp | None:
@@ -444,6 +453,36 @@ def _concerns(target: TargetPlan) -> tuple[str, ...]:
     models = (model.ref.action for model in target.models)
     data = (target.evaluation, *((target.calibration,) if target.calibration else ()), target.reference)
     return tuple(dict.fromkeys([*data, *models, *proofs, target.package]))
+
+
+def status(workplace: Workplace) -> Standing:
+    """Return how the selected targets and their actions stand; the decisions are those of `make --dry-run`."""
+    return _walked(workplace).standing()
+
+
+def explain(root: Path, name: str) -> tuple[Explanation, ...]:
+    """Explain an action, or all actions of the targets that `name` selects; raises UserError for neither."""
+    everything = open_project(root)
+    plan = build_plan(everything.recipes, everything.selected)
+    if name in plan.actions:
+        walked = _walked(replace(everything, selected=plan.actions[name].targets))
+        names = [name]
+    else:
+        walked = _walked(open_project(root, [name]))
+        names = [*walked.plan.actions]
+    explainer = Explainer(walked.workplace.store)
+    stands = {action.action: action for action in walked.standing().actions}
+    run = walked.run
+    return tuple(
+        explainer.explain(stands[name], run.decisions.get(name), run.last.get(name, walked.workplace.store.traces))
+        for name in names
+    )
+
+
+def _walked(workplace: Workplace) -> _Make:
+    make = _Make(workplace, Options(dry_run=True), lambda _: None, strict=False, rebuild=False)
+    make.execute()
+    return make
 
 
 def report(workplace: Workplace) -> str:

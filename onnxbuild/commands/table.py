@@ -4,6 +4,8 @@ from __future__ import annotations
 
 VERBS = {
     "make": "build, prove and deliver targets, and draw the reports",
+    "status": "tell what make would do, target by target",
+    "explain": "tell why an action would run, or why it last ran",
     "check": "tell everything that is wrong with the recipes, without running anything",
     "get": "copy a target's model out, also one that failed its gates",
     "report": "draw the reports from what was built",

@@ -25,7 +25,7 @@ from onnxbuild.engine.findings import READ_OUTSIDE
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import Job, JobResult
-from onnxbuild.engine.order import Costs, has_room, longest_ways
+from onnxbuild.engine.order import Costs, expected_seconds, has_room, longest_ways
 from onnxbuild.engine.pool import Ended, Pool
 from onnxbuild.engine.scratch import Scratch, sweep
 from onnxbuild.engine.state import LastTraces
@@ -127,10 +127,12 @@ class Run:
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.places.root, self.places.state / "files.json", self.places.hidden)
         self.last = LastTraces(self.places.state / "last.json")
+        self.decisions: dict[str, Decision] = {}
         self.failed = False
         self._began = time.monotonic()
         self.costs = Costs(self.places.state / "costs.json")
         self._ways: dict[str, float] = {}
+        self._expected: dict[str, float] = {}
         self._pending = {name: action for name, action in self.plan.actions.items() if name not in self.outcomes}
         self._dependents: dict[str, list[str]] = {}
         for action in self._pending.values():
@@ -225,6 +227,7 @@ class Run:
 
     def _take(self, action: Action, decision: Decision, runs: bool) -> None:
         """Act on a decision: settle the action, or put it into the queue of what must run."""
+        self.decisions[action.name] = decision
         if decision.trace is not None:
             self.last.set(action.name, decision.trace)
             self._settle(action, Outcome(decision.kind, Status.OK, decision.trace), decision.reasons)
@@ -249,6 +252,12 @@ class Run:
                 self._start(action, decision, pool)
         if self._candidates:
             self._advance(pool)
+
+    def _estimate(self, action: Action) -> float:
+        """Return the seconds that the action is expected to take; see engine.order."""
+        if not self._expected:
+            self._expected = expected_seconds(self.plan.actions, self.costs)
+        return self._expected[action.name]
 
     def _way(self, name: str) -> float:
         """Return the seconds expected until the last of what needs the action is done; see engine.order."""
@@ -278,7 +287,7 @@ class Run:
             manifest,
             self.store.traces.find,
             self.last.get(action.name, self.store.traces),
-            self.inputs.is_current,
+            self.inputs.now,
             self.store.blobs.has_artifact,
             lambda trace: (
                 stage.holds(action.params, msgspec.json.decode(trace.facts, type=stage.facts))
@@ -448,6 +457,11 @@ class Run:
         self._held_back.clear()
         if outcome.trace is not None and outcome.decision is not DecisionKind.UP_TO_DATE:
             self.costs.set(action.name, outcome.trace.seconds)
+        will_run = (
+            outcome.trace is None
+            and outcome.failure is None
+            and outcome.decision in (DecisionKind.RUN, DecisionKind.WAITS)
+        )
         self.emit(
             ActionDone(
                 action=action.name,
@@ -460,6 +474,7 @@ class Run:
                 warnings=warnings,
                 failure=outcome.failure,
                 on=on,
+                estimate=self._estimate(action) if will_run else None,
             )
         )
         self.failed = self.hooks.done(action, outcome) or self.failed or outcome.status is Status.FAILED

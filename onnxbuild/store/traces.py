@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -112,6 +113,11 @@ class TraceStore:
             t for file in self._folder(key).glob("*.json") if (t := self._read(file)) is not None and t.key == key
         ]
         return sorted(traces, key=lambda trace: trace.made, reverse=True)
+
+    def every(self) -> Iterator[tuple[Path, Trace | None]]:
+        """Yield each trace's file with the trace, None for one that is not sound."""
+        for file in sorted(self.root.glob("*/*/*.json")):
+            yield file, self._read(file)
 
     def get(self, key: str, trace_id: str) -> Trace | None:
         """Return one trace, or None."""
