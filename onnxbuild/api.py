@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from onnxbuild.recipe.types import Project
 from onnxbuild.report.draw import draw
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.store.blobs import CorruptBlobError
+from onnxbuild.store.collection import Policy, Sweep, plan_sweep, remove
+from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Discovered
 from onnxbuild.targets.standing import Explainer, Explanation, Standing
 from onnxbuild.workplace import Workplace, open_project
@@ -37,11 +40,13 @@ __all__ = [
     "Options",
     "Workplace",
     "check",
+    "collect_garbage",
     "explain",
     "get",
     "inspect",
     "make",
     "open_project",
+    "open_store",
     "report",
     "status",
     "watched",
@@ -119,6 +124,35 @@ def _walked(workplace: Workplace) -> Making:
     make = Making(workplace, Options(dry_run=True), lambda _: None, strict=False, rebuild=False)
     make.execute()
     return make
+
+
+def open_store(root: Path) -> Store:
+    """Return the store of the project at `root`; raises UserError."""
+    return Workplace(load_project(root), (), ()).store
+
+
+def collect_garbage(root: Path, policy: Policy, *, dry_run: bool) -> Sweep:
+    """Remove from the store what `policy` lets go, never what the project's recipes stand on; return what went.
+
+    With `dry_run` nothing is removed. Where a recipe is broken all that its project ever stood on counts as needed.
+    """
+    store = open_store(root)
+    sweep = plan_sweep(store, _needed(root), policy, time.time())
+    return sweep if dry_run else remove(store, sweep)
+
+
+def _needed(root: Path) -> set[tuple[str, str]]:
+    """Return keys and ids of the traces that the project's recipes stand on now, or did when they last ran."""
+    try:
+        workplace = open_project(root)
+    except UserError:
+        workplace = None
+    if workplace is None or not workplace.is_sound:
+        return set(LastTraces(root / ".onnxbuild/state/last.json").pointers())
+    walked = _walked(workplace)
+    pointers = {walked.run.last.pointer(name) for name in walked.plan.actions}
+    now = {(o.trace.key, o.trace.id) for o in walked.run.outcomes.values() if o.trace is not None}
+    return now | {pointer for pointer in pointers if pointer is not None}
 
 
 def report(workplace: Workplace) -> str:

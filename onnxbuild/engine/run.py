@@ -35,6 +35,7 @@ from onnxbuild.recipe.types import Limits
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.blobs import CorruptBlobError
+from onnxbuild.store.leases import Lease
 from onnxbuild.store.locks import KeyLock
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
@@ -161,6 +162,7 @@ class Run:
         sweep_files(self.places.state)
         sweep_files(self.places.state / "stamps")
         sweep(self.places.scratch, self.hooks.recover)
+        lease = Lease(self.store.root)
         scratch = Scratch(self.places.scratch)
         self._scratch = scratch.path
         pool = Pool(worker_environment(self.options.hash_seed))
@@ -175,6 +177,7 @@ class Run:
             for started in self._started.values():
                 started.lock.release()
             scratch.release()
+            lease.release()
             self.last.save()
             self.costs.save()
             self.inputs.save()
@@ -229,6 +232,9 @@ class Run:
         """Act on a decision: settle the action, or put it into the queue of what must run."""
         self.decisions[action.name] = decision
         if decision.trace is not None:
+            if runs and not self.store.traces.use(decision.trace):
+                self._candidates[action.name] = None  # a collection took it just now
+                return
             self.last.set(action.name, decision.trace)
             self._settle(action, Outcome(decision.kind, Status.OK, decision.trace), decision.reasons)
         elif runs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,6 +124,16 @@ class TraceStore:
         """Return one trace, or None."""
         trace = self._read(self._folder(key) / f"{trace_id}.json")
         return trace if trace is not None and trace.key == key else None
+
+    def use(self, trace: Trace) -> bool:
+        """Note that a trace is used now, so that no collection takes it; False when it is gone."""
+        try:
+            os.utime(self._folder(trace.key) / f"{trace.id}.json")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            pass  # a store that cannot be written: nothing is collected there either
+        return True
 
     def record(self, trace: Trace) -> None:
         """Write a trace, after all its blobs are in the store."""
