@@ -16,7 +16,6 @@ from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Host, Trace
 from onnxbuild.store.verify import stats, verify
 
-NOW = time.time()
 
 
 @pytest.fixture
@@ -45,14 +44,14 @@ def add(store: Store, name: str, *contents: str, days: float, seconds: float = 1
 def age(store: Store, days: float) -> None:
     """Make every trace that was used within the last minute one that was last used so many days ago."""
     for path, _ in store.traces.every():
-        if path.stat().st_mtime > NOW - 60:
-            os.utime(path, (NOW - days * DAY,) * 2)
+        if path.stat().st_mtime > time.time() - 60:
+            os.utime(path, (time.time() - days * DAY,) * 2)
 
 
 def sweep(store: Store, *needed: Trace, later: float = 10.0, **policy: float) -> Sweep:
     """Plan, seen `later` days from now, so that blobs are past any grace."""
     needs = {(trace.key, trace.id) for trace in needed}
-    return plan_sweep(store, needs, Policy(**policy), NOW + later * DAY)  # type: ignore[arg-type]
+    return plan_sweep(store, needs, Policy(**policy), time.time() + later * DAY)  # type: ignore[arg-type]
 
 
 def names(found: Sweep, kind: str = "record") -> list[str]:
@@ -154,7 +153,7 @@ def test_damaged_records_altered_blobs_and_old_locks_go(store: Store) -> None:
     trace = add(store, "a", "A", days=1)
     (path,) = (path for path, _ in store.traces.every())
     path.write_bytes(path.read_bytes()[:-1])
-    os.utime(path, (NOW - DAY,) * 2)
+    os.utime(path, (time.time() - DAY,) * 2)
     store.blobs.path(trace.outputs["0"].files["x"].digest).chmod(0o644)
     store.blobs.path(trace.outputs["0"].files["x"].digest).write_text("B")
     assert len(verify(store, 2).altered) == 1
