@@ -50,6 +50,7 @@ class Console:
         self._gates: dict[str, list[Gate]] = {}
         self._verdicts: dict[str, int] = {}
         self._acted = False
+        self._estimates: list[float] = []
         self._progress: Progress | None = None
 
     @contextmanager
@@ -85,7 +86,7 @@ class Console:
             self._progress.hear(event)
         match event:
             case PlanMade():
-                self._targets, self._acted = event.targets, False
+                self._targets, self._acted, self._estimates = event.targets, False, []
                 self._gates.clear()
                 self._verdicts.clear()
             case ActionStarted():
@@ -114,17 +115,19 @@ class Console:
                 self.say(f"{self._paint('up to date', 'dim')} {event.action}")
             return
         self._acted = True
+        if event.estimate is not None:
+            self._estimates.append(event.estimate)
         reasons = self._paint("; ".join(event.reasons), "dim")
         if event.decision is DecisionKind.RUN and event.seconds:
             self.say(f"{'ran':9} {event.action:44} {format_duration(event.seconds):>8}  {reasons}")
         elif event.on and event.decision is DecisionKind.WAITS:
-            self.say(f"{'waits':9} {event.action:44} on {', '.join(event.on)}")
+            self.say(f"{'waits':9} {event.action:44} {_about(event.estimate):>8}  on {', '.join(event.on)}")
         elif event.decision is DecisionKind.BLOCKED:
             why = "; ".join(event.reasons) or f"needs {', '.join(event.on)}"
             self.say(f"{self._paint('skipped', 'yellow')}   {event.action:44} {why}")
         else:
             word = {DecisionKind.RESTORE: "restored", DecisionKind.RUN: "would run"}.get(event.decision, "")
-            self.say(f"{word:9} {event.action:44} {reasons}")
+            self.say(f"{word:9} {event.action:44} {_about(event.estimate):>8}  {reasons}")
         for warning in event.warnings:
             self.say(f"          {self._paint('warning', 'yellow')} {warning.message} [{warning.code}]")
 
@@ -168,7 +171,11 @@ class Console:
             return
         verdicts = ", ".join(f"{number} {word}" for word, number in sorted(self._verdicts.items()))
         done = f"{event.ran} ran, {event.restored} restored, {event.up_to_date} up to date"
-        if not self._acted:
+        if self._estimates:
+            work = format_duration(sum(self._estimates))
+            waiting = len(self._estimates) - event.ran
+            self.say(f"{event.ran} would run, {waiting} wait, {event.up_to_date} up to date: at most {work} of work")
+        elif not self._acted:
             self.say(f"Nothing to do ({took}): {verdicts}")
         else:
             self.say(f"{verdicts or 'nothing judged'}: {done}, in {took}")
@@ -196,6 +203,10 @@ def transcript(
     for event in events:
         console.hear(event)
     return out.getvalue(), err.getvalue()
+
+
+def _about(seconds: float | None) -> str:
+    return f"~{format_duration(seconds)}" if seconds is not None else ""
 
 
 def _count(number: int, noun: str) -> str:

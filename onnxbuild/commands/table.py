@@ -4,10 +4,14 @@ from __future__ import annotations
 
 VERBS = {
     "make": "build, prove and deliver targets, and draw the reports",
+    "status": "tell what make would do, target by target",
+    "explain": "tell why an action would run, or why it last ran",
     "check": "tell everything that is wrong with the recipes, without running anything",
     "get": "copy a target's model out, also one that failed its gates",
     "report": "draw the reports from what was built",
     "inspect": "describe a model file",
+    "gc": "remove from the store what nothing needs, what is old and what is beyond its size",
+    "store": "verify every byte of the store, or count what is in it",
     "clean": "delete what was built, and the cache with --all",
     "init": "start a project, or a recipe from a model file",
     "schema": "print the JSON schema of recipes",

@@ -14,20 +14,28 @@ from onnxbuild.engine.host import user_environment, worker_environment
 from onnxbuild.engine.job import Job, JobResult
 from onnxbuild.engine.pool import Pool
 from onnxbuild.stages.stage import AnyStage
+from onnxbuild.store.artifact import Artifact
 
 MEMORY = 4_000_000_000
 SECONDS = 120.0
 
 
-def run_alone(stage: AnyStage, params: msgspec.Struct, files: Mapping[str, Path], scratch: Path) -> JobResult:
-    """Run `stage` on `files` with at most 4 GB and two minutes, and return what came of it; nothing is kept."""
+def run_alone(
+    stage: AnyStage,
+    params: msgspec.Struct,
+    files: Mapping[str, Path],
+    scratch: Path,
+    inputs: Mapping[str, Artifact] | None = None,
+    store: Path | None = None,
+) -> JobResult:
+    """Run `stage` on `files`, and on artifacts in `store`, with at most 4 GB and two minutes; nothing is kept."""
     job = Job(
         action=stage.name,
         stage=stage.name,
         params=msgspec.Raw(encode(params)),
-        inputs={},
+        inputs=dict(inputs or {}),
         files={label: str(path) for label, path in files.items()},
-        store=str(scratch / "store"),
+        store=str(store or scratch / "store"),
         project=str(scratch),
         folder=str(scratch),
         hidden=(),

@@ -63,7 +63,10 @@ class ActionStarted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"
 
 
 class ActionDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="action"):
-    """An action was decided and, where it had to be, done."""
+    """An action was decided and, where it had to be, done.
+
+    `estimate` is what it is expected to take in seconds, where it was only decided that it must run or waits.
+    """
 
     action: str
     stage: str
@@ -75,6 +78,7 @@ class ActionDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     warnings: tuple[Remark, ...] = ()
     failure: Failure | None = None
     on: tuple[str, ...] = ()
+    estimate: float | None = None
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="gate"):

@@ -78,21 +78,23 @@ class Inputs:
         self._index[self._name(path)] = [*_signature(path.stat()), digest]
         self._dirty = True
 
-    def is_current(self, found: Discovered) -> bool:
-        """Tell whether a discovered input still is what it was."""
+    def now(self, found: Discovered) -> str | None:
+        """Return what a discovered input is now, None when there is none; see `is_current`."""
         match found.kind:
-            case "file":
-                return self.digest(found.name) == found.digest
-            case "absent":
-                return self.digest(found.name) is None
+            case "file" | "absent":
+                return self.digest(found.name)
             case "folder":
-                return self.listing(found.name) == found.digest
+                return self.listing(found.name)
             case "glob":
-                return self.matching(found.name) == found.digest
+                return self.matching(found.name)
             case "package":
-                return self.version(found.name) == found.digest
-            case _:
-                return False
+                return self.version(found.name)
+            case kind:
+                return f"of a kind, {kind}, that this version does not know"
+
+    def is_current(self, found: Discovered) -> bool:
+        """Tell whether a discovered input still is what it was; what was absent has the digest ''."""
+        return (self.now(found) or "") == found.digest
 
     def save(self) -> None:
         """Write the stat index, when anything in it is new."""

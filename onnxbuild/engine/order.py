@@ -46,25 +46,33 @@ class Costs:
         return self._seconds
 
 
-def longest_ways(actions: Mapping[str, Action], costs: Costs) -> dict[str, float]:
-    """Return the seconds expected of each action and of the longest chain of actions that need it.
+def expected_seconds(actions: Mapping[str, Action], costs: Costs) -> dict[str, float]:
+    """Return the seconds each action is expected to take.
 
-    `actions` are in an order in which each comes after what it needs. One that never ran is expected to take what
-    others of its stage took on average, else what the stage itself says. No way is shorter than that of an action
-    that needs it.
+    One that never ran: what others of its stage took on average, else what the stage itself says.
     """
     known = {name: seconds for name in actions if (seconds := costs.get(name)) is not None}
     by_stage: dict[str, list[float]] = {}
     for name, seconds in known.items():
         by_stage.setdefault(actions[name].stage, []).append(seconds)
     usual = {stage: sum(seconds) / len(seconds) for stage, seconds in by_stage.items()}
+    return {
+        name: known.get(name, usual.get(action.stage, STAGES[action.stage].seconds)) for name, action in actions.items()
+    }
+
+
+def longest_ways(actions: Mapping[str, Action], costs: Costs) -> dict[str, float]:
+    """Return the seconds expected of each action and of the longest chain of actions that need it.
+
+    `actions` are in an order in which each comes after what it needs. No way is shorter than that of an action
+    that needs it.
+    """
+    expected = expected_seconds(actions, costs)
     longest: dict[str, float] = {}
     ways: dict[str, float] = {}
     for name in reversed([*actions]):
-        action = actions[name]
-        expected = known.get(name, usual.get(action.stage, STAGES[action.stage].seconds))
-        ways[name] = way = expected + longest.get(name, 0.0)
-        for upstream in action.upstream:
+        ways[name] = way = expected[name] + longest.get(name, 0.0)
+        for upstream in actions[name].upstream:
             longest[upstream] = max(longest.get(upstream, 0.0), way)
     return ways
 

@@ -25,7 +25,7 @@ from onnxbuild.engine.findings import READ_OUTSIDE
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import Job, JobResult
-from onnxbuild.engine.order import Costs, has_room, longest_ways
+from onnxbuild.engine.order import Costs, expected_seconds, has_room, longest_ways
 from onnxbuild.engine.pool import Ended, Pool
 from onnxbuild.engine.scratch import Scratch, sweep
 from onnxbuild.engine.state import LastTraces
@@ -35,6 +35,7 @@ from onnxbuild.recipe.types import Limits
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.blobs import CorruptBlobError
+from onnxbuild.store.leases import Lease
 from onnxbuild.store.locks import KeyLock
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
@@ -127,10 +128,12 @@ class Run:
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.places.root, self.places.state / "files.json", self.places.hidden)
         self.last = LastTraces(self.places.state / "last.json")
+        self.decisions: dict[str, Decision] = {}
         self.failed = False
         self._began = time.monotonic()
         self.costs = Costs(self.places.state / "costs.json")
         self._ways: dict[str, float] = {}
+        self._expected: dict[str, float] = {}
         self._pending = {name: action for name, action in self.plan.actions.items() if name not in self.outcomes}
         self._dependents: dict[str, list[str]] = {}
         for action in self._pending.values():
@@ -159,6 +162,7 @@ class Run:
         sweep_files(self.places.state)
         sweep_files(self.places.state / "stamps")
         sweep(self.places.scratch, self.hooks.recover)
+        lease = Lease(self.store.root)
         scratch = Scratch(self.places.scratch)
         self._scratch = scratch.path
         pool = Pool(worker_environment(self.options.hash_seed))
@@ -173,6 +177,7 @@ class Run:
             for started in self._started.values():
                 started.lock.release()
             scratch.release()
+            lease.release()
             self.last.save()
             self.costs.save()
             self.inputs.save()
@@ -225,7 +230,11 @@ class Run:
 
     def _take(self, action: Action, decision: Decision, runs: bool) -> None:
         """Act on a decision: settle the action, or put it into the queue of what must run."""
+        self.decisions[action.name] = decision
         if decision.trace is not None:
+            if runs and not self.store.traces.use(decision.trace):
+                self._candidates[action.name] = None  # a collection took it just now
+                return
             self.last.set(action.name, decision.trace)
             self._settle(action, Outcome(decision.kind, Status.OK, decision.trace), decision.reasons)
         elif runs:
@@ -249,6 +258,12 @@ class Run:
                 self._start(action, decision, pool)
         if self._candidates:
             self._advance(pool)
+
+    def _estimate(self, action: Action) -> float:
+        """Return the seconds that the action is expected to take; see engine.order."""
+        if not self._expected:
+            self._expected = expected_seconds(self.plan.actions, self.costs)
+        return self._expected[action.name]
 
     def _way(self, name: str) -> float:
         """Return the seconds expected until the last of what needs the action is done; see engine.order."""
@@ -278,7 +293,7 @@ class Run:
             manifest,
             self.store.traces.find,
             self.last.get(action.name, self.store.traces),
-            self.inputs.is_current,
+            self.inputs.now,
             self.store.blobs.has_artifact,
             lambda trace: (
                 stage.holds(action.params, msgspec.json.decode(trace.facts, type=stage.facts))
@@ -448,6 +463,11 @@ class Run:
         self._held_back.clear()
         if outcome.trace is not None and outcome.decision is not DecisionKind.UP_TO_DATE:
             self.costs.set(action.name, outcome.trace.seconds)
+        will_run = (
+            outcome.trace is None
+            and outcome.failure is None
+            and outcome.decision in (DecisionKind.RUN, DecisionKind.WAITS)
+        )
         self.emit(
             ActionDone(
                 action=action.name,
@@ -460,6 +480,7 @@ class Run:
                 warnings=warnings,
                 failure=outcome.failure,
                 on=on,
+                estimate=self._estimate(action) if will_run else None,
             )
         )
         self.failed = self.hooks.done(action, outcome) or self.failed or outcome.status is Status.FAILED

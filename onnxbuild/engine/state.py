@@ -26,6 +26,15 @@ class LastTraces:
         known = self._last.get(action)
         return traces.get(known[0], known[1]) if known is not None else None
 
+    def pointer(self, action: str) -> tuple[str, str] | None:
+        """Return the key and the id of the action's last trace."""
+        known = self._last.get(action)
+        return (known[0], known[1]) if known is not None else None
+
+    def pointers(self) -> tuple[tuple[str, str], ...]:
+        """Return the keys and ids of all that is remembered, also of actions that are in no recipe any more."""
+        return tuple((key, trace) for key, trace in self._last.values())
+
     def set(self, action: str, trace: Trace) -> None:
         """Remember that `trace` stands for `action` now."""
         if self._last.get(action) != [trace.key, trace.id]:

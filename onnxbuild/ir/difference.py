@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
@@ -24,6 +25,38 @@ def first_difference(one: Path, other: Path) -> str | None:
         _nodes(graphs[0].graph.node, graphs[1].graph.node)
         or _tensors(_content(one), _content(other))
         or _around(graphs[0], graphs[1])
+    )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many nodes and initializers the newer of two models has, and how many are not as in the older one."""
+
+    initializers: int
+    changed_initializers: int
+    removed_initializers: int
+    nodes: int
+    changed_nodes: int
+    added_nodes: int
+    removed_nodes: int
+
+
+def count_differences(old: Path, new: Path) -> Counts:
+    """Count what differs between the models of two artifact folders, by the names of nodes and initializers.
+
+    Nodes of subgraphs count with the node that holds them.
+    """
+    tensors = [_content(folder) for folder in (old, new)]
+    graphs = [onnx.load(folder / MODEL, load_external_data=False).graph for folder in (old, new)]
+    nodes = [{n.name or n.output[0]: n.SerializeToString(deterministic=True) for n in graph.node} for graph in graphs]
+    return Counts(
+        initializers=len(tensors[1]),
+        changed_initializers=sum(tensors[0].get(name) != tensor for name, tensor in tensors[1].items()),
+        removed_initializers=len(tensors[0].keys() - tensors[1].keys()),
+        nodes=len(nodes[1]),
+        changed_nodes=sum(name in nodes[0] and nodes[0][name] != node for name, node in nodes[1].items()),
+        added_nodes=len(nodes[1].keys() - nodes[0].keys()),
+        removed_nodes=len(nodes[0].keys() - nodes[1].keys()),
     )
 
 

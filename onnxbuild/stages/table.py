@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnxbuild.stages.data import DATA
+from onnxbuild.stages.difference import DIFFERENCE
 from onnxbuild.stages.export import CANONICALIZE, EXPORT
 from onnxbuild.stages.inspect import INSPECT
 from onnxbuild.stages.optimize import OPTIMIZE
@@ -15,5 +16,17 @@ from onnxbuild.stages.validate import VALIDATE
 
 STAGES: dict[str, AnyStage] = {
     stage.name: stage
-    for stage in (EXPORT, CANONICALIZE, DATA, REFERENCE, OPTIMIZE, PRUNE, QUANTIZE, VALIDATE, PACKAGE, INSPECT)
+    for stage in (
+        EXPORT,
+        CANONICALIZE,
+        DATA,
+        REFERENCE,
+        OPTIMIZE,
+        PRUNE,
+        QUANTIZE,
+        VALIDATE,
+        PACKAGE,
+        INSPECT,
+        DIFFERENCE,
+    )
 }

@@ -9,7 +9,7 @@ from onnxbuild.store.blobs import BlobStore
 from onnxbuild.store.locks import KeyLock
 from onnxbuild.store.traces import TraceStore
 
-PARTS = ("blobs", "corrupt", "locks", "tmp", "traces")
+PARTS = ("blobs", "corrupt", "leases", "locks", "tmp", "traces")
 """The folders that a store consists of."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -113,10 +115,25 @@ class TraceStore:
         ]
         return sorted(traces, key=lambda trace: trace.made, reverse=True)
 
+    def every(self) -> Iterator[tuple[Path, Trace | None]]:
+        """Yield each trace's file with the trace, None for one that is not sound."""
+        for file in sorted(self.root.glob("*/*/*.json")):
+            yield file, self._read(file)
+
     def get(self, key: str, trace_id: str) -> Trace | None:
         """Return one trace, or None."""
         trace = self._read(self._folder(key) / f"{trace_id}.json")
         return trace if trace is not None and trace.key == key else None
+
+    def use(self, trace: Trace) -> bool:
+        """Note that a trace is used now, so that no collection takes it; False when it is gone."""
+        try:
+            os.utime(self._folder(trace.key) / f"{trace.id}.json")
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            pass  # a store that cannot be written: nothing is collected there either
+        return True
 
     def record(self, trace: Trace) -> None:
         """Write a trace, after all its blobs are in the store."""

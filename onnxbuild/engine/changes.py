@@ -1,0 +1,96 @@
+"""What differs between two makings of an action, component by component; knows nothing of what follows from it.
+
+The one place that words a reason: decisions, events, `status` and `explain` all say what stands here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+
+from onnxbuild.store.traces import Component, Discovered, Trace
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the manifest, or one discovered input, that is not what it was.
+
+    `component` is its label; `name` the file, folder, package, variable or action that the value comes from. A value
+    of None is absent. `text` says it in words.
+    """
+
+    component: str
+    name: str
+    old: str | None
+    new: str | None
+    text: str
+
+
+def manifest_changes(old: Sequence[Component], new: Sequence[Component]) -> list[Change]:
+    """Return the lines in which two manifests differ, in the order of the new one."""
+    before = {line.label: line for line in old}
+    now = {line.label: line for line in new}
+    return [
+        _line_change(label, before.get(label), now.get(label))
+        for label in dict.fromkeys([*now, *before])
+        if _value(before.get(label)) != _value(now.get(label))
+    ]
+
+
+def discovered_changes(old: Iterable[Discovered], now: Callable[[Discovered], str | None]) -> list[Change]:
+    """Return which discovered inputs are not what they were; `now` returns the digest or version of today."""
+    changes = []
+    for found in old:
+        value = now(found) or ""
+        if value != found.digest:
+            changes.append(_discovered_change(found, value))
+    return changes
+
+
+def changes_since(old: Trace, new: Trace) -> list[Change]:
+    """Return what differs between two makings that are both over."""
+    after: Mapping[tuple[str, str], Discovered] = {(one.kind, one.name): one for one in new.discovered}
+
+    def then(one: Discovered) -> str | None:
+        same = after.get((one.kind, one.name))
+        return same.digest if same is not None else one.digest
+
+    return [*manifest_changes(old.manifest, new.manifest), *discovered_changes(old.discovered, then)]
+
+
+def _line_change(label: str, old: Component | None, new: Component | None) -> Change:
+    kind, _, name = label.partition(" ")
+    note = (new or old or Component("", "")).note
+    before, now = _value(old), _value(new)
+    match kind:
+        case "file":
+            text = f"input {note} changed"
+        case "input":
+            text = f"{note} delivered another {name}"
+        case "version":
+            text = f"the stage's own version rose from {_shown(before)} to {_shown(now)}"
+        case _:
+            text = f"{label} changed from {_shown(before)} to {_shown(now)}"
+    return Change(component=label, name=note or name, old=before, new=now, text=text)
+
+
+def _discovered_change(found: Discovered, value: str) -> Change:
+    match found.kind:
+        case "absent":
+            text = f"input {found.name} is there now"
+        case "package":
+            text = f"package {found.name} is no longer {found.digest}"
+        case "folder":
+            text = f"the files in {found.name}/ are others"
+        case _:
+            text = f"input {found.name} changed"
+    component = f"discovered {found.kind}"
+    return Change(component=component, name=found.name, old=found.digest or None, new=value or None, text=text)
+
+
+def _value(line: Component | None) -> str | None:
+    return None if line is None else line.value
+
+
+def _shown(value: str | None) -> str:
+    return "nothing" if value is None else value
