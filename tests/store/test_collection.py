@@ -17,7 +17,6 @@ from onnxbuild.store.traces import Host, Trace
 from onnxbuild.store.verify import stats, verify
 
 
-
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     """An empty store."""
