@@ -188,4 +188,4 @@ def test_time_limit_is_the_action_s_own(mlp: Project, tmp_path: Path) -> None:
     path = f"{tmp_path / 'slow'}{os.pathsep}{Path(__file__).parents[2]}"
     done = mlp.make("-j1", env={"PYTHONPATH": path})
     assert done.code == 0, done.err
-    assert done.event("action", action="mlp/data")["seconds"] > 5
+    assert done.event("end")["seconds"] > 5

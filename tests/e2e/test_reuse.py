@@ -163,13 +163,6 @@ def test_data_beside_a_loader_is_none_of_its_inputs(copy: Project) -> None:
     assert_nothing_ran(copy.make())
 
 
-def test_module_that_could_take_another_s_place_is_looked_at(copy: Project) -> None:
-    copy.write("recipes/data/json.py", "from json import *\n")
-    done = copy.make()
-    assert "mlp/data.2" in done.ran
-    assert done.event("action", action="mlp/data.2")["reasons"] == ["the modules in recipes/data/ are others"]
-
-
 def test_file_that_a_loader_opens_is_an_input(copy: Project) -> None:
     edit(copy, "recipes/data/seed.json", "1", "2")
     done = copy.make()
