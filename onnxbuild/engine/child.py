@@ -33,12 +33,20 @@ REFUSED = 128
 
 
 def run_job(file: Path, owners: Mapping[str, Sequence[str]] | None = None) -> int:
-    """Run the job that `file` describes, write its result beside it and return the status for the process to leave with.
+    """Run the job that `file` describes, write its result beside it and return the process's exit status.
 
     Never raises for what the job did. The status is 0 when the result is written.
     """
-    job = decode(file.read_bytes(), Job)
-    _enter(job)
+    try:
+        job = decode(file.read_bytes(), Job)
+        _enter(job)
+        write_atomically(file.parent / RESULT, encode(_try(job, owners)), durable=False)
+    except OSError as error:  # not even the log may have room
+        return REFUSED + min(error.errno or 0, 127)
+    return 0
+
+
+def _try(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     try:
         result = _run(job, owners)
     except CorruptBlobError as error:
@@ -61,16 +69,12 @@ def run_job(file: Path, owners: Mapping[str, Sequence[str]] | None = None) -> in
         traceback.print_exc()
         result = JobResult(failure=_refused(error))
         for name in ("in", "out", "tmp"):  # on a full disk they leave no room for the result
-            shutil.rmtree(file.parent / name, ignore_errors=True)
+            shutil.rmtree(Path(job.scratch, name), ignore_errors=True)
     except BaseException as error:
         traceback.print_exc()
         text = "".join(traceback.format_exception_only(error)).strip()
         result = JobResult(failure=Failure(code="internal", message=f"unexpected error: {text}"))
-    try:
-        write_atomically(file.parent / RESULT, encode(result), durable=False)
-    except OSError as error:
-        return REFUSED + min(error.errno or 0, 127)
-    return 0
+    return result
 
 
 def _refused(error: OSError) -> Failure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from onnxbuild.base.atomic import write_atomically
@@ -46,31 +46,11 @@ class Costs:
         return self._seconds
 
 
-class Order:
-    """A plan's actions, first those with the longest way to the end; each after all that it needs.
+def expected_seconds(actions: Mapping[str, Action], costs: Costs) -> dict[str, float]:
+    """Return the seconds each action is expected to take.
 
-    `expected` holds the seconds expected of an action, `path` those of it and of the longest chain of actions that need
-    it. An action that never ran is expected to take what others of its stage took on average, else what the stage
-    itself says.
+    One that never ran: what others of its stage took on average, else what the stage itself says.
     """
-
-    def __init__(self, actions: Mapping[str, Action], costs: Costs) -> None:
-        self.expected = _expect(actions, costs)
-        longest: dict[str, float] = dict.fromkeys(actions, 0.0)
-        self.path: dict[str, float] = {}
-        for name in reversed([*actions]):
-            self.path[name] = path = self.expected[name] + longest[name]
-            for upstream in actions[name].upstream:
-                if upstream in longest:
-                    longest[upstream] = max(longest[upstream], path)
-        # An action's way is never shorter than that of one that needs it, and sorting keeps the plan's order of equals.
-        self._names = sorted(actions, key=lambda name: -self.path[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-
-def _expect(actions: Mapping[str, Action], costs: Costs) -> dict[str, float]:
     known = {name: seconds for name in actions if (seconds := costs.get(name)) is not None}
     by_stage: dict[str, list[float]] = {}
     for name, seconds in known.items():
@@ -79,6 +59,22 @@ def _expect(actions: Mapping[str, Action], costs: Costs) -> dict[str, float]:
     return {
         name: known.get(name, usual.get(action.stage, STAGES[action.stage].seconds)) for name, action in actions.items()
     }
+
+
+def longest_ways(actions: Mapping[str, Action], costs: Costs) -> dict[str, float]:
+    """Return the seconds expected of each action and of the longest chain of actions that need it.
+
+    `actions` are in an order in which each comes after what it needs. No way is shorter than that of an action
+    that needs it.
+    """
+    expected = expected_seconds(actions, costs)
+    longest: dict[str, float] = {}
+    ways: dict[str, float] = {}
+    for name in reversed([*actions]):
+        ways[name] = way = expected[name] + longest.get(name, 0.0)
+        for upstream in actions[name].upstream:
+            longest[upstream] = max(longest.get(upstream, 0.0), way)
+    return ways
 
 
 def threads(action: Action) -> int:

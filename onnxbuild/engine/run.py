@@ -25,7 +25,7 @@ from onnxbuild.engine.findings import READ_OUTSIDE
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import Job, JobResult
-from onnxbuild.engine.order import Costs, Order, has_room
+from onnxbuild.engine.order import Costs, expected_seconds, has_room, longest_ways
 from onnxbuild.engine.pool import Ended, Pool
 from onnxbuild.engine.scratch import Scratch, sweep
 from onnxbuild.engine.state import LastTraces
@@ -132,8 +132,9 @@ class Run:
         self.failed = False
         self._began = time.monotonic()
         self.costs = Costs(self.places.state / "costs.json")
-        self._order = Order(self.plan.actions, self.costs)
-        self._pending = {name: self.plan.actions[name] for name in self._order if name not in self.outcomes}
+        self._ways: dict[str, float] = {}
+        self._expected: dict[str, float] = {}
+        self._pending = {name: action for name, action in self.plan.actions.items() if name not in self.outcomes}
         self._dependents: dict[str, list[str]] = {}
         for action in self._pending.values():
             for name in action.upstream:
@@ -244,7 +245,7 @@ class Run:
     def _start_queued(self, pool: Pool) -> None:
         """Start what is in the queue, longest way first, as far as there is room; what settles may bring candidates."""
         stops = self.failed and not self.options.keep_going
-        for name in sorted(self._queued, key=lambda name: -self._order.path[name]):
+        for name in sorted(self._queued, key=lambda name: -self._way(name)):
             action, decision = self._pending[name], self._queued[name]
             if stops:
                 del self._queued[name]
@@ -257,6 +258,19 @@ class Run:
                 self._start(action, decision, pool)
         if self._candidates:
             self._advance(pool)
+
+    def _estimate(self, action: Action) -> float:
+        """Return the seconds that the action is expected to take; see engine.order."""
+        if not self._expected:
+            self._expected = expected_seconds(self.plan.actions, self.costs)
+        return self._expected[action.name]
+
+    def _way(self, name: str) -> float:
+        """Return the seconds expected until the last of what needs the action is done; see engine.order."""
+        if name not in self._ways:
+            pending = {n: action for n, action in self.plan.actions.items() if n in self._pending}
+            self._ways = longest_ways(pending, self.costs)
+        return self._ways[name]
 
     def decide(self, action: Action) -> Decision:
         """Decide about an action whose upstream actions all have traces."""
@@ -306,6 +320,7 @@ class Run:
             lock.release()  # another builder finished since we decided, or an input changed
             self._candidates[action.name] = None
             return
+        way = self._way(action.name)
         del self._pending[action.name]
         job = self._job(action)
         stage = STAGES[action.stage]
@@ -318,7 +333,7 @@ class Run:
                 targets=action.targets,
                 reasons=decision.reasons,
                 estimate=self.costs.get(action.name),
-                path=self._order.path[action.name],
+                path=round(way, 3),
             )
         )
 
@@ -446,7 +461,7 @@ class Run:
                 return
         self._candidates.update(dict.fromkeys((*self._dependents.get(action.name, ()), *self._held_back)))
         self._held_back.clear()
-        if outcome.trace is not None:
+        if outcome.trace is not None and outcome.decision is not DecisionKind.UP_TO_DATE:
             self.costs.set(action.name, outcome.trace.seconds)
         will_run = (
             outcome.trace is None
@@ -465,7 +480,7 @@ class Run:
                 warnings=warnings,
                 failure=outcome.failure,
                 on=on,
-                estimate=self._order.expected[action.name] if will_run else None,
+                estimate=self._estimate(action) if will_run else None,
             )
         )
         self.failed = self.hooks.done(action, outcome) or self.failed or outcome.status is Status.FAILED

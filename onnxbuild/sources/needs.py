@@ -12,10 +12,7 @@ from onnxbuild.recipe.types import Framework
 
 @dataclass(frozen=True)
 class Needs:
-    """The `packages`, `preload` and `extra` of a SourceKind; `reference` are the packages that its own outputs come from.
-
-    No converter is among the latter.
-    """
+    """The `packages`, `preload` and `extra` of a SourceKind; `reference` are the packages its own outputs come from."""
 
     packages: tuple[str, ...]
     reference: tuple[str, ...]

@@ -12,6 +12,7 @@ from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.recipe.types import Axis, Framework, Input, Output, Source
 from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.source import SourceRequest
+from onnxbuild.stages.packages import MODEL, ONNXRUNTIME
 from onnxbuild.stages.stage import Stage, Workspace
 
 ORIGINS = "origins.json"
@@ -88,8 +89,7 @@ def runs_user_code(source: Source) -> bool:
 
 
 def _packages(params: ExportParams) -> tuple[str, ...]:
-    written_with = ("onnx", "onnx-ir", "onnxscript", "protobuf", "numpy", "ml-dtypes")
-    return tuple(dict.fromkeys((*NEEDS[params.source.framework].packages, *written_with)))
+    return tuple(dict.fromkeys((*NEEDS[params.source.framework].packages, *MODEL, "onnxscript", ONNXRUNTIME)))
 
 
 def _stage(name: str) -> Stage[ExportParams, ExportFacts]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 ONNXRUNTIME = "onnxruntime"
 """Stands for onnxruntime or onnxruntime-gpu, whichever is installed: the version counts, not the wheel."""
 
-MODEL = ("onnx", "onnx-ir", "protobuf")
+MODEL = ("onnx", "onnx-ir", "protobuf", "numpy", "ml-dtypes")
 """What reading, canonicalising and writing a model uses."""
 
 PRELOAD = ("numpy", "onnx", "onnx_ir", "onnxruntime.quantization", "onnxscript.optimizer")

@@ -62,7 +62,7 @@ PRUNE = Stage(
     params=PruneParams,
     facts=PruneFacts,
     run=run,
-    packages=lambda _: (*MODEL, ONNXRUNTIME, "numpy", "ml-dtypes"),
+    packages=lambda _: (*MODEL, ONNXRUNTIME),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
 )

@@ -116,7 +116,7 @@ class _Rebuild:
         for name, action in self.plan.actions.items():
             yield from action.files.values()
             for found in self.traces[name].discovered:
-                if found.kind == "package" or Path(found.name).is_absolute():
+                if found.kind in ("package", "modules") or Path(found.name).is_absolute():
                     continue
                 if found.kind == "glob":
                     yield from (p.relative_to(self.project).as_posix() for p in self.project.glob(found.name))

@@ -20,7 +20,6 @@ from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.judge import Judge
 
-
 MODEL = "model.onnx"
 """What an artifact has that is a model; ir.model says the same, and brings onnx with it."""
 

@@ -1,5 +1,7 @@
 """Which inputs follow from what user code did: modules, packages, what is outside, what it wrote, what nobody sees."""
 
+# a piece of user code is one line
+
 from __future__ import annotations
 
 import sys

@@ -1,5 +1,7 @@
 """What Python's own events and looks show of user code: one test a row."""
 
+# a piece of user code is one line
+
 from __future__ import annotations
 
 import pytest

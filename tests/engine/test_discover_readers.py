@@ -1,4 +1,4 @@
-"""What the table of native readers shows of user code: one test a row, imported before the watch and after it."""
+"""What the table of native readers shows of user code: one test a row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs pieces of user code under a watch, each in a fork of one fresh interpreter as workers do, and tells what was seen.
+"""Runs pieces of user code under a watch, each in a fork of one fresh interpreter as in workers; tells what was seen.
 
 Audit hooks cannot be taken back: nothing of this may happen in the tests' own process.
 """

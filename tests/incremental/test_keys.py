@@ -96,7 +96,6 @@ NOT_IN_A_PLAN = {
     "folder": "the folder's files are keyed by content",
     "description": "is for people",
     "source.sha256": "a pin is checked before anything runs; the file is keyed by content",
-    "source.reads": "the files they match are discovered inputs",
     "tolerance": "the providers hold it merged; gates are computed from measurements",
     "providers.0.tolerance": "gates are computed from measurements",
     "size": "a gate computed from the package's files",

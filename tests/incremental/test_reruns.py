@@ -14,8 +14,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.incremental.projects import edit, on_path, ran, reasons, rewrite_arrays, waiting, write_weights
-from tests.project import Project
+from tests.incremental.projects import edit, on_path, pretend, ran, reasons, rewrite_arrays, waiting, write_weights
+from tests.project import Project, write_mlp
 
 PASSES = {f"optimize.{n}" for n in range(1, 6)}
 MODELS = ["canonicalize", *sorted(PASSES), "prune", "quantize"]
@@ -216,6 +216,68 @@ def test_parameter_change_reruns(steps: Project, old: str, new: str, first: set[
     done = steps.make("-n")
     assert ran(done) == first
     assert waiting(done) == then
+
+
+TOOLS = """\
+format: 1
+source: {framework: onnx, path: models/mlp.onnx}
+inputs: {x: {dtype: float32, shape: [batch, 8]}}
+outputs: [y]
+dynamic_axes: {batch: {max: 64}}
+opset: 20
+passes: [onnxscript: optimize, onnxoptimizer: [eliminate_identity], onnxslim: default, onnxruntime: basic]
+pruning: {method: magnitude, sparsity: 0.1}
+calibration: {data: data/train.npz}
+evaluation: {data: data/test.npz, metric: accuracy}
+quantization: {mode: static}
+tolerance: {outputs: {y: {mean_abs: 90}}}
+"""
+
+
+@pytest.fixture(scope="session")
+def built_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = Project(tmp_path_factory.mktemp("tools") / "project")
+    write_mlp(project)
+    project.recipe("mlp", TOOLS)
+    assert ran(project.make())
+    return project.root
+
+
+@pytest.mark.parametrize(
+    ("tool", "first"),
+    [
+        ("onnxoptimizer", {"optimize.2"}),
+        ("onnxslim", {"optimize.3"}),
+        ("onnxscript", {"canonicalize"}),
+        ("onnx", {"canonicalize", "reference"}),
+        ("onnx-ir", {"canonicalize", "reference"}),
+        ("protobuf", {"canonicalize", "reference"}),
+        ("onnxruntime-gpu", {"canonicalize", "reference"}),
+        ("numpy", {"canonicalize", "data.1", "data.2"}),
+        ("ml-dtypes", {"canonicalize", "data.1", "data.2"}),
+        ("torch", set()),
+        ("tensorflow", set()),
+        ("scikit-learn", set()),
+        ("pyarrow", set()),
+        ("safetensors", set()),
+        ("psutil", set()),
+    ],
+)
+def test_tool_version_change_reruns(built_tools: Path, tmp_path: Path, tool: str, first: set[str]) -> None:
+    """Only the first of a chain is seen here: what follows waits."""
+    done = Project(built_tools).make("-n", env=pretend(tmp_path / "other", {tool: "99.0"}))
+    assert {name for name in ran(done) if not name.startswith("validate")} == first
+    for name in first:
+        label = f"package {tool.removesuffix('-gpu')} changed from"
+        assert any(why.startswith(label) for why in reasons(done, f"mlp/{name}")), name
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("tool", "first"), [("torch", {"export", "reference"}), ("skl2onnx", set()), ("onnxslim", set())]
+)
+def test_framework_version_change_reruns(net: Project, tmp_path: Path, tool: str, first: set[str]) -> None:
+    assert ran(net.make("-n", env=pretend(tmp_path / "other", {tool: "99.0"}))) == first
 
 
 RAISED = """\
