@@ -155,7 +155,7 @@ def _needed(root: Path) -> set[tuple[str, str]]:
 
 def report(workplace: Workplace) -> str:
     """Draw all pages from what the traces say and return the index's path, relative to the project."""
-    return draw(workplace, {})
+    return draw(workplace)
 
 
 def check(root: Path, patterns: Sequence[str]) -> tuple[Diagnostic, ...]:
