@@ -12,9 +12,7 @@ from pathlib import Path
 from onnxbuild.base.codec import decode
 from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.engine.alone import run_alone
-from onnxbuild.engine.events import (
-    Emit,
-)
+from onnxbuild.engine.events import Emit
 from onnxbuild.engine.run import Options, Run
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.engine.watching import Watched
@@ -157,7 +155,7 @@ def _needed(root: Path) -> set[tuple[str, str]]:
 
 def report(workplace: Workplace) -> str:
     """Draw all pages from what the traces say and return the index's path, relative to the project."""
-    return draw(workplace, {})
+    return draw(workplace)
 
 
 def check(root: Path, patterns: Sequence[str]) -> tuple[Diagnostic, ...]:

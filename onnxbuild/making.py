@@ -74,6 +74,10 @@ class Making:
         for target in plan.targets:
             for name in _concerns(target):
                 self.by_action.setdefault(name, []).append(target)
+        self.packaged: dict[str, list[TargetPlan]] = {}
+        for target in plan.targets:
+            if not target.support:
+                self.packaged.setdefault(target.package, []).append(target)
         self.held: list[Event] | None = []
         self.told: set[str] = set()
         self.emit(PlanMade(_names(plan), len(plan.actions)))
@@ -154,7 +158,7 @@ class Making:
         return failed
 
     def _packaged_by(self, action: Action) -> list[TargetPlan]:
-        return [t for t in self.plan.targets if t.package == action.name and not t.support]
+        return self.packaged.get(action.name, [])
 
     def _deliverable(self, action: Action) -> list[tuple[TargetPlan, Judgement]]:
         judged = [(t, self.judge.judgement(t.target.name)) for t in self._packaged_by(action)]

@@ -6,9 +6,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import encode
-from onnxbuild.report.facts import ReportFacts
+from onnxbuild.report.facts import IndexRow, ReportFacts
 from onnxbuild.report.render import render_index, render_recipe
 from onnxbuild.report.summary import index_facts
 
@@ -16,10 +18,13 @@ INDEX = "index"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def write_reports(facts: Sequence[ReportFacts], folder: Path) -> list[Path]:
-    """Write a page and a JSON twin for each recipe, and the index over all of `facts`; return the files that changed.
+def write_reports(
+    facts: Sequence[ReportFacts], folder: Path, others: Sequence[IndexRow] = (), order: Sequence[str] = ()
+) -> list[Path]:
+    """Write a page and a JSON twin for each recipe, and the index; return the files that changed.
 
-    Raises ValueError for a recipe whose name is no plain file name, OSError as the file system says.
+    The index has the targets of `facts` and `others`, those of recipes whose pages stay, with recipes in the given
+    `order`. Raises ValueError for a recipe whose name is no plain file name, OSError as the file system says.
     """
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
@@ -28,6 +33,10 @@ def write_reports(facts: Sequence[ReportFacts], folder: Path) -> list[Path]:
             raise ValueError(f"'{report.name}' cannot name a report")
         changed += _write_pair(folder, report.name, render_recipe(report), encode(report))
     index = index_facts(facts)
+    if others:
+        place = {recipe: number for number, recipe in enumerate(order)}
+        rows = sorted((*others, *index.rows), key=lambda row: place[row.recipe])
+        index = msgspec.structs.replace(index, rows=tuple(rows))
     return changed + _write_pair(folder, INDEX, render_index(index), encode(index))
 
 
