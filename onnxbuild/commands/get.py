@@ -11,7 +11,7 @@ from onnxbuild.recipe.project import find_root
 
 EXAMPLES = """\
 examples:
-  onnxbuild get digits-cnn:int8 --out /tmp/study     the model as it was measured, passed or not
+  onnxbuild get digits-cnn:int8 --out study     the model as it was measured, passed or not
 """
 
 
