@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emit) -> tuple[int, api.Workplace]:
-    began = file_clock(root)
+    began = file_clock(root) if not arguments.dry_run else 0
     workplace = api.open_project(root, arguments.targets)
     console.diagnose(workplace.warnings)
     jobs = arguments.jobs if arguments.jobs is not None else workplace.project.jobs or os.cpu_count() or 1

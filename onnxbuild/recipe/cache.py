@@ -102,9 +102,13 @@ class RecipeCache:
             self._dirty = True
 
     def save(self, project: Project) -> None:
-        """Write the cache, when it is not what it was."""
+        """Write the cache, when it is not what it was; never the first thing in a project that nothing was made in."""
         known = self._known.entries if self._known is not None else {}
-        if not self._trusts_settings or (not self._dirty and self._kept.keys() == known.keys()):
+        if (
+            not self._file.parent.is_dir()
+            or not self._trusts_settings
+            or (not self._dirty and self._kept.keys() == known.keys())
+        ):
             return
         content = _Content(self._code, self._settings, project, self._kept)
         with contextlib.suppress(OSError):  # a project that cannot be written is read each time

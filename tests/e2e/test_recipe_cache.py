@@ -28,6 +28,7 @@ def settled(monkeypatch: pytest.MonkeyPatch) -> None:
 def load(project: Project) -> tuple[Loaded, list[str]]:
     """Load with the cache; return what was loaded and the recipes that the cache did not know."""
     root = project.root.resolve()
+    (root / FILE).parent.mkdir(parents=True, exist_ok=True)
     cache = RecipeCache(root, root / FILE)
     missed = []
     find = cache.find
@@ -104,6 +105,7 @@ def test_a_damaged_cache_is_no_cache(mlp: Project) -> None:
 
 
 def test_nothing_imports_yaml_or_numpy_when_all_is_known(mlp: Project) -> None:
+    (mlp.root / FILE).parent.mkdir(parents=True)
     time.sleep(0.06)  # the grain of the cache
     script = "import sys; from pathlib import Path; from onnxbuild import api; api.open_project(Path('.').resolve())\n"
     script += "print([n for n in ('yaml', 'numpy', 'onnx', 'onnxruntime', 'jsonschema') if n in sys.modules])"

@@ -25,7 +25,8 @@ KINDS = {
     "format": "traces/format",
     "last": "state/last.json",
     "files": "state/files.json",
-    "mark": "state/reports",
+    "mark": "state/pages.json",
+    "recipes": "state/recipes.msgpack",
     "stamp": "state/stamps/[!.]*",
 }
 STAGES = ("data", "canonicalize", "optimize", "reference", "validate", "package")
