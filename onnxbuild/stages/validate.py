@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.proof.measures import OutputMeasures
+from onnxbuild.proof.measures import MetricIntervals, OutputMeasures
 from onnxbuild.proof.sizes import SizeMeasures
 from onnxbuild.recipe.types import Function, Metric, Session
 from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
@@ -57,12 +57,16 @@ class ValidateParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricMeasure(msgspec.Struct, frozen=True, kw_only=True):
-    """The task metric of the model and of the source, on the same samples; None where it is NaN or infinite."""
+    """The task metric of the model and of the source, on the same samples; None where it is NaN or infinite.
+
+    `intervals` None: there are none, as of a custom metric.
+    """
 
     name: str
     model: float | None
     source: float | None
     higher_is_better: bool
+    intervals: MetricIntervals | None = None
 
 
 class ValidateFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +136,8 @@ def _measure_known(
     outputs: Callable[[Mapping[str, Scorer]], Iterator[dict[str, np.ndarray]]],
 ) -> MetricMeasure:
     """Score the source's outputs, then the model's, on the same samples with the same threshold."""
-    from onnxbuild.proof.metrics import Scorer, Setting, decide_threshold, score
+    from onnxbuild.proof.bootstrap import metric_intervals
+    from onnxbuild.proof.metrics import Scorer, Setting, decide_threshold
 
     reference, labels = truth
     if labels is None:
@@ -142,10 +147,15 @@ def _measure_known(
     setting = Setting(name=metric.name, axis=params.axis, average=params.average, k=params.k)
     threshold = decide_threshold(call[output] for call in reference)
     setting = msgspec.structs.replace(setting, threshold=threshold)
-    source = score(setting, (call[output] for call in reference), labels)
-    scorer = Scorer(setting, labels)
-    deque(outputs({output: scorer}), maxlen=0)
-    return _metric_measure(metric, scorer.result(), source)
+    source, model = Scorer(setting, labels), Scorer(setting, labels)
+    for call in reference:
+        source.add(call[output])
+    found = source.result()
+    deque(outputs({output: model}), maxlen=0)
+    measure = _metric_measure(metric, model.result(), found)
+    samples = int(labels.shape[0]) if labels.ndim else 1
+    intervals = metric_intervals(metric.name, model.aligned(), source.aligned(), samples, metric.higher_is_better)
+    return msgspec.structs.replace(measure, intervals=intervals)
 
 
 def _measure_custom(
@@ -182,7 +192,7 @@ def _within(params: ValidateParams, output: str) -> tuple[tuple[float, float], .
 
 VALIDATE = Stage(
     name="validate",
-    version=2,
+    version=3,
     params=ValidateParams,
     facts=ValidateFacts,
     run=run,

@@ -148,7 +148,8 @@ def _on_data(plan: TargetPlan, provider: Provider, facts: ValidateFacts) -> list
     gates = judge_outputs(tolerance.outputs, facts.outputs, provider.name, generated)
     if tolerance.metric is not None and metric is not None:
         better = metric.higher_is_better
-        gates.append(judge_metric(tolerance.metric, metric.model, metric.source, better, provider.name, generated))
+        values = metric.model, metric.source, better
+        gates.append(judge_metric(tolerance.metric, *values, provider.name, generated, metric.intervals))
     return gates
 
 
