@@ -288,6 +288,7 @@ class Run:
             {name: self.inputs.version(name) for name in stage.packages(action.params)},
             declared_values(action.env),
             stage.unkeyed,
+            self._host.hardware if stage.hardware(action.params) else None,
         )
         return decide(
             manifest,

@@ -55,7 +55,8 @@ class Stage(Generic[P, F]):
     names parameters that are limits: in no key; instead `holds` tells whether what was measured once keeps them.
     `threads` are the cores that `run` keeps busy, constant for given parameters; `seconds` is what to expect of an
     action while none was ever measured. `only_reads` says that `run` neither writes to its inputs' files nor hands them
-    to a tool that refuses hard links, as onnx.load, onnx.checker and onnx_ir's external tensors do.
+    to a tool that refuses hard links, as onnx.load, onnx.checker and onnx_ir's external tensors do. `hardware` tells
+    whether what it delivers depends on the machine: then the hardware class is in the key.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Stage(Generic[P, F]):
     threads: Callable[[P], int] = lambda params: 1
     seconds: float = 1.0
     only_reads: bool = False
+    hardware: Callable[[P], bool] = lambda params: False
 
 
 AnyStage = Stage[Any, Any]
