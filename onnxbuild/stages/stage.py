@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from onnxbuild.base.diagnostics import Remark
+from onnxbuild.recipe.types import Choice
 
 P = TypeVar("P", bound=msgspec.Struct)
 F = TypeVar("F", bound=msgspec.Struct)
@@ -20,7 +21,8 @@ class Workspace:
     """Where one action runs. The engine made it; the working directory is `recipe_folder`.
 
     `inputs` maps each input's label to a read-only folder that holds the artifact's files; `files` maps each
-    label of a file or folder named by the recipe to where it is; each output is a folder below `out`.
+    label of a file or folder named by the recipe to where it is; each output is a folder below `out`. `locked` is what
+    a search tries first.
     """
 
     inputs: dict[str, Path]
@@ -30,6 +32,7 @@ class Workspace:
     recipe_folder: Path
     warnings: list[Remark] = field(default_factory=list)
     seen: list[Path] = field(default_factory=list)
+    locked: Choice | None = None
 
     def output(self, name: str) -> Path:
         """Return the new, empty folder of the output artifact `name`."""

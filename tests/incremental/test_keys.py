@@ -102,6 +102,7 @@ NOT_IN_A_PLAN = {
     "providers.0.tolerance": "gates are computed from measurements",
     "size": "a gate computed from the package's files",
     "strict_reads": "a limit: what was read is in the trace",
+    "locked": "what a search tries first, under the same key",
     "places": "where the recipe says it",
 }
 """Fields of a target, with all below them, whose change may leave every key as it is."""
