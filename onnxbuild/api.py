@@ -21,8 +21,10 @@ from onnxbuild.making import NO_OP_SECONDS, Made, Making, NoOp
 from onnxbuild.plan.build import build_plan
 from onnxbuild.recipe.load import check_project
 from onnxbuild.recipe.project import FILE, load_project
-from onnxbuild.recipe.types import Project
+from onnxbuild.recipe.types import Project, Source
 from onnxbuild.report.draw import draw
+from onnxbuild.sources.description import SourceFacts
+from onnxbuild.stages.describe import DESCRIBE, DescribeFacts, DescribeParams
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.collection import Policy, Sweep, plan_sweep, remove
@@ -39,6 +41,7 @@ __all__ = [
     "Workplace",
     "check",
     "collect_garbage",
+    "describe",
     "explain",
     "get",
     "inspect",
@@ -189,6 +192,20 @@ def get(workplace: Workplace, out: Path) -> Path:
         hint = f"run: onnxbuild make {workplace.selected[0]}"
         raise UserError(Diagnostic(code="corrupt-artifact", message=str(error), hint=hint)) from None
     return out / "model.onnx"
+
+
+def describe(source: Source, model: Path) -> SourceFacts:
+    """Describe a saved model of any framework, in a worker with limits; raises UserError when it cannot be opened.
+
+    What can run code (`source.trust_pickle`) runs it there.
+    """
+    with tempfile.TemporaryDirectory(prefix="onnxbuild-") as scratch:
+        result = run_alone(DESCRIBE, DescribeParams(source), {"path": model.resolve()}, Path(scratch))
+    if result.failure is not None:
+        failure = result.failure
+        code = "not-a-model" if failure.code != "missing-extra" else failure.code
+        raise UserError(Diagnostic(code=code, message=f"{model}: {failure.message}", hint=failure.hint))
+    return decode(bytes(result.facts), DescribeFacts).source
 
 
 def inspect(model: Path) -> tuple[ModelFacts, tuple[str, ...]]:
