@@ -21,7 +21,7 @@ from onnxbuild.sources.source import ExportedModel, SourceRequest
 from onnxbuild.sources.torch_archive import describe_archive
 from onnxbuild.sources.torch_graph import fold_scaffolding, free_output_dims, name_by_position
 from onnxbuild.sources.torch_model import check_forward, flat_outputs, load_module, load_program
-from onnxbuild.sources.torch_ranges import check_ranges, dynamic_shapes
+from onnxbuild.sources.torch_ranges import check_ranges, dynamic_shapes, forget_computed_ranges
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,9 @@ class TorchSource:
         _check_dtypes(request.inputs)
         wanted = max(LOWEST_OPSET, opset or LOWEST_OPSET)
         if "path" in request.files:
-            program = _converted(request, load_program(request), (), None, wanted)
+            saved = load_program(request)
+            forget_computed_ranges(saved)
+            program = _converted(request, saved, (), None, wanted)
         else:
             program = self._export_module(request, wanted)
         check_ranges(program.exported_program, request)
