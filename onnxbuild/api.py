@@ -30,6 +30,7 @@ from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.collection import Policy, Sweep, plan_sweep, remove
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Discovered
+from onnxbuild.targets import accepting
 from onnxbuild.targets.standing import Explainer, Explanation, Standing
 from onnxbuild.workplace import Workplace, open_project
 
@@ -39,6 +40,7 @@ __all__ = [
     "NoOp",
     "Options",
     "Workplace",
+    "accept",
     "check",
     "collect_garbage",
     "describe",
@@ -61,18 +63,19 @@ def make(
     emit: Emit,
     *,
     strict: bool = False,
+    locked: bool = False,
     rebuild: bool = False,
     began: int = 0,
 ) -> Made:
     """Build and prove the selected targets, deliver those that did not fail, draw the reports.
 
     `began` is the file system's time before the project was opened (see targets.evidence.file_clock); without it
-    nothing is said about the next make. `rebuild` asks to rebuild the models elsewhere and to fail when they are not
-    the same; see targets.determinism.
+    nothing is said about the next make. `locked` fails what differs from the recipes' locks. `rebuild` asks to rebuild
+    the models elsewhere and to fail when they are not the same; see targets.determinism.
     """
-    make = Making(workplace, options, emit, strict, rebuild)
+    make = Making(workplace, options, emit, strict, rebuild, locked)
     code = make.execute()
-    return Made(code, make.no_op(code, began) if not rebuild else None)
+    return Made(code, make.no_op(code, began) if not (rebuild or locked) else None)
 
 
 def watched_project(root: Path) -> Watched:
@@ -164,6 +167,16 @@ def report(workplace: Workplace) -> str:
 def check(root: Path, patterns: Sequence[str]) -> tuple[Diagnostic, ...]:
     """Return everything that is wrong with the recipes as far as files tell."""
     return tuple(check_project(root, patterns).diagnostics)
+
+
+def accept(workplace: Workplace, waive: tuple[str, ...] = (), reason: str = "") -> tuple[str, ...]:
+    """Merge the selected targets' results into the locks beside their recipes; return the locks' paths.
+
+    A failed gate must be named in `waive`, with a reason. Raises UserError, and then nothing was written.
+    """
+    walked = _walked(workplace)
+    root = Path(workplace.project.root)
+    return accepting.accept(root, workplace.recipes, walked.plan, walked.run.outcomes, walked.judge, waive, reason)
 
 
 def get(workplace: Workplace, out: Path) -> Path:
