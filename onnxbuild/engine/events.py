@@ -113,6 +113,14 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     message: str
 
 
+class LockCompared(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="lock"):
+    """A target was held against what was accepted of it; `differences` are in words."""
+
+    target: str
+    agrees: bool
+    differences: tuple[str, ...] = ()
+
+
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="rebuilt"):
     """An action was run again elsewhere. `verdict` is same, different (then `difference` names what) or failed."""
 
@@ -133,5 +141,5 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
     up_to_date: int
 
 
-Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | Rebuilt | RunEnded
+Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | LockCompared | Rebuilt | RunEnded
 Emit = Callable[[Event], None]
