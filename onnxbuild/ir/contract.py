@@ -17,11 +17,20 @@ from onnxbuild.recipe.types import Axis, Input, Output
 def rename_io(model: ir.Model, inputs: Sequence[Input], outputs: Sequence[Output]) -> None:
     """Give the graph's inputs and outputs the recipe's names and order: by name where all names match, else by order.
 
-    Raises StageFailure (`inputs-differ`, `outputs-differ`) when their numbers are not the same.
+    Raises StageFailure (`inputs-differ`, `outputs-differ`) when their numbers are not the same, `unsupported-model`
+    where an output is no tensor.
     """
     own = [value for value in model.graph.inputs if not value.is_initializer()]
     ordered = _matched(own, [value.name for value in inputs], "inputs")
     results = _matched(list(model.graph.outputs), [value.name for value in outputs], "outputs")
+    for value in results:
+        if isinstance(value.type, ir.SequenceType | ir.OptionalType):
+            kind = "a sequence" if isinstance(value.type, ir.SequenceType) else "an optional"
+            raise StageFailure(
+                "unsupported-model",
+                f"output '{value.name}' is {kind}, not a tensor; only tensors can be compared with the source's",
+                hint="make it a tensor in the model, as ConcatFromSequence does, or one output for each element",
+            )
     results = _separate_outputs(model.graph, results)
     names = [value.name for value in inputs] + [value.name for value in outputs]
     _make_way(model, {*ordered, *results}, set(names))
