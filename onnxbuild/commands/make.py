@@ -23,6 +23,7 @@ from onnxbuild.engine.run import Options
 from onnxbuild.engine.watching import Watched
 from onnxbuild.recipe.project import find_root
 from onnxbuild.targets.evidence import file_clock
+from onnxbuild.targets.kept import write_kept
 
 EXAMPLES = """\
 examples:
@@ -70,7 +71,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emit) -> tuple[int, api.Workplace]:
     began = file_clock(root) if not arguments.dry_run else 0
-    workplace = api.open_project(root, arguments.targets)
+    chosen = stamp.selection(arguments.targets, strict=arguments.strict)
+    if arguments.dry_run or arguments.force or arguments.watch or arguments.check_determinism:
+        workplace = api.open_project(root, arguments.targets)
+    else:
+        workplace = api.open_changed(root, arguments.targets, chosen)
     console.diagnose(workplace.warnings)
     jobs = arguments.jobs if arguments.jobs is not None else workplace.project.jobs or os.cpu_count() or 1
     if jobs < 1:
@@ -86,7 +91,6 @@ def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emi
     with console.live():
         made = api.make(workplace, options, emit, strict=arguments.strict, rebuild=rebuild, began=began)
     if made.again is not None:
-        chosen = stamp.selection(arguments.targets, strict=arguments.strict)
         _write_stamp(root, chosen, made.again, workplace.warnings, made.code)
     return made.code, workplace
 
@@ -108,8 +112,10 @@ def _write_stamp(
     events = lines.replace(msgspec.json.encode(api.NO_OP_SECONDS).decode(), stamp.PLACEHOLDER)
     found = again.evidence
     made = stamp.Stamp(chosen, found.environment, found.files, found.folders, found.stores, told, events, code)
+    data = made.encode()
     with suppress(OSError):  # all is built; without a stamp the next make looks again
-        write_atomically(Path(file), made.encode())
+        write_atomically(Path(file), data)
+        write_kept(root, chosen, data, again.order, again.groups)
 
 
 @contextmanager

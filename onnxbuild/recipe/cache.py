@@ -76,6 +76,11 @@ class RecipeCache:
         self._kept[file] = entry
         return recipe, tuple(entry.signatures)
 
+    def stand(self, file: str) -> None:
+        """Keep the recipe of a file as it is, without reading it."""
+        if self._known is not None and file in self._known.entries:
+            self._kept[file] = self._known.entries[file]
+
     def look(self, names: Iterable[str]) -> dict[str, Signature | None]:
         """Return the stat records of files, and of folders with all that is below them."""
         found: dict[str, Signature | None] = {}
