@@ -20,6 +20,7 @@ from onnxbuild.engine.events import (
     Notice,
     PlanMade,
     Rebuilt,
+    Retold,
     RunEnded,
     Status,
     TargetJudged,
@@ -100,6 +101,9 @@ class Console:
                 self._verdict(event)
             case Notice():
                 self.say(f"{self._paint('note', 'yellow')} {event.message}")
+            case Retold():
+                for each in event.events if self.verbose else event.gates:
+                    self.hear(each)
             case Rebuilt():
                 self._rebuilt(event)
             case RunEnded():

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
-
 from onnxbuild.base.atomic import sweep_files, sweep_folders
 from onnxbuild.base.codec import encode
 from onnxbuild.engine.events import (
@@ -19,6 +17,7 @@ from onnxbuild.engine.events import (
     Event,
     Gate,
     PlanMade,
+    Retold,
     RunEnded,
     Status,
     TargetJudged,
@@ -28,19 +27,17 @@ from onnxbuild.plan.action import Action, RecipeGroup, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.recipe.project import FILE
-from onnxbuild.report.draw import draw_if_changed, drawn_file
+from onnxbuild.report.draw import draw_if_changed, drawn_file, prepare_to_draw
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
 from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement
 from onnxbuild.targets.kept import KeptGroup, KeptRecipe, KeptTarget
-from onnxbuild.targets.retelling import Concerned, Retold, concerns, gates_of, retell
+from onnxbuild.targets.retelling import Concerned, Stretch, concerns, gates_of, retell
 from onnxbuild.targets.standing import Standing, standing
 from onnxbuild.workplace import Workplace
 
-_QUIET = msgspec.json.Decoder(ActionDone | Gate)
-"""Reads what is told of a recipe in which there is nothing to do."""
 NO_OP_SECONDS = 7.77e-13
 """Stands in the events of a no-op for the time it will take."""
 
@@ -51,7 +48,7 @@ class NoOp:
 
     events: tuple[Event, ...]
     evidence: Evidence
-    order: tuple[str, ...]
+    files: tuple[str, ...]
     groups: tuple[KeptGroup, ...]
 
 
@@ -88,7 +85,7 @@ class Making:
             if not target.support:
                 self.live.setdefault(target.target.recipe, []).append(target)
         self.targets = [*self._in_order()]
-        self.held: list[Event | KeptRecipe] | None = []
+        self.held: list[Event] | None = []
         self.told: set[str] = set()
         self.emit(self._plan_made())
         hooks = Hooks(
@@ -99,6 +96,7 @@ class Making:
             self._done,
             self._retell,
             self._recover,
+            prepare_to_draw,
         )
         standing = {recipe: recipe in self.kept for recipe in self.workplace.order} if self.kept else {}
         run = Run(plan, self.workplace.store, self.workplace.places, self.options, self._hear, hooks, standing=standing)
@@ -189,7 +187,7 @@ class Making:
         """Hold back what is up to date until something is not: a run with nothing to do says nothing."""
         if isinstance(event, ActionDone):
             self.heard[event.action] = event
-        quiet = isinstance(event, Gate) or (
+        quiet = isinstance(event, Gate | Retold) or (
             isinstance(event, ActionDone)
             and (
                 event.decision is DecisionKind.UP_TO_DATE
@@ -205,22 +203,12 @@ class Making:
     def _retell(self, recipe: str) -> bool:
         """Tell what would be told of a recipe that stands, in its place among the others; True when a gate failed."""
         kept = self.kept[recipe]
-        if self.held is not None:
-            self.held.append(kept)
-        else:
-            self._emit_all(kept)
+        self._hear(Retold(kept.events, tuple(gate for target in kept.targets for gate in target.gates)))
         return kept.failed
-
-    def _emit_all(self, kept: KeptRecipe) -> None:
-        for line in kept.events.splitlines():
-            self.emit(_QUIET.decode(line))
 
     def _release(self) -> None:
         for event in self.held or ():
-            if isinstance(event, KeptRecipe):
-                self._emit_all(event)
-            else:
-                self.emit(event)
+            self.emit(event)
         self.held = None
 
     def _tell_gates(self, target: TargetPlan, judgement: Judgement) -> None:
@@ -321,7 +309,7 @@ class Making:
         good = sum(outcome.status is Status.OK for outcome in self.run.outcomes.values()) + self._standing()
         ended = RunEnded(exit_code=code, seconds=NO_OP_SECONDS, ran=0, restored=0, up_to_date=good)
         events = (self._plan_made(), *self._what_is_not_passed(), ended)
-        return NoOp(events, evidence, self.workplace.order, groups)
+        return NoOp(events, evidence, self.workplace.files, groups)
 
     def _is_settled(self) -> bool:
         """Tell whether every action has its trace, or is the packaging of what failed a gate."""
@@ -337,8 +325,9 @@ class Making:
     def _gather(self, evidence: Evidence) -> tuple[KeptGroup, ...]:
         """Record everything that this make depended on and delivered, and return it by groups; raises Doubt."""
         project, run, before = self.workplace.project, self.run, self.workplace.before
-        evidence.add_file(FILE)
-        evidence.add_glob(project.recipes, settled=True)
+        if before is None:  # else it was as it had been when this make began
+            evidence.add_file(FILE)
+            evidence.add_glob(project.recipes, settled=True)
         evidence.add_packages(run.inputs)
         evidence.add_store(self.workplace.store.root)
         self.by_name = {recipe.name: recipe for recipe in self.workplace.recipes}
@@ -373,14 +362,14 @@ class Making:
     def _actions_of(self, group: RecipeGroup) -> list[Action]:
         return [action for recipe in group.recipes for action in self.stretches.get(recipe, ())]
 
-    def _keep(self, group: RecipeGroup, evidence: Evidence, retold: Mapping[str, Retold]) -> KeptGroup:
+    def _keep(self, group: RecipeGroup, evidence: Evidence, retold: Mapping[str, Stretch]) -> KeptGroup:
         """Return what the next make needs of a group in which nothing will differ."""
         actions = self._actions_of(group)
         traces = [trace for action in actions if (trace := self.run.outcomes[action.name].trace) is not None]
         pointers = [self.run.last.pointer(action.name) for action in actions]
         artifacts = [artifact for trace in traces for artifact in trace.outputs.values()]
         return KeptGroup(
-            recipes=tuple(self._keep_recipe(name, retold.get(name, Retold())) for name in group.recipes),
+            recipes=tuple(self._keep_recipe(name, retold.get(name, Stretch())) for name in group.recipes),
             roots=group.roots,
             names=evidence.names,
             blobs={blob.digest: blob.size for artifact in artifacts for blob in artifact.files.values()},
@@ -388,7 +377,7 @@ class Making:
             flawless=not self.workplace.flawed.intersection(group.recipes),
         )
 
-    def _keep_recipe(self, name: str, retold: Retold) -> KeptRecipe:
+    def _keep_recipe(self, name: str, retold: Stretch) -> KeptRecipe:
         recipe = self.by_name[name]
         targets = []
         for target in self.live.get(name, ()):

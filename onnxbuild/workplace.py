@@ -25,9 +25,9 @@ CACHE = ".onnxbuild/state/recipes.msgpack"
 class Workplace:
     """A loaded project: its settings, its sound recipes, the names of the targets selected, and warnings.
 
-    `order` are the names of all recipes, as they come in the project. `read` are the files that were looked at, by
-    recipe, `flawed` the recipes of which something was said, `is_sound` tells that no recipe has an error; see Loaded.
-    `before` has what stands of the last good make, and then `recipes` are those that do not.
+    `order` and `files` are names and files of all recipes, as they come in the project. `read` are the files that were
+    looked at, by recipe, `flawed` the recipes of which something was said, `is_sound` tells that no recipe has an error;
+    see Loaded. `before` has what stands of the last good make, and then `recipes` are those that do not.
     """
 
     project: Project
@@ -35,6 +35,7 @@ class Workplace:
     selected: tuple[str, ...]
     warnings: tuple[Diagnostic, ...] = ()
     order: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     read: dict[str, tuple[str, ...]] = field(default_factory=dict)
     flawed: frozenset[str] = frozenset()
     is_sound: bool = False
@@ -83,7 +84,7 @@ def open_changed(root: Path, patterns: Sequence[str], chosen: tuple[str, ...]) -
 
 def _open(project: Project, patterns: Sequence[str], cache: RecipeCache, before: Kept | None) -> Workplace:
     known = {recipe.file: (recipe.name, recipe.variants) for recipe in before.recipes.values()} if before else {}
-    loaded = load_recipes(project, patterns, cache=cache, standing=known)
+    loaded = load_recipes(project, patterns, cache=cache, standing=known, among=before.files if before else None)
     errors = [d for d in loaded.diagnostics if d.severity is Severity.ERROR]
     if errors:
         raise UserError(loaded.diagnostics)
@@ -93,6 +94,7 @@ def _open(project: Project, patterns: Sequence[str], cache: RecipeCache, before:
         loaded.selected,
         tuple(loaded.diagnostics),
         order=loaded.order,
+        files=loaded.files,
         read=loaded.read,
         flawed=loaded.flawed,
         is_sound=loaded.is_sound,

@@ -18,7 +18,7 @@ from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.base.units import format_duration
 from onnxbuild.commands.watch import watch
 from onnxbuild.console import Console, transcript
-from onnxbuild.engine.events import Emit, Event
+from onnxbuild.engine.events import Emit, Event, Retold
 from onnxbuild.engine.run import Options
 from onnxbuild.engine.watching import Watched
 from onnxbuild.recipe.project import find_root
@@ -115,7 +115,7 @@ def _write_stamp(
     data = made.encode()
     with suppress(OSError):  # all is built; without a stamp the next make looks again
         write_atomically(Path(file), data)
-        write_kept(root, chosen, data, again.order, again.groups)
+        write_kept(root, chosen, data, again.files, again.groups)
 
 
 @contextmanager
@@ -138,9 +138,14 @@ def _listeners(arguments: argparse.Namespace, console: Console) -> Iterator[Emit
         yield _both(console, file.fileno())
 
 
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
 def _both(console: Console, descriptor: int) -> Emit:
     def emit(event: Event) -> None:
-        os.write(descriptor, msgspec.json.encode(event) + b"\n")
+        _write_all(descriptor, event.lines if isinstance(event, Retold) else msgspec.json.encode(event) + b"\n")
         console.hear(event)
 
     return emit

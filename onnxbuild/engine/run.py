@@ -18,13 +18,12 @@ import psutil
 from onnxbuild.base.atomic import sweep_files
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Remark
-from onnxbuild.engine.child import RESULT
 from onnxbuild.engine.decide import Decision, decide
 from onnxbuild.engine.events import ActionDone, ActionStarted, DecisionKind, Emit, Failure, Notice, Status
 from onnxbuild.engine.findings import READ_OUTSIDE
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
-from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.job import RESULT, Job, JobResult
 from onnxbuild.engine.order import Costs, expected_seconds, has_room, longest_ways
 from onnxbuild.engine.pool import Ended, Pool
 from onnxbuild.engine.scratch import Scratch, sweep
@@ -93,7 +92,7 @@ class Hooks:
     `is_ready` tells that what the caller wants to know for that has come in; `in_place` tells whether what a trace
     delivered outside the store is there, `deliver` puts it there and may raise CorruptBlobError, `done` hears each
     outcome; True is a failure, as it is of `retell`, which tells all of a recipe that stands. `recover` clears what a
-    make that died left outside the store.
+    make that died left outside the store, `idle` uses the time in which the first actions run.
     """
 
     is_ready: Callable[[Action], bool] = lambda _: True
@@ -103,6 +102,7 @@ class Hooks:
     done: Callable[[Action, Outcome], bool] = lambda *_: False
     retell: Callable[[str], bool] = lambda _: False
     recover: Callable[[], None] = lambda: None
+    idle: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -177,6 +177,8 @@ class Run:
         pool = Pool(worker_environment(self.options.hash_seed))
         try:
             self._advance(pool)
+            if self._started:
+                self.hooks.idle()
             while self._started or self._queued:
                 for ended in pool.wait(LOCK_POLL if self._contended else 3600.0):
                     self._finish(ended)

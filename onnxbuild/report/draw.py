@@ -59,6 +59,13 @@ def draw_if_changed(workplace: Workplace, plan: Plan, outcomes: Mapping[str, Out
     _write(file, found)
 
 
+def prepare_to_draw() -> None:
+    """Load what draws pages, while something else takes its time."""
+    from onnxbuild.report.render import load_templates
+
+    load_templates()
+
+
 def drawn_file(workplace: Workplace) -> Path:
     """Return the file that holds what the pages were drawn from."""
     return workplace.places.state / "pages.json"
@@ -84,12 +91,13 @@ def _draw(
     if not targets <= {target.target.name for target in plan.targets if not target.support}:
         plan = build_plan(workplace.recipes, targets)
     known = {name: outcome for name, outcome in outcomes.items() if name in plan.actions}
-    walk = Run(plan, workplace.store, workplace.places, Options(dry_run=True), lambda _: None, outcomes=known)
-    judge = Judge(plan, walk.outcomes)
-    walk.execute()
-    root = Path(workplace.project.root)
+    if known.keys() != plan.actions.keys():
+        known = Run(
+            plan, workplace.store, workplace.places, Options(dry_run=True), lambda _: None, outcomes=known
+        ).execute()
+    judge, root = Judge(plan, known), Path(workplace.project.root)
     parts = _by_recipe(plan)
-    pages = [collect(r, parts[r.name], walk.outcomes, judge, root, workplace.project.output) for r in recipes]
+    pages = [collect(r, parts[r.name], known, judge, root, workplace.project.output) for r in recipes]
     write_pages(pages, root / workplace.project.reports)
     return {page.name: tuple(draw_rows([page])) for page in pages}
 

@@ -29,6 +29,12 @@ _SUMMARY_GATES = 50
 _TOO_LARGE = b'{"complete":false}'
 
 
+def load_templates() -> None:
+    """Read and compile the templates, which takes longer than one page."""
+    for name in ("recipe.html.j2", "index.html.j2", "base.html.j2", "parts.html.j2"):
+        _environment().get_template(name)
+
+
 def render_recipe(facts: ReportFacts) -> str:
     """Return one recipe's page: identical facts give identical bytes, volatile ones only inside `data-volatile`."""
     stable = encode(msgspec.structs.replace(facts, volatile=None))

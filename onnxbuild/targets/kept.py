@@ -69,19 +69,19 @@ class KeptGroup(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Content(msgspec.Struct, frozen=True, array_like=True):
-    """The whole file; `stamp` is the digest of the stamp that it belongs to, `order` names all recipes."""
+    """The whole file; `stamp` is the digest of the stamp that it belongs to, `files` are all recipes' files."""
 
     stamp: str
-    order: tuple[str, ...]
+    files: tuple[str, ...]
     groups: tuple[KeptGroup, ...]
 
 
 @dataclass(frozen=True)
 class Kept:
-    """What a selection's last good make left: its stamp, all recipes in order, and groups; see `standing`."""
+    """What a selection's last good make left: its stamp, all recipes' files in order, and groups; see `standing`."""
 
     stamp: Stamp
-    order: tuple[str, ...]
+    files: tuple[str, ...]
     groups: tuple[KeptGroup, ...]
 
     @property
@@ -96,11 +96,11 @@ class Kept:
 
 
 def write_kept(
-    root: Path, chosen: tuple[str, ...], stamp: bytes, order: Sequence[str], groups: Iterable[KeptGroup]
+    root: Path, chosen: tuple[str, ...], stamp: bytes, files: Sequence[str], groups: Iterable[KeptGroup]
 ) -> None:
     """Leave what belongs to a stamp beside it."""
     if (file := _file(root, chosen)) is not None:
-        content = msgspec.msgpack.encode(_Content(digest_bytes(stamp), tuple(order), tuple(groups)))
+        content = msgspec.msgpack.encode(_Content(digest_bytes(stamp), tuple(files), tuple(groups)))
         write_atomically(file, seal(content, KIND, FORMAT), durable=False)
 
 
@@ -126,7 +126,7 @@ def standing(root: Path, chosen: tuple[str, ...], store: Store) -> Kept | None:
         owned |= hit
         if not hit and group.flawless and _is_whole(group, store, whole):
             stands.append(group)
-    return Kept(stamp, content.order, tuple(stands)) if other == owned and stands else None
+    return Kept(stamp, content.files, tuple(stands)) if other == owned and stands else None
 
 
 def _is_whole(group: KeptGroup, store: Store, known: dict[object, bool]) -> bool:

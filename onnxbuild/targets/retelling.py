@@ -68,7 +68,7 @@ def gates_of(target: str, judgement: Judgement) -> list[Gate]:
 
 
 @dataclass
-class Retold:
+class Stretch:
     """One recipe's stretch: what is told of it, how many actions are up to date, and whether a gate fails in it."""
 
     events: list[Event] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Retold:
     failed: bool = False
 
 
-def retell(plan: Plan, outcomes: Mapping[str, Outcome], concerned: Concerned) -> dict[str, Retold]:
+def retell(plan: Plan, outcomes: Mapping[str, Outcome], concerned: Concerned) -> dict[str, Stretch]:
     """Return by recipe what is told when nothing is left to do; `outcomes` are of a run that left nothing.
 
     What a package waits for is known once the proofs of its group are; it is told right then, as engine.run does it.
@@ -85,10 +85,10 @@ def retell(plan: Plan, outcomes: Mapping[str, Outcome], concerned: Concerned) ->
     settled: dict[str, Outcome] = {}
     told: set[str] = set()
     judge, groups = Judge(plan, settled), plan.group_of
-    found: dict[str, Retold] = {}
+    found: dict[str, Stretch] = {}
     waiting: dict[int, list[Action]] = {}
 
-    def settle(action: Action, stretch: Retold) -> None:
+    def settle(action: Action, stretch: Stretch) -> None:
         refusal = concerned.refusal(action, judge)
         settled[action.name] = outcomes[action.name]
         stretch.events.append(_done(action, refusal))
@@ -104,7 +104,7 @@ def retell(plan: Plan, outcomes: Mapping[str, Outcome], concerned: Concerned) ->
 
     for action in plan.actions.values():
         recipe = stretch_of(action)
-        stretch = found.setdefault(recipe, Retold())
+        stretch = found.setdefault(recipe, Stretch())
         held = waiting.setdefault(groups.get(recipe, -1), [])
         if not concerned.is_judged(action, judge):
             held.append(action)
