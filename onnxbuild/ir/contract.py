@@ -91,8 +91,7 @@ def check_contract(
             continue
         if value.dtype != want.dtype:
             wrong.append(f"input '{value.name}' is {value.dtype}, not {want.dtype}")
-        if value.shape != want.shape:
-            wrong.append(f"input '{value.name}' has dims {_dims(value.shape)}, not {_dims(want.shape)}")
+        wrong += _dim_differences(value, want)
     if opset is not None and facts.opsets.get("") != opset:
         wrong.append(f"the opset is {facts.opsets.get('')}, not {opset}")
     if ir_version is not None and facts.ir_version != ir_version:
@@ -181,6 +180,20 @@ def _check_dim(wanted: Input, axis: int, have: int | str | None, want: int | str
 def _name_differences(kind: str, found: tuple[ValueFacts, ...], wanted: list[str]) -> list[str]:
     have = [value.name for value in found]
     return [] if have == wanted else [f"the {kind} are {have}, not {wanted}"]
+
+
+def _dim_differences(value: ValueFacts, want: Input) -> list[str]:
+    """Return what is wrong with each axis of a delivered input: static where dynamic is declared, or the reverse."""
+    if value.shape is None or len(value.shape) != len(want.shape):
+        return [f"input '{value.name}' has dims {_dims(value.shape)}, not {_dims(want.shape)}"]
+    wrong = []
+    for axis, (have, wanted) in enumerate(zip(value.shape, want.shape, strict=True)):
+        if have == wanted:
+            continue
+        came = f"fixed to {have}" if isinstance(have, int) else f"dynamic ('{have}')" if have else "without a name"
+        declared = str(wanted) if isinstance(wanted, int) else f"the dynamic '{wanted}'"
+        wrong.append(f"axis {axis} of input '{value.name}' came out {came}, where {declared} is declared")
+    return wrong
 
 
 def _dims(shape: Sequence[int | str | None] | None) -> str:

@@ -99,6 +99,8 @@ def _misses(limits: Mapping[str, OutputTolerance], sizes: Sequence[SizeMeasures]
                 text = f"shape {list(output.shape)} where the source gives {list(output.expected)}"
                 yield _Miss(output.name, size.edge, text)
                 continue
+            if output.misdeclared is not None:
+                yield _Miss(output.name, size.edge, output.misdeclared)
             failed = list(_beyond(limits.get(output.name, OutputTolerance()), output))
             yield from (_Miss(output.name, size.edge, gate=gate) for gate in failed)
             if output.nonfinite and not failed:

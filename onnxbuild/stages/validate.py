@@ -199,7 +199,7 @@ def _within(params: ValidateParams, output: str) -> tuple[tuple[float, float], .
 
 VALIDATE = Stage(
     name="validate",
-    version=4,
+    version=5,
     params=ValidateParams,
     facts=ValidateFacts,
     run=run,

@@ -75,6 +75,10 @@ def test_statistical_limits_fail_a_size_only_on_what_is_beyond_doubt(limits: Out
         (at(1, measures(np.inf, 0, 0), nonfinite=1), "at batch 1: 1 elements are NaN or infinite"),
         (at(1), "at batch 1: shape [3] where the source gives [1, 3]"),
         (
+            at(1, measures(), misdeclared="axis 0 is declared to be 4 and is 1"),
+            "at batch 1: axis 0 is declared to be 4",
+        ),
+        (
             SizeMeasures(edge=Edge(sizes={"batch": 1}), failure="bad dims"),
             "at batch 1: the model does not run: bad dims",
         ),

@@ -175,7 +175,7 @@ def _size_row(edge: Edge, output: SizedOutput, tolerance: Tolerance, *, delivere
     return Row(
         (
             *head,
-            Cell(_shape(output.shape)),
+            Cell(_shape(output.shape), note=output.misdeclared or "", tone="bad" if output.misdeclared else ""),
             Cell(numbers.number(found.max_abs), note=lost, tone="bad" if lost else ""),
             Cell(numbers.number(found.mean_abs)),
             Cell(f"{numbers.count(found.unequal)} of {numbers.count(found.elements)}"),
