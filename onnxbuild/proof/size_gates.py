@@ -1,8 +1,8 @@
 """Measurements at the edges of dynamic axes against the tolerance: each size must hold it too; values only.
 
 Elementwise measures (atol, rtol, max_abs; equality of integers and strings) must hold at every size. Statistical ones
-(mean_abs, cosine, sqnr_db, argmax_agreement, all with a `share`) speak of many samples, where an edge may have one: there
-a size fails on what is beyond doubt, which is a crash, a wrong shape, or NaN and infinity where the source has a
+(mean_abs, cosine, sqnr_db, argmax_agreement, all with a `share`) speak of many samples, where an edge may have one: a
+size fails them on what is beyond doubt, which is a crash, a wrong shape, or NaN and infinity where the source has a
 number. The exact model, before steps that change numbers by design, must at every size be as near to the source as
 `NEAR` says where the recipe has no elementwise limit, provided that it is on the data.
 """
