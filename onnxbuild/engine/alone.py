@@ -45,6 +45,7 @@ def run_alone(
         reads=(),
         user_code=False,
         memory=MEMORY,
+        seconds=SECONDS,
     )
     pool = Pool(worker_environment())
     try:

@@ -108,14 +108,16 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     inputs = {label: scratch / "in" / label for label in job.inputs}
     for label, artifact in job.inputs.items():
         blobs.lay_out(artifact, inputs[label], link=stage.only_reads and not job.user_code)
+    watch = Watch(Path(job.project), (*job.hidden, job.store), scratch, _external_data)
     workspace = Workspace(
         inputs=inputs,
         files={label: Path(path) for label, path in job.files.items()},
         out=scratch / "out",
         scratch=Path(job.scratch, "tmp"),
         recipe_folder=Path(job.folder),
+        seconds=job.seconds,
+        leave_fork=watch.see_modules,
     )
-    watch = Watch(Path(job.project), (*job.hidden, job.store), scratch, _external_data)
     if job.user_code:
         sys.path[:0] = _import_folders(job)
         watch.start(trusts_file="path" in job.files)

@@ -16,7 +16,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `project`, `folder` (the recipe's) and `hidden` (folders whose files are never inputs) are for user code and for
     what it is seen to read, of which `strict_reads` forbids what lies outside the project; `environment` is all that
-    user code sees; `memory` is in bytes; `known` are blobs that the run has verified already.
+    user code sees; `memory` is in bytes, `seconds` of wall time; `known` are blobs that the run has verified already.
     """
 
     action: str
@@ -34,6 +34,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reads: tuple[str, ...]
     user_code: bool
     memory: int
+    seconds: float
     strict_reads: bool = False
     known: tuple[KnownFile, ...] = ()
 

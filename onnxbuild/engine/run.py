@@ -324,7 +324,7 @@ class Run:
         del self._pending[action.name]
         job = self._job(action)
         stage = STAGES[action.stage]
-        file = pool.start(job, stage.preload(action.params), self.options.limits.time or TIME_LIMIT)
+        file = pool.start(job, stage.preload(action.params), job.seconds)
         self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log))
         self.emit(
             ActionStarted(
@@ -356,6 +356,7 @@ class Run:
             reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
             user_code=STAGES[action.stage].runs_user_code(action.params),
             memory=self._memory,
+            seconds=self.options.limits.time or TIME_LIMIT,
             strict_reads=action.strict_reads,
             known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),
         )
