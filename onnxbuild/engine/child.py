@@ -117,6 +117,7 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         recipe_folder=Path(job.folder),
         seconds=job.seconds,
         leave_fork=watch.see_modules,
+        locked=job.locked,
     )
     if job.user_code:
         sys.path[:0] = _import_folders(job)

@@ -288,6 +288,7 @@ class Run:
             {name: self.inputs.version(name) for name in stage.packages(action.params)},
             declared_values(action.env),
             stage.unkeyed,
+            self._host.hardware if stage.hardware(action.params) else None,
         )
         return decide(
             manifest,
@@ -358,6 +359,7 @@ class Run:
             memory=self._memory,
             seconds=self.options.limits.time or TIME_LIMIT,
             strict_reads=action.strict_reads,
+            locked=action.locked,
             known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),
         )
 

@@ -152,6 +152,10 @@ def _holds(params: OptimizeParams, facts: OptimizeFacts) -> bool:
     return not any(map(is_beyond, facts.probe)) and all(any(map(is_beyond, measures)) for measures in judged)
 
 
+def _is_tied_to_the_machine(params: OptimizeParams) -> bool:
+    return isinstance(params.step, OnnxruntimePass) and params.step.level != "basic"
+
+
 def _runs_user_code(params: OptimizeParams) -> bool:
     return isinstance(params.step, CustomPass)
 
@@ -167,4 +171,5 @@ OPTIMIZE = Stage(
     runs_user_code=_runs_user_code,
     unkeyed=("limits", "guard"),
     holds=_holds,
+    hardware=_is_tied_to_the_machine,
 )

@@ -78,9 +78,10 @@ def _isolate(bench: Bench, source: Path, culprit: Culprit) -> Case:
 def _call(bench: Bench, broke: Breakage) -> dict[str, np.ndarray]:
     """Return the first call of the sizes that show it; any, where it shows before the model runs."""
     from onnxbuild.data.calls import read_calls
-    from onnxbuild.stages.trial import sizes_of
+    from onnxbuild.stages.trial import sizes_of, usable
 
-    calls = [call for folder in bench.calls for call in read_calls(folder)]
+    read = [(folder, read_calls(folder)) for folder in bench.calls]
+    calls = [calls[number] for folder, calls in read for number in usable(folder, calls)]
     like = bench.ws.inputs["model"]
     return next((call for call in calls if broke.sizes in (None, sizes_of(like, call))), calls[0])
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
 
+    from onnxbuild.data.calls import Calls
+
 WORK = 10_000_000_000
 """Multiply-adds that the calls of one comparison may take in all; the smallest is always made."""
 
@@ -137,10 +139,11 @@ class Bench:
         name = tools.tool_name(self.step)
         try:
             model = tools.apply(self.step, source, only, self.ws.scratch, self.ws.files.get("custom"))
-            folder = delivery.write_candidate(
-                model, source, self.ws, name, opset=self.opset, ir_version=self.ir_version, load=False
+            folder = self.candidate
+            delivery.write_changed(
+                model, source, folder, name, opset=self.opset, ir_version=self.ir_version, load=False
             )
-        except (StageFailure, MemoryError):
+        except (StageFailure, MemoryError, NameError, ImportError):
             raise
         except Exception as error:  # a tool's result may be broken in any way
             text = f"{name} made a model that cannot be written: {type(error).__name__}: {error}"
@@ -184,7 +187,7 @@ class Bench:
         work: dict[tuple[tuple[str, tuple[int, ...]], ...], int] = {}
         for folder in self.calls:
             calls = read_calls(folder)
-            for i in range(len(calls)):
+            for i in usable(folder, calls):
                 shapes = calls.dims(i)
                 key = tuple(sorted(shapes.items()))
                 if key not in work:
@@ -209,6 +212,18 @@ class Bench:
                 precision=coarsest(float_dtypes(read_model(source))),
             ),
         )
+
+
+def usable(folder: Path, calls: Calls) -> list[int]:
+    """Return the numbers of the calls to compare on: of those at the edges, all but the joint corner.
+
+    That one is tried once, on the final model.
+    """
+    from onnxbuild.data.edges import INDEX, read_edges
+
+    if not (folder / INDEX).exists():
+        return list(range(len(calls)))
+    return [number for number, (edge, _) in enumerate(read_edges(folder)) if not edge.corner]
 
 
 def sizes_of(source: Path, call: Mapping[str, np.ndarray]) -> Sizes:
