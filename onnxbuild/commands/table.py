@@ -8,6 +8,7 @@ VERBS = {
     "explain": "tell why an action would run, or why it last ran",
     "check": "tell everything that is wrong with the recipes, without running anything",
     "get": "copy a target's model out, also one that failed its gates",
+    "repro": "copy out small models that show why a pass was left out",
     "report": "draw the reports from what was built",
     "inspect": "describe a model file",
     "gc": "remove from the store what nothing needs, what is old and what is beyond its size",

@@ -21,6 +21,7 @@ from onnxbuild.engine.discover import Watch
 from onnxbuild.engine.events import Failure
 from onnxbuild.engine.findings import Declared
 from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.stages.reverts import REPRO
 from onnxbuild.stages.stage import AnyStage, Workspace
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.blobs import BlobStore, CorruptBlobError
@@ -52,11 +53,12 @@ def _try(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     except CorruptBlobError as error:
         result = JobResult(corrupt=error.digest)
     except StageFailure as failure:
+        kept = _keep_repro(job)
         result = JobResult(
             failure=Failure(
                 code=failure.code,
                 message=failure.message,
-                hint=failure.hint,
+                hint=kept or failure.hint,
                 tool=failure.tool,
                 node=failure.node,
                 traceback=failure.traceback,
@@ -77,6 +79,20 @@ def _try(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     return result
 
 
+def _keep_repro(job: Job) -> str | None:
+    """Put what a failed stage left to show its fault beside its log; return the hint that tells of it."""
+    made = Path(job.scratch, "out", REPRO)
+    if not made.is_dir():
+        return None
+    shutil.copytree(made, repro_of(job.log), copy_function=shutil.copyfile)
+    return f"onnxbuild repro {job.action} --out DIR copies out a small model that shows it"
+
+
+def repro_of(log: str | Path) -> Path:
+    """Return the folder beside an action's log that shows the fault with which its last run failed, if it did."""
+    return Path(log).with_suffix(".repro")
+
+
 def _refused(error: OSError) -> Failure:
     """Return what the system refused as the failure of the stage; an error that says nothing of it is our bug."""
     reason = describe_refusal(error)
@@ -86,6 +102,7 @@ def _refused(error: OSError) -> Failure:
 
 
 def _enter(job: Job) -> None:
+    shutil.rmtree(repro_of(job.log), ignore_errors=True)
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)

@@ -72,6 +72,10 @@ class Places:
     scratch: Path
     hidden: tuple[Path, ...]
 
+    def log(self, action: str) -> Path:
+        """Return the file that an action's processes write to."""
+        return self.logs / (re.sub(r"[^A-Za-z0-9._@-]", "_", action) + ".log")
+
 
 @dataclass
 class Outcome:
@@ -352,7 +356,7 @@ class Run:
             folder=str(root / action.folder),
             hidden=tuple(str(folder) for folder in self.places.hidden),
             scratch=str(scratch),
-            log=str(self.places.logs / (re.sub(r"[^A-Za-z0-9._@-]", "_", action.name) + ".log")),
+            log=str(self.places.log(action.name)),
             environment=user_environment(action.env, self.options.hash_seed),
             reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
             user_code=STAGES[action.stage].runs_user_code(action.params),

@@ -28,9 +28,7 @@ def cut(model: onnx.ModelProto, keep: Sequence[int], types: Mapping[str, TypedSh
     weights = [tensor for tensor in graph.initializer if tensor.name in read]
     constants = {tensor.name for tensor in weights}
     inputs = [name for name in read if name not in written and name not in constants]
-    outputs = [
-        name for node in nodes for name in node.output if name and (name in elsewhere or name not in read)
-    ]
+    outputs = [name for node in nodes for name in node.output if name and (name in elsewhere or name not in read)]
     declared = {value.name: value for value in (*graph.input, *graph.output, *graph.value_info)}
     reduced = onnx.ModelProto()
     reduced.CopyFrom(model)

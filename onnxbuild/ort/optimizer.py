@@ -32,7 +32,13 @@ _LEVEL_2 = (
     *("DynamicQuantizeMatMulFusion", "ConvActivationFusion", "ConvAddActivationFusion", "GeluFusionL2"),
     *("LayerNormFusionL2", "SimplifiedLayerNormFusion", "AttentionFusion", "EmbedLayerNormFusion"),
     *("GatherToSplitFusion", "BiasGeluFusion", "SkipLayerNormFusion", "BiasSkipLayerNormFusion", "FastGeluFusion"),
-    *("QuickGeluFusion", "BiasSoftmaxFusion", "MatmulTransposeFusion", "MatMulNBitsFusion", "QDQFinalCleanupTransformer"),
+    *(
+        "QuickGeluFusion",
+        "BiasSoftmaxFusion",
+        "MatmulTransposeFusion",
+        "MatMulNBitsFusion",
+        "QDQFinalCleanupTransformer",
+    ),
 )
 _LEVEL_3 = ("NchwcTransformer", "NhwcTransformer")
 PARTS = {"basic": _LEVEL_1, "extended": _LEVEL_1 + _LEVEL_2, "all": _LEVEL_1 + _LEVEL_2 + _LEVEL_3}

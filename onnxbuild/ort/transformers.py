@@ -38,13 +38,11 @@ def _options(model_type: str) -> Any:
     return FusionOptions(model_type)
 
 
-def optimize(
-    file: Path, step: TransformersPass, scratch: Path, only: Sequence[str] | None = None
-) -> onnx.ModelProto:
+def optimize(file: Path, step: TransformersPass, scratch: Path, only: Sequence[str] | None = None) -> onnx.ModelProto:
     """Return the model in `file` with the fusions of `step.model_type`; fusing nothing is no error here.
 
-    `only` names the fusions that run, None is all. Only those in Python run (level 0): the runtime's own optimisation is a pass of its own. Raises
-    StageFailure (`unknown-model-type`).
+    `only` names the fusions that run, None is all. Only those in Python run (level 0): the runtime's own optimisation
+    is a pass of its own. Raises StageFailure (`unknown-model-type`).
     """
     known = known_model_types()
     if step.model_type not in known:

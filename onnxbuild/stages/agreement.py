@@ -19,7 +19,7 @@ Call = Mapping[str, np.ndarray]
 Outputs = dict[str, np.ndarray]
 
 
-class Disagreement(Exception):  # noqa: N818  # a finding, not an error
+class Disagreement(Exception):  # a finding, not an error
     """Outputs differ beyond the limits."""
 
     def __init__(self, broke: Breakage) -> None:

@@ -8,7 +8,14 @@ from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.limits import exceeds, step_limit
 from onnxbuild.proof.measures import OutputMeasures
-from onnxbuild.recipe.types import CustomPass, OnnxoptimizerPass, OutputTolerance, Pass, TransformersPass
+from onnxbuild.recipe.types import (
+    CustomPass,
+    OnnxoptimizerPass,
+    OnnxruntimePass,
+    OutputTolerance,
+    Pass,
+    TransformersPass,
+)
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.reverts import CHANGED_RESULTS, Reverted, Tested
 from onnxbuild.stages.stage import Stage, Workspace

@@ -1,23 +1,23 @@
 """The smallest model found on which a single pass still goes wrong, with inputs and a script that shows it.
 
-Knows nothing of what is done about the pass. Failing graphs are made smaller as failing inputs are by delta debugging
-(Zeller and Hildebrandt 2002): first the nodes after the fault go, then those before it, then ever smaller groups
-between.
+Knows nothing of what is done about the pass.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.recipe.types import CustomPass
 from onnxbuild.stages import tools
+from onnxbuild.stages.minimize import minimize
 from onnxbuild.stages.repro_script import README, write_script
-from onnxbuild.stages.reverts import Breakage, Reverted
+from onnxbuild.stages.reverts import CASE, REPRO, Breakage, Reverted
 from onnxbuild.stages.trial import Bench
 
 if TYPE_CHECKING:
@@ -49,10 +49,12 @@ def keep_repro(bench: Bench, source: Path, culprit: Culprit, number: int) -> Rev
     name = culprit.name or tool
     folder = f"{number}-{''.join(c if c.isalnum() or c in '-_' else '-' for c in name)}"
     case = _reduce(bench, _isolate(bench, source, culprit))
-    out = bench.ws.output("repro") / folder
+    out = bench.ws.output(REPRO) / folder
     nodes = _write(bench, case, out, name)
     assert culprit.trial.broke is not None
-    return Reverted(tool=tool, name=name, broke=culprit.trial.broke, repro=folder, nodes=nodes)
+    reverted = Reverted(tool=tool, name=name, broke=culprit.trial.broke, repro=folder, nodes=nodes)
+    (out / CASE).write_bytes(encode(reverted))
+    return reverted
 
 
 def _isolate(bench: Bench, source: Path, culprit: Culprit) -> Case:
@@ -114,37 +116,8 @@ def _reduce(bench: Bench, case: Case) -> Case:
         smallest[0] = reduced
         return True
 
-    _minimize(list(range(len(proto.graph.node))), fails, TRIES)
+    minimize(range(len(proto.graph.node)), fails, TRIES)
     return smallest[0]
-
-
-def _minimize(nodes: list[int], fails: Callable[[Sequence[int]], bool], tries: int) -> None:
-    """Call `fails` with ever smaller lists for which it is true; whoever calls keeps the last one."""
-    left = [tries]
-
-    def attempt(keep: Sequence[int]) -> bool:
-        left[0] -= 1
-        return left[0] >= 0 and bool(keep) and fails(keep)
-
-    for shorter in (lambda kept, n: kept[:n], lambda kept, n: kept[len(kept) - n :]):
-        sound, size = 0, len(nodes)
-        while size - sound > 1:
-            middle = (sound + size) // 2
-            if attempt(shorter(nodes, middle)):
-                size = middle
-            else:
-                sound = middle
-        nodes = shorter(nodes, size)
-    chunk = len(nodes) // 2
-    while chunk and left[0] > 0:
-        start = 0
-        while start < len(nodes) and left[0] > 0:
-            fewer = nodes[:start] + nodes[start + chunk :]
-            if attempt(fewer):
-                nodes = fewer
-            else:
-                start += chunk
-        chunk //= 2
 
 
 def _cut(
@@ -204,7 +177,7 @@ def _write(bench: Bench, case: Case, out: Path, name: str) -> int:
     constant = {tensor.name for tensor in proto.graph.initializer}
     arrays = [case.call[value.name] for value in proto.graph.input if value.name not in constant]
     texts = [array.astype(str) if array.dtype == object else array for array in arrays]
-    np.savez(out / "inputs.npz", **{str(number): array for number, array in enumerate(texts)})
+    np.savez(out / "inputs.npz", *texts)
     custom = bench.ws.files.get("custom")
     if isinstance(bench.step, CustomPass) and custom is not None:
         shutil.copyfile(custom, out / "custom_pass.py")

@@ -18,9 +18,7 @@ from onnxbuild.recipe.types import (
 from onnxbuild.stages.reverts import Breakage
 from onnxbuild.stages.tools import package_of
 
-README = (
-    "repro.py applies one pass to model.onnx and runs it before and after on inputs.npz: python repro.py\n"
-)
+README = "repro.py applies one pass to model.onnx and runs it before and after on inputs.npz: python repro.py\n"
 
 _SCRIPT = '''\
 """{title}
@@ -76,14 +74,15 @@ def main() -> None:
     """Run the model, apply the pass, run what it made."""
     stored = np.load(HERE / "inputs.npz", allow_pickle=False)
     session = ort.InferenceSession(str(MODEL), providers=["CPUExecutionProvider"])
-    arrays = [stored[str(number)] for number in range(len(session.get_inputs()))]
+    arrays = [stored[f"arr_{{number}}"] for number in range(len(session.get_inputs()))]
     arrays = [array.astype(object) if array.dtype.kind == "U" else array for array in arrays]
     before = run(MODEL, arrays)
     print("the model runs; applying the pass", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "after.onnx")
         apply(out)
-        print(f"{{len(onnx.load(MODEL).graph.node)}} nodes before, {{len(onnx.load(out).graph.node)}} after", flush=True)
+        nodes = [len(onnx.load(file).graph.node) for file in (MODEL, out)]
+        print(f"{{nodes[0]}} nodes before, {{nodes[1]}} after", flush=True)
         show(before, run(out, arrays))
 
 
@@ -139,7 +138,11 @@ def _body(step: Pass, only: Sequence[str] | None) -> list[str]:
             return _transformers(step, chosen)
         case CustomPass(function=function):
             return [
+                "import sys",
+                "",
                 "import onnx_ir",
+                "",
+                "sys.path.insert(0, str(HERE))",
                 "import custom_pass",
                 "",
                 f"arguments = json.loads({_json(function.args)!r})",

@@ -11,6 +11,12 @@ Sizes = dict[str, int]
 
 CHANGED_RESULTS = "pass-changed-results"
 
+REPRO = "repro"
+"""The artifact of optimize that holds a folder for each single pass that broke the model."""
+
+CASE = "case.json"
+"""The file in such a folder that holds its Reverted."""
+
 
 class Breakage(msgspec.Struct, frozen=True, kw_only=True):
     """How a pass broke a model: `code` and `message` as for failures; `sizes` of the first call that shows it.

@@ -183,7 +183,7 @@ class Bench:
         from onnxbuild.ir.work import estimate
 
         proto = onnx.load(source / MODEL, load_external_data=False)
-        found = []
+        found: list[tuple[int, int, Calls, int, dict[str, tuple[int, ...]]]] = []
         work: dict[tuple[tuple[str, tuple[int, ...]], ...], int] = {}
         for folder in self.calls:
             calls = read_calls(folder)
@@ -194,7 +194,10 @@ class Bench:
                     work[key] = estimate(proto, shapes)[0]
                 found.append((work[key], len(found), calls, i, shapes))
         found.sort(key=lambda entry: entry[:2])
-        chosen, sizes, skipped, left = [], [], [], WORK
+        chosen: list[dict[str, np.ndarray]] = []
+        sizes: list[Sizes] = []
+        skipped: list[Sizes] = []
+        left = WORK
         for cost, _, calls, i, shapes in found:
             size = _sizes(proto, shapes)
             if chosen and cost > left:

@@ -127,7 +127,7 @@ def shape_start() -> onnx.ModelProto:
     return model(
         [
             node("Relu", ["x"], ["h"], name="act/Relu"),
-            node("Shape", ["h"], ["s"], name="shape/Shape", start=1),
+            node("Shape", ["x"], ["s"], name="shape/Shape", start=1),
             node("Slice", ["s", "b", "e"], ["d"], name="dim/Slice"),
             node("Cast", ["d"], ["f"], name="dim/Cast", to=1),
             node("Mul", ["h", "f"], ["y"], name="scale/Mul"),

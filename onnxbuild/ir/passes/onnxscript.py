@@ -44,7 +44,11 @@ def _steps(only: frozenset[str]) -> list[ir.passes.PassBase]:
     rules = [rule for number, rule in numbered if _rule_name(number, rule) in only]
     limits = folding.DEFAULT_CONSTANT_FOLD_INPUT_SIZE_LIMIT, folding.DEFAULT_CONSTANT_FOLD_OUTPUT_SIZE_LIMIT
     fold = folding.FoldConstantsPass(shape_inference=True, input_size_limit=limits[0], output_size_limit=limits[1])
-    clean = (common.RemoveUnusedNodesPass(), common.RemoveUnusedFunctionsPass(), common.RemoveUnusedOpsetsPass())
+    clean = (
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedFunctionsPass(),  # type: ignore[no-untyped-call]  # of onnx_ir
+        common.RemoveUnusedOpsetsPass(),
+    )
     loop: list[ir.passes.PassBase] = [
         *((fold,) if "fold constants" in only else ()),
         *((rewriter.RewritePass(rules),) if rules else ()),
