@@ -12,6 +12,7 @@ import msgspec
 from onnxbuild.base.apart import DiedError, HungError, run_apart
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.base.foreign import root_reason
 from onnxbuild.proof.limits import coarsest
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.recipe.types import OutputTolerance, Pass
@@ -146,7 +147,7 @@ class Bench:
         except (StageFailure, MemoryError, NameError, ImportError):
             raise
         except Exception as error:  # a tool's result may be broken in any way
-            text = f"{name} made a model that cannot be written: {type(error).__name__}: {error}"
+            text = f"{name} made a model that cannot be read or written: {root_reason(error, self.ws.scratch)}"
             raise StageFailure("invalid-model", text, tool=name) from error
         if delivery.is_same(source, folder):
             return Trial()
