@@ -30,9 +30,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         console.print("No pass was left out: every one kept what the model computes")
     for case, folder in zip(found.cases, found.folders or [None] * len(found.cases), strict=True):
         reverted = case.reverted
-        part = "" if reverted.name == reverted.tool else f"{reverted.name} of "
         nodes = "1 node" if reverted.nodes == 1 else f"{reverted.nodes} nodes"
-        console.print(f"{case.action}  {part}{reverted.tool}  [{reverted.broke.code}]  a model of {nodes}")
+        console.print(f"{case.action}  {reverted.title}  [{reverted.broke.code}]  a model of {nodes}")
         console.print(f"    {reverted.broke.message}")
         if folder is not None:
             console.print(f"    python {folder / 'repro.py'}")

@@ -95,8 +95,7 @@ def run(params: OptimizeParams, ws: Workspace) -> OptimizeFacts:
 
 def _tell(reverted: Reverted, ws: Workspace, *, strict: bool) -> None:
     """Warn of a pass that was left out; raises StageFailure instead where that is not wanted."""
-    single = "" if reverted.name == reverted.tool else f"'{reverted.name}' of "
-    what = f"{single}{reverted.tool} breaks the model: {reverted.broke.message}"
+    what = f"{reverted.title} breaks the model: {reverted.broke.message}"
     nodes = "1 node" if reverted.nodes == 1 else f"{reverted.nodes} nodes"
     if strict:
         raise StageFailure(

@@ -43,6 +43,11 @@ class Reverted(msgspec.Struct, frozen=True, kw_only=True):
     repro: str
     nodes: int
 
+    @property
+    def title(self) -> str:
+        """What people call it, such as "fuse_pad_into_pool of onnxoptimizer default"."""
+        return self.tool if self.name == self.tool else f"{self.name} of {self.tool}"
+
 
 class Tested(msgspec.Struct, frozen=True, kw_only=True):
     """The sizes at which a pass was compared with its input, and those left out: too much work, or its input fails.
