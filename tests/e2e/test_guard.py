@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -121,7 +120,7 @@ def test_wider_limits_let_a_pass_in_again(project: Project) -> None:
     assert len(onnx.load(project.root / "build/net/default/model.onnx").graph.node) == 3
     project.recipe("net", RECIPE)
     again = project.make("net").event("action", action="net/optimize")
-    assert again["reasons"] == ["what it measured, read or chose is beyond the limits of today"]
+    assert "limits of today" in again["reasons"][0]
     assert [w["code"] for w in again["warnings"]] == ["pass-reverted"]
 
 
