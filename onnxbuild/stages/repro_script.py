@@ -20,7 +20,8 @@ from onnxbuild.stages.tools import package_of
 
 README = "repro.py applies one pass to model.onnx and runs it before and after on inputs.npz: python repro.py\n"
 
-_SCRIPT = '''\
+_PARTS = (
+    '''\
 """{title}
 
 {what}
@@ -37,24 +38,21 @@ import onnx
 import onnxruntime as ort
 
 HERE = Path(__file__).resolve().parent
-MODEL = HERE / "model.onnx"
-
-
+MODEL = HERE / "model.onnx"''',
+    '''\
 def apply(out: Path) -> None:
     """Write what the pass makes of the model to `out`."""
-{body}
-
-
+{body}''',
+    '''\
 def run(file: Path, arrays: list) -> dict:
-    """Return the outputs by name, without any optimisation of ONNX Runtime's own."""
+    """Run a model and give its outputs by name, without any optimisation of ONNX Runtime's own."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_outputs()]
     feed = {{value.name: array for value, array in zip(session.get_inputs(), arrays)}}
-    return dict(zip(names, session.run(names, feed)))
-
-
+    return dict(zip(names, session.run(names, feed)))''',
+    '''\
 def show(before: dict, after: dict) -> None:
     """Print both and how far apart they are."""
     if list(before) != list(after):
@@ -67,9 +65,8 @@ def show(before: dict, after: dict) -> None:
             print(f"{{name}} difference: {{'none' if same else 'other shape or values'}}")
         else:
             far = np.abs(x.astype(np.float64) - y.astype(np.float64))
-            print(f"{{name}} difference: {{far.max(initial=0.0)}} at most, in {{np.count_nonzero(far)}} of {{x.size}}")
-
-
+            print(f"{{name}} difference: {{far.max(initial=0.0)}}, in {{np.count_nonzero(far)}} of {{x.size}}")''',
+    '''\
 def main() -> None:
     """Run the model, apply the pass, run what it made."""
     stored = np.load(HERE / "inputs.npz", allow_pickle=False)
@@ -83,24 +80,23 @@ def main() -> None:
         apply(out)
         nodes = [len(onnx.load(file).graph.node) for file in (MODEL, out)]
         print(f"{{nodes[0]}} nodes before, {{nodes[1]}} after", flush=True)
-        show(before, run(out, arrays))
-
-
+        show(before, run(out, arrays))''',
+    """\
 if __name__ == "__main__":
-    main()
-'''
+    main()""",
+)
 
 
 def write_script(step: Pass, only: Sequence[str] | None, name: str, broke: Breakage, out: Path) -> None:
     """Write repro.py to `out`: it applies the parts in `only` (None: all) of an entry."""
     packages = ("onnx", "onnxruntime", *((package,) if (package := package_of(step)) else ()))
-    text = _SCRIPT.format(
+    text = "\n\n\n".join(_PARTS).format(
         title=f"{_plain(name)}: {_plain(broke.code)}",
         what=_plain(broke.message),
         versions=", ".join(f"{p} {_version(p)}" for p in dict.fromkeys(packages)),
         body="\n".join(f"    {line}" if line else "" for line in _body(step, only)),
     )
-    (out / "repro.py").write_text(text, encoding="utf-8")
+    (out / "repro.py").write_text(text + "\n", encoding="utf-8")
 
 
 def _plain(text: str) -> str:
