@@ -20,17 +20,11 @@ from onnxbuild.base.disk import describe_refusal
 from onnxbuild.engine.discover import Watch
 from onnxbuild.engine.events import Failure
 from onnxbuild.engine.findings import Declared
-from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.job import REFUSED, RESULT, Job, JobResult, repro_of
 from onnxbuild.stages.reverts import REPRO
 from onnxbuild.stages.stage import AnyStage, Workspace
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.blobs import BlobStore, CorruptBlobError
-
-RESULT = "result.json"
-
-
-REFUSED = 128
-"""An exit status of this and an error's number says that the result could not be written; see `run_job`."""
 
 
 def run_job(file: Path, owners: Mapping[str, Sequence[str]] | None = None) -> int:
@@ -86,11 +80,6 @@ def _keep_repro(job: Job) -> str | None:
         return None
     shutil.copytree(made, repro_of(job.log), copy_function=shutil.copyfile)
     return f"onnxbuild repro {job.action} --out DIR copies out a small model that shows it"
-
-
-def repro_of(log: str | Path) -> Path:
-    """Return the folder beside an action's log that shows the fault with which its last run failed, if it did."""
-    return Path(log).with_suffix(".repro")
 
 
 def _refused(error: OSError) -> Failure:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from onnxbuild.base.diagnostics import Remark
@@ -10,6 +12,10 @@ from onnxbuild.recipe.types import Choice
 from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.known import KnownFile
 from onnxbuild.store.traces import Discovered
+
+RESULT = "result.json"
+REFUSED = 128
+"""An exit status of this and an error's number says that the result could not be written."""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,3 +64,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     corrupt: str | None = None
     known: tuple[KnownFile, ...] = ()
+
+
+def repro_of(log: str | Path) -> Path:
+    """Return the folder beside an action's log that shows the fault with which its last run failed, if it did."""
+    return Path(log).with_suffix(".repro")

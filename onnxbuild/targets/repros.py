@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from onnxbuild.base.codec import decode
-from onnxbuild.engine.child import repro_of
+from onnxbuild.engine.job import repro_of
 from onnxbuild.engine.run import Outcome, Places
 from onnxbuild.stages.optimize import OPTIMIZE, OptimizeFacts
 from onnxbuild.stages.reverts import CASE, REPRO, Reverted
