@@ -13,7 +13,8 @@ Dims = Sequence[int]
 def estimate(model: onnx.ModelProto, shapes: Mapping[str, Dims]) -> tuple[int, int]:
     """Return the multiply-adds of one call whose inputs have `shapes`, and the elements of all tensors it writes.
 
-    Nodes whose shapes cannot be inferred count nothing; subgraphs are passed over. Weights need not be loaded.
+    Where shapes cannot be inferred, a node takes as much as its weights have elements, for each row of the first
+    input; subgraphs are passed over. Weights need not be loaded.
     """
     sized = onnx.ModelProto()
     sized.CopyFrom(model)
@@ -27,15 +28,23 @@ def estimate(model: onnx.ModelProto, shapes: Mapping[str, Dims]) -> tuple[int, i
         value.type.tensor_type.ClearField("shape")
     try:
         inferred = onnx.shape_inference.infer_shapes(sized, data_prop=True).graph
-    except Exception:  # of a model that it does not understand: then nothing is known
-        return 0, 0
-    known = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    except Exception:  # of a model that it does not understand: then only the inputs' are known
+        inferred = sized.graph
+    weights = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    known: dict[str, Dims] = dict(weights)
     for value in (*inferred.input, *inferred.value_info, *inferred.output):
         dims = value.type.tensor_type.shape.dim
         if value.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
             known[value.name] = tuple(dim.dim_value for dim in dims)
-    written = sum(math.prod(known.get(name, (0,))) for node in inferred.node for name in node.output)
-    return sum(_multiply_adds(node, known) for node in inferred.node), written
+    rows = max((shape[0] for shape in shapes.values() if shape), default=1)
+    work = written = 0
+    for node in inferred.node:
+        if all(name in known for name in node.output if name):
+            work += _multiply_adds(node, known)
+            written += sum(math.prod(known[name]) for name in node.output if name)
+        else:
+            work += rows * sum(math.prod(weights.get(name, (0,))) for name in node.input)
+    return work, written
 
 
 def _multiply_adds(node: onnx.NodeProto, known: Mapping[str, Dims]) -> int:

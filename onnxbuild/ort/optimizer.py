@@ -31,7 +31,7 @@ _LEVEL_2 = (
     *("QDQSelectorActionTransformer", "GemmActivationFusion", "MatMulActivationFusion", "MatMulIntegerToFloatFusion"),
     *("DynamicQuantizeMatMulFusion", "ConvActivationFusion", "ConvAddActivationFusion", "GeluFusionL2"),
     *("LayerNormFusionL2", "SimplifiedLayerNormFusion", "AttentionFusion", "EmbedLayerNormFusion"),
-    *("GatherToSplitFusion", "BiasGeluFusion", "SkipLayerNormFusion", "BiasSkipLayerNormFusion", "FastGeluFusion"),
+    *("BiasGeluFusion", "SkipLayerNormFusion", "BiasSkipLayerNormFusion", "FastGeluFusion"),
     *(
         "QuickGeluFusion",
         "BiasSoftmaxFusion",

@@ -76,6 +76,8 @@ def run(params: OptimizeParams, ws: Workspace) -> OptimizeFacts:
     kept = apply_guarded(bench, source)
     for reverted in kept.reverted:
         _tell(reverted, ws, strict=params.guard == STRICT)
+    if kept.trial.changed and not kept.trial.tested.sizes:
+        ws.warn("not-compared", f"what {tool} did could not be compared: the model before it never computes the same")
     facts = delivery.deliver(kept.folder, ws)
     if isinstance(params.step, TransformersPass):
         _require_fusions(params.step, facts, kept.reverted)

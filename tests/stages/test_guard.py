@@ -267,3 +267,23 @@ def test_several_faults_of_one_list_are_all_left_out(tmp_path: Path) -> None:
     assert sorted(r.name for r in facts.reverted) == ["fuse_pad_into_pool", "rename_input_output"]
     assert "Identity" not in facts.model.operators
     assert sorted(folder.name for folder in (ws.out / "repro").iterdir()) == sorted(r.repro for r in facts.reverted)
+
+
+def test_a_model_that_draws_random_numbers_is_not_compared(tmp_path: Path) -> None:
+    proto = model(
+        [
+            node("Identity", ["x"], ["i"], name="drop/Identity"),  # ONNX Runtime draws by the node's number
+            node("RandomNormalLike", ["i"], ["r"], name="noise/Random"),
+            node("Add", ["x", "r"], ["y"], name="end/Add"),
+        ],
+        inputs=[value("x", "batch", 4)],
+        outputs=[value("y", "batch", 4)],
+    )
+    facts, ws = optimize(
+        tmp_path, OnnxoptimizerPass(names=("eliminate_identity",)), proto, calls=floats("x", (1, 4), (2, 4))
+    )
+    assert facts.reverted == ()
+    assert "Identity" not in facts.model.operators
+    assert facts.tested.sizes == ()
+    assert facts.tested.skipped == ({"batch": 1}, {"batch": 2})
+    assert [w.code for w in ws.warnings] == ["not-compared"]
