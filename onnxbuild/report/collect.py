@@ -32,7 +32,7 @@ from onnxbuild.report.facts import (
 from onnxbuild.report.titles import title_action
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
-from onnxbuild.stages.optimize import OptimizeFacts
+from onnxbuild.stages.optimize import OptimizeFacts, OptimizeParams
 from onnxbuild.stages.package import PackageFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
@@ -122,6 +122,7 @@ def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts
                 prune=_facts(action.name, outcomes, PruneFacts) if action.stage == "prune" else None,
                 quantize=_facts(action.name, outcomes, QuantizeFacts) if action.stage == "quantize" else None,
                 accuracy=tuple(accuracy),
+                limits=action.params.limits if isinstance(action.params, OptimizeParams) else {},
             )
         )
     if (package := _facts(plan.package, outcomes, PackageFacts)) is not None:

@@ -8,7 +8,7 @@ from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
-from onnxbuild.recipe.types import Axis, Input, Output, Tolerance
+from onnxbuild.recipe.types import Axis, Input, Output, OutputTolerance, Tolerance
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
@@ -93,7 +93,7 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `label` is the stage with its number ("export", "optimize.1", "quantize"), `title` the step in the recipe's words,
     `action` the action's name. Just one of the stages' facts is set. `accuracy` is empty where the step's model was not
-    validated.
+    validated. `limits` are a tenth of what the recipe tolerates, by output: what passes are held to today.
     """
 
     label: str
@@ -105,6 +105,7 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
     quantize: QuantizeFacts | None = None
     package: PackageFacts | None = None
     accuracy: tuple[ProviderAccuracy, ...] = ()
+    limits: dict[str, OutputTolerance] = {}
 
     @property
     def model(self) -> ModelFacts | None:
