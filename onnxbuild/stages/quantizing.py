@@ -11,6 +11,7 @@ import onnx_ir as ir
 from onnxbuild.base.diagnostics import Remark, StageFailure
 from onnxbuild.base.patterns import is_any_match, require_matches
 from onnxbuild.data.calls import Calls
+from onnxbuild.ir.layers import layers
 from onnxbuild.ir.model import MODEL, read_model, write_model
 from onnxbuild.ir.passes.onnxoptimizer import weight_bytes
 from onnxbuild.ir.preparation import has_foreign_operators, prepare, set_types, split_gemms
@@ -106,6 +107,13 @@ class Requantizer:
         model, excluded = self._begin(quantization, keep)
         return self._quantize_static(model, quantization, excluded, self._folder()).parent
 
+    def layers(self, quantization: Quantization) -> dict[str, tuple[str, ...]]:
+        """Return the nodes of each layer that the mode can quantise and the recipe does not exclude, by layer."""
+        model, excluded = self._begin(quantization, ())
+        weighted = quantization.mode in ("dynamic", "int4")
+        found = layers(model, _op_types(quantization), weighted=weighted)
+        return {name: nodes for name, nodes in found.items() if not set(nodes) <= {*excluded}}
+
     def _folder(self) -> Path:
         self._number += 1
         folder = self._scratch / str(self._number)
@@ -144,6 +152,16 @@ class Requantizer:
         out.parent.mkdir()
         self._static.quantize(quantization, excluded, out)
         return out
+
+
+def _op_types(quantization: Quantization) -> tuple[str, ...] | None:
+    """Return the operator types that a mode quantises, None where that is any."""
+    known = {
+        "dynamic": quantizer.dynamic_op_types(),
+        "static": quantizer.static_op_types(quantization.format),
+        "int4": int4.OP_TYPES,
+    }
+    return quantization.op_types or known.get(quantization.mode)
 
 
 def _dynamic(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
