@@ -225,6 +225,7 @@ BLAME = Stage(
     packages=lambda _: (*MODEL, ONNXRUNTIME),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda params: runs_user_code(params.proofs),
+    hardware=lambda _: True,
     threads=lambda _: os.cpu_count() or 1,
     seconds=15.0,
 )

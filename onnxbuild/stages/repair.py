@@ -54,7 +54,7 @@ class RepairFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What came of it. Outputs: `model`, and `choice` (choice.json: a recipe.types.Choice).
 
     `changed` is False where the quantised model met the tolerance, or nothing better was found. `layers` stay in
-    float, `before` and `after` are the scores without and with `choice`. `from_lock` tells that the lock named it.
+    float, `before` and `after` are the scores without and with `choice`. `locked` is what the lock asked to try first.
     """
 
     model: ModelFacts
@@ -65,7 +65,7 @@ class RepairFacts(msgspec.Struct, frozen=True, kw_only=True):
     after: Score
     tried: tuple[TriedFacts, ...] = ()
     stopped: str | None = None
-    from_lock: bool = False
+    locked: Choice | None = None
 
     def summary(self) -> str:
         """Return in one line what was found and what that comes to."""
@@ -185,7 +185,7 @@ def _deliver(found: Found, base: Measured, params: RepairParams, ws: Workspace) 
             for tried in found.tried
         ),
         stopped=found.stopped,
-        from_lock=changed and best.choice == ws.locked,
+        locked=ws.locked,
     )
 
 
@@ -198,6 +198,8 @@ REPAIR = Stage(
     packages=lambda _: (*MODEL, ONNXRUNTIME),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda params: runs_user_code(params.proofs),
+    honours=lambda choice, facts: choice in (facts.choice, facts.locked),
+    hardware=lambda _: True,
     threads=lambda _: os.cpu_count() or 1,
     seconds=10.0,
 )

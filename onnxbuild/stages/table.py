@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnxbuild.stages.blame import BLAME
 from onnxbuild.stages.data import DATA
+from onnxbuild.stages.describe import DESCRIBE
 from onnxbuild.stages.difference import DIFFERENCE
 from onnxbuild.stages.export import CANONICALIZE, EXPORT
 from onnxbuild.stages.inspect import INSPECT
@@ -32,5 +33,6 @@ STAGES: dict[str, AnyStage] = {
         BLAME,
         INSPECT,
         DIFFERENCE,
+        DESCRIBE,
     )
 }
