@@ -226,6 +226,9 @@ def _add_repair(
 ) -> StageModel:
     assert target.quantization is not None
     inputs = {"model": models[-2].ref, "quantized": models[-1].ref, **proofs.inputs}
+    if target.dynamic_axes:
+        inputs |= {"edges": Ref(proofs.inputs["calls"].action, "edges")}
+        inputs |= {"edges_reference": Ref(proofs.inputs["reference"].action, "edges")}
     if target.quantization.mode == "static" and calibration is not None:
         inputs["calibration"] = Ref(calibration, "inputs")
     params = RepairParams(

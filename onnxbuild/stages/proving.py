@@ -15,7 +15,8 @@ from onnxbuild.proof.ablation import Measured
 from onnxbuild.proof.budget import limited, metric_used, used
 from onnxbuild.proof.gates import GateResult, Verdict, judge_metric, judge_outputs
 from onnxbuild.proof.measures import from_text, to_text
-from onnxbuild.recipe.types import Tolerance
+from onnxbuild.proof.size_gates import elementwise, judge_sizes
+from onnxbuild.recipe.types import OutputTolerance, Tolerance
 from onnxbuild.stages import validate
 from onnxbuild.stages.stage import Workspace
 
@@ -69,7 +70,7 @@ class Prover:
         """Return the worst over all providers of the model in `folder`.
 
         All cores compute where the recipe does not say how many; what meets the tolerance that way is measured again
-        as the recipe says. Raises StageFailure for a model that does not load or run.
+        as the recipe says, and at the edges of dynamic axes. Raises StageFailure for a model that does not load or run.
         """
         measured = self._measure(folder, os.cpu_count() or 1)
         return self._measure(folder, None) if measured.meets else measured
@@ -91,7 +92,8 @@ class Prover:
         self._number += 1
         scratch = self._ws.scratch / f"proof-{self._number}"
         scratch.mkdir()
-        ws = replace(self._ws, inputs={**self._ws.inputs, "model": folder}, scratch=scratch)
+        inputs = {name: path for name, path in self._ws.inputs.items() if threads is None or "edges" not in name}
+        ws = replace(self._ws, inputs={**inputs, "model": folder}, scratch=scratch, warnings=[])
         try:
             facts = validate.run(params, ws)
         except StageFailure as failure:
@@ -108,7 +110,10 @@ def judged(facts: validate.ValidateFacts, proof: Proof, *, generated: bool) -> M
     if tolerance.metric is not None and metric is not None:
         better = metric.higher_is_better
         gates.append(judge_metric(tolerance.metric, metric.model, metric.source, better, None, generated))
-    shares = dict(_shares(facts, tolerance))
+    gates = judge_sizes(gates, tolerance.outputs, facts.sizes or (), proof.measuring.provider)
+    shares: dict[str, float] = {}
+    for name, share in _shares(facts, tolerance):
+        shares[name] = max(share, shares.get(name, 0.0))
     worst = max(shares, key=lambda gate: shares[gate], default=None)
     sqnr = [from_text(value) for output in facts.outputs if (value := output.sqnr_db) is not None]
     return Measured(
@@ -121,8 +126,14 @@ def judged(facts: validate.ValidateFacts, proof: Proof, *, generated: bool) -> M
 
 def _shares(facts: validate.ValidateFacts, tolerance: Tolerance) -> Iterator[tuple[str, float]]:
     """Yield how much of each limit is used, by the gate's name; what can't be compared has used it all."""
-    for output in facts.outputs:
-        limits = tolerance.outputs.get(output.name)
+    data = [(output, tolerance.outputs.get(output.name)) for output in facts.outputs]
+    edges = [
+        (output.measures, elementwise(tolerance.outputs.get(output.name, OutputTolerance())))
+        for size in facts.sizes or ()
+        for output in size.outputs
+        if output.measures is not None
+    ]
+    for output, limits in (*data, *edges):
         for measure in limited(limits) if limits is not None else ():
             assert limits is not None
             share = used(limits, measure, output)

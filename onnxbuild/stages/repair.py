@@ -34,7 +34,7 @@ class RepairParams(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of repair. `generated` says that the evaluation data is random.
 
     Inputs: `model` (in float), `quantized` (as the recipe asks), `calibration` (static), `calls`, `reference` and
-    `labels` (if any); file `metric` if custom.
+    `labels` (if any), `edges` and `edges_reference` where it has dynamic axes; file `metric` if custom.
     """
 
     quantization: Quantization
