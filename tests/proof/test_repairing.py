@@ -124,9 +124,10 @@ def test_a_locked_choice_that_misses_is_searched_past() -> None:
 
 
 def test_a_spent_budget_and_a_late_hour_end_the_search_with_the_best_seen() -> None:
-    found, asked = search(lambda kept, _: 3.0 - 0.1 * len(kept), budget=15)
+    found, asked = search(lambda kept, _: 3.0 - 0.1 * ("d" in kept) + 0.1 * len(kept), budget=15)
     assert len(asked) == 15
     assert found.stopped == "its budget of measurements was spent"
+    assert found.best.layers in ((), ("d",))
     calls = iter(range(100))
     found, asked = search(lambda kept, _: 3.0 - 0.1 * len(kept), late=lambda: next(calls) >= 4)
     assert len(asked) == 4
