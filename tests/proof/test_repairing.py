@@ -15,9 +15,7 @@ Use = Callable[[frozenset[str], Choice], float]
 def search(
     use: Use,
     switches: tuple[Choice, ...] = (),
-    budget: int = 100,
     locked: Choice | None = None,
-    late: Callable[[], bool] = lambda: False,
 ) -> tuple[Found, list[Choice]]:
     """Search where `use` tells how much of the tolerance is used when these layers are kept; 1 meets it."""
     asked: list[Choice] = []
@@ -31,7 +29,7 @@ def search(
         value = use(kept, choice)
         return Measured(use=value, sqnr_db=-value, meets=value <= 1)
 
-    return Search(LAYERS, measure, budget, late).run(measured(Choice()), switches, locked), asked
+    return Search(LAYERS, measure, 100).run(measured(Choice()), switches, locked), asked
 
 
 def test_one_layer_that_is_enough_is_all_that_is_kept() -> None:
@@ -124,13 +122,21 @@ def test_a_locked_choice_that_misses_is_searched_past() -> None:
 
 
 def test_a_spent_budget_and_a_late_hour_end_the_search_with_the_best_seen() -> None:
-    found, asked = search(lambda kept, _: 3.0 - 0.1 * ("d" in kept) + 0.1 * len(kept), budget=15)
-    assert len(asked) == 15
+    many = {f"layer{number}": (f"layer{number}/Conv",) for number in range(40)}
+    asked: list[Choice] = []
+
+    def measure(choice: Choice) -> Measured:
+        asked.append(choice)
+        use = 2.9 if choice.keep == ("layer7/Conv",) else 3.0 + 0.01 * len(choice.keep)
+        return Measured(use=use, sqnr_db=-use, meets=False)
+
+    base = Measured(use=3.0, sqnr_db=-3.0, meets=False)
+    found = Search(many, measure, 60).run(base, ())
+    assert len(asked) == 60
     assert found.stopped == "its budget of measurements was spent"
-    assert found.best.layers in ((), ("d",))
-    calls = iter(range(100))
-    found, asked = search(lambda kept, _: 3.0 - 0.1 * len(kept), late=lambda: next(calls) >= 4)
+    assert found.best.layers == ("layer7",)
+    asked.clear()
+    found = Search(many, measure, 60, lambda: len(asked) >= 4).run(base, ())
     assert len(asked) == 4
     assert found.stopped == "its time was up"
-    assert found.best.measured is not None
-    assert found.best.measured.use < 3.0
+    assert found.best.choice == Choice()
