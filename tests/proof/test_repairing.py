@@ -131,12 +131,12 @@ def test_a_spent_budget_and_a_late_hour_end_the_search_with_the_best_seen() -> N
         return Measured(use=use, sqnr_db=-use, meets=False)
 
     base = Measured(use=3.0, sqnr_db=-3.0, meets=False)
-    found = Search(many, measure, 60).run(base, ())
-    assert len(asked) == 60
+    found = Search(many, measure, 50).run(base, ())
+    assert len(asked) == 50
     assert found.stopped == "its budget of measurements was spent"
     assert found.best.layers == ("layer7",)
     asked.clear()
-    found = Search(many, measure, 60, lambda: len(asked) >= 4).run(base, ())
+    found = Search(many, measure, 50, lambda: len(asked) >= 4).run(base, ())
     assert len(asked) == 4
     assert found.stopped == "its time was up"
     assert found.best.choice == Choice()
