@@ -90,7 +90,7 @@ def main() -> None:
             provider="cpu", session=Session(), metric=None, output=None, axis=-1, average=None, k=5
         )
         proof = Proof(measuring=measuring, tolerance=Tolerance(outputs={"y": OutputTolerance(sqnr_db=40.0)}))
-        params = BlameParams(pruning=None, quantization=Quantization(mode="static"), proofs=(proof,))
+        params = BlameParams(pruning=None, quantization=Quantization(mode="static"), proofs={"cpu": proof})
         began = time.monotonic()
         facts = BLAME.run(params, ws)
         seconds = time.monotonic() - began

@@ -195,7 +195,7 @@ def _add_models(
 class _Proofs:
     """What a search measures a target with: against what, on what, and whether that is random."""
 
-    proofs: tuple[Proof, ...]
+    proofs: dict[str, Proof]
     inputs: dict[str, Ref]
     files: dict[str, str]
     generated: bool
@@ -203,12 +203,12 @@ class _Proofs:
 
 def _proofs(target: Target, evaluation: str, reference: str) -> _Proofs:
     inputs, files = _measured(target, evaluation, reference)
-    proofs = [
-        Proof(measuring=_measuring(target, provider.name), tolerance=_unworded(provider.tolerance))
+    proofs = {
+        provider.name: Proof(measuring=_measuring(target, provider.name), tolerance=_unworded(provider.tolerance))
         for provider in target.providers
-    ]
+    }
     generated = target.evaluation is None or isinstance(target.evaluation.data, RandomData)
-    return _Proofs(tuple(proofs), inputs, files, generated)
+    return _Proofs(proofs, inputs, files, generated)
 
 
 def _unworded(tolerance: Tolerance) -> Tolerance:
