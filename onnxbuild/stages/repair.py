@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -97,7 +98,7 @@ def run(params: RepairParams, ws: Workspace) -> RepairFacts:
     from onnxbuild.stages.restoring import Restorer
 
     prover = Prover(params.proofs, ws, generated=params.generated, exact=True)
-    base = prover.measure(ws.inputs["quantized"])
+    base = _as_it_is(prover, ws.inputs["quantized"])
     if base.meets and ws.locked is None:
         unchanged = Tried(choice=Choice(), layers=(), measured=base)
         return _deliver(Found(best=unchanged, tried=(unchanged,)), base, params, ws)
@@ -115,6 +116,19 @@ def run(params: RepairParams, ws: Workspace) -> RepairFacts:
     search = Search(restorer.layers(), measure, MEASUREMENTS, lambda: time.monotonic() - began > SECONDS)
     found = search.run(base, switches(params.quantization), ws.locked)
     return _deliver(found, base, params, ws)
+
+
+def _as_it_is(prover: Prover, folder: Path) -> Measured:
+    """Measure the quantised model; one that does not run, as quantisers may leave it, has missed everything."""
+    from onnxbuild.proof.ablation import Measured
+
+    try:
+        return prover.measure(folder)
+    except StageFailure as failure:
+        if failure.code not in ("model-does-not-load", "model-does-not-run"):
+            raise
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        return Measured(use=math.inf, sqnr_db=-math.inf, meets=False, gate=failure.message, bytes=size)
 
 
 def measured_draft(restorer: Restorer, prover: Prover, choice: Choice) -> Measured | None:
