@@ -174,6 +174,8 @@ def _add_models(
         extra = {}
         if target.quantization.mode == "static" and calibration is not None:
             extra["calibration"] = Ref(calibration, "inputs")
+        if target.quantization.mode == "float16":
+            extra["calibration"] = Ref(calibration, "inputs") if calibration is not None else Ref(probe, "probe")
         step("quantize", "quantize", QuantizeParams(quantization=target.quantization), **extra)
     return tuple(models)
 

@@ -13,7 +13,7 @@ from onnxbuild.stages.stage import Stage, Workspace
 class QuantizeParams(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of quantize, with what the chosen mode does not use at its default.
 
-    Inputs: `model`, and `calibration` (static).
+    Inputs: `model`, and `calibration` (static; float16: calls that tell how large values become).
     """
 
     quantization: Quantization
@@ -22,7 +22,8 @@ class QuantizeParams(msgspec.Struct, frozen=True, kw_only=True):
 class QuantizeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What was quantised. Output: `model`.
 
-    `quantized` and `kept` count nodes by operator type; `excluded` lists node names.
+    `quantized` and `kept` count nodes by operator type; `excluded` lists node names, `held` those of nodes that stay
+    in float32 because float16 could not hold their values.
     """
 
     model: ModelFacts
@@ -30,6 +31,7 @@ class QuantizeFacts(msgspec.Struct, frozen=True, kw_only=True):
     quantized: dict[str, int] = {}
     kept: dict[str, int] = {}
     excluded: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 def run(params: QuantizeParams, ws: Workspace) -> QuantizeFacts:
@@ -48,6 +50,7 @@ def run(params: QuantizeParams, ws: Workspace) -> QuantizeFacts:
         quantized=result.quantized,
         kept=result.kept,
         excluded=result.excluded,
+        held=result.held,
     )
 
 

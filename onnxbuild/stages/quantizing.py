@@ -14,12 +14,13 @@ from onnxbuild.data.calls import Calls
 from onnxbuild.ir.model import MODEL, read_model, write_model
 from onnxbuild.ir.passes.onnxoptimizer import weight_bytes
 from onnxbuild.ir.preparation import has_foreign_operators, prepare, set_types, split_gemms
-from onnxbuild.ir.quantized import count_float16, count_integer, find_quantized, overflowing
+from onnxbuild.ir.quantized import count_float16, count_integer, find_quantized
 from onnxbuild.ir.walk import nodes
 from onnxbuild.ort import float16, int4, quantizer
 from onnxbuild.ort.inference import infer_types
 from onnxbuild.recipe.types import Quantization
 from onnxbuild.stages.delivery import write_changed
+from onnxbuild.stages.halving import halve
 
 LARGE = 1_000_000_000
 """Bytes of weights from which tools are told to write them to a file of their own."""
@@ -35,13 +36,15 @@ TOOLS = {
 class Quantized(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a model: its folder (the source's own when nothing changed) and what was quantised.
 
-    `quantized` and `kept` count nodes by operator type; `excluded` are the nodes that were to stay in float.
+    `quantized` and `kept` count nodes by operator type; `excluded` are the nodes that were to stay in float, `held`
+    those that float16 could not hold.
     """
 
     folder: Path
     quantized: dict[str, int] = {}
     kept: dict[str, int] = {}
     excluded: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
     warnings: tuple[Remark, ...] = ()
 
 
@@ -52,6 +55,7 @@ class _Made(msgspec.Struct, frozen=True):
     quantized: dict[str, int]
     kept: dict[str, int]
     warnings: tuple[Remark, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 def quantize_model(
@@ -60,7 +64,8 @@ def quantize_model(
     """Quantise the model in `source` into a folder below `scratch`, which is made and must not be there yet.
 
     The nodes that `keep` names stay in float, besides those of `quantization.exclude`. `calls` calibrate static
-    quantisation. A model in which nothing could be quantised is no failure: it comes with the warning `no-effect`.
+    quantisation, and tell float16 how large values become. A model in which nothing could be quantised is no failure:
+    it comes with the warning `no-effect`.
     """
     scratch.mkdir(parents=True)
     model = read_model(source)
@@ -79,6 +84,7 @@ def quantize_model(
         quantized=made.quantized,
         kept=made.kept,
         excluded=tuple(excluded),
+        held=made.held,
         warnings=made.warnings,
     )
 
@@ -92,7 +98,7 @@ def _quantize(
         case "static":
             return _static(model, quantization, excluded, calls, scratch)
         case "float16":
-            return _float16(model, quantization, excluded, scratch)
+            return _float16(model, quantization, excluded, calls, scratch)
         case "int4":
             return _int4(model, quantization, excluded, scratch)
         case other:
@@ -123,15 +129,14 @@ def _static(
     return _counted(out, quantization.op_types)
 
 
-def _float16(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
-    warnings = tuple(
-        Remark("float16-overflow", f"tensor '{name}' has values beyond float16's 65504; the converter cuts them off")
-        for name in overflowing(model)[:3]
-    )
+def _float16(
+    model: ir.Model, quantization: Quantization, excluded: list[str], calls: Calls | None, scratch: Path
+) -> _Made:
     had, _ = count_float16(model)
-    converted = ir.from_proto(float16.convert(_lay_out(model, scratch), quantization.keep_io, excluded, scratch))
-    quantized, kept = count_float16(converted)
-    return _Made(converted, quantized if quantized != had else {}, kept, warnings)
+    file = _lay_out(model, scratch)
+    halved = halve(model, file, calls, scratch, keep_io=quantization.keep_io, exclude=excluded)
+    quantized, kept = count_float16(halved.model)
+    return _Made(halved.model, quantized if quantized != had else {}, kept, halved.warnings, halved.held)
 
 
 def _int4(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:

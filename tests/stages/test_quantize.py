@@ -268,8 +268,12 @@ def test_float16_may_change_the_interface(tmp_path: Path) -> None:
 def test_float16_warns_of_weights_beyond_its_range(tmp_path: Path) -> None:
     proto = mlp()
     proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full(16, 1e6, np.float32), "fc1.bias"))
-    _, ws = quantize(tmp_path, proto, ROWS, mode="float16")
-    assert [(w.code, "fc1.bias" in w.message) for w in ws.warnings] == [("float16-overflow", True)]
+    facts, ws = quantize(tmp_path, proto, ROWS, mode="float16")
+    assert [(w.code, "fc1.bias" in w.message) for w in ws.warnings] == [
+        ("float16-overflow", True),
+        ("no-effect", False),
+    ]
+    assert not facts.changed, "everything behind the bias is as large"
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
