@@ -67,42 +67,89 @@ def quantize_model(
     quantisation, and tell float16 how large values become. A model in which nothing could be quantised is no failure:
     it comes with the warning `no-effect`.
     """
-    scratch.mkdir(parents=True)
-    model = read_model(source)
-    _require_quantizable(model, quantization)
-    model = prepare(model)
-    excluded = sorted({*_excluded(model, quantization.exclude), *keep})
-    made = _quantize(model, quantization, excluded, calls, scratch)
-    if not made.quantized:
-        warnings = (*made.warnings, Remark("no-effect", _why_nothing(quantization, made.kept)))
-        return Quantized(folder=source, kept=made.kept, excluded=tuple(excluded), warnings=warnings)
-    check_io = quantization.mode != "float16" or quantization.keep_io
-    folder = scratch / "candidate"
-    write_changed(made.model, source, folder, TOOLS[quantization.mode], keep_dtypes=check_io)
-    return Quantized(
-        folder=folder,
-        quantized=made.quantized,
-        kept=made.kept,
-        excluded=tuple(excluded),
-        held=made.held,
-        warnings=made.warnings,
-    )
+    return Requantizer(source, calls, scratch).quantize(quantization, keep)
 
 
-def _quantize(
-    model: ir.Model, quantization: Quantization, excluded: list[str], calls: Calls | None, scratch: Path
-) -> _Made:
-    match quantization.mode:
-        case "dynamic":
-            return _dynamic(model, quantization, excluded, scratch)
-        case "static":
-            return _static(model, quantization, excluded, calls, scratch)
-        case "float16":
-            return _float16(model, quantization, excluded, calls, scratch)
-        case "int4":
-            return _int4(model, quantization, excluded, scratch)
-        case other:
-            raise AssertionError(f"unknown quantisation mode {other}")
+class Requantizer:
+    """The float model in `source`, to be quantised with one choice after another, each in a folder below `scratch`.
+
+    Static quantisation prepares and calibrates once and reuses the ranges of the tensors.
+    """
+
+    def __init__(self, source: Path, calls: Calls | None, scratch: Path) -> None:
+        self._source, self._calls, self._scratch = source, calls, scratch
+        self._static: quantizer.StaticQuantizer | None = None
+        self._number = 0
+        scratch.mkdir(parents=True)
+
+    def quantize(self, quantization: Quantization, keep: Iterable[str]) -> Quantized:
+        """Quantise as `quantize_model` does."""
+        model, excluded = self._begin(quantization, keep)
+        scratch = self._folder()
+        made = self._quantize(model, quantization, excluded, scratch)
+        if not made.quantized:
+            warnings = (*made.warnings, Remark("no-effect", _why_nothing(quantization, made.kept)))
+            return Quantized(folder=self._source, kept=made.kept, excluded=tuple(excluded), warnings=warnings)
+        check_io = quantization.mode != "float16" or quantization.keep_io
+        folder = scratch / "candidate"
+        write_changed(made.model, self._source, folder, TOOLS[quantization.mode], keep_dtypes=check_io)
+        return Quantized(
+            folder=folder,
+            quantized=made.quantized,
+            kept=made.kept,
+            excluded=tuple(excluded),
+            held=made.held,
+            warnings=made.warnings,
+        )
+
+    def draft(self, quantization: Quantization, keep: Iterable[str]) -> Path:
+        """Return a folder with a model that computes what `quantize` would deliver, to be measured and thrown away.
+
+        Of static quantisation it is the tool's own file, neither checked nor made canonical.
+        """
+        if quantization.mode != "static":
+            return self.quantize(quantization, keep).folder
+        model, excluded = self._begin(quantization, keep)
+        return self._quantize_static(model, quantization, excluded, self._folder()).parent
+
+    def _folder(self) -> Path:
+        self._number += 1
+        folder = self._scratch / str(self._number)
+        folder.mkdir()
+        return folder
+
+    def _begin(self, quantization: Quantization, keep: Iterable[str]) -> tuple[ir.Model, list[str]]:
+        """Return the model as the tools can read it, and the names of all nodes that stay in float."""
+        model = read_model(self._source)
+        _require_quantizable(model, quantization)
+        model = prepare(model)
+        return model, sorted({*_excluded(model, quantization.exclude), *keep})
+
+    def _quantize(self, model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
+        match quantization.mode:
+            case "dynamic":
+                return _dynamic(model, quantization, excluded, scratch)
+            case "static":
+                return _counted(self._quantize_static(model, quantization, excluded, scratch), quantization.op_types)
+            case "float16":
+                return _float16(model, quantization, excluded, self._calls, scratch)
+            case "int4":
+                return _int4(model, quantization, excluded, scratch)
+            case other:
+                raise AssertionError(f"unknown quantisation mode {other}")
+
+    def _quantize_static(self, model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> Path:
+        quantizer.require_op_types(quantization.op_types, quantizer.static_op_types(quantization.format), "static")
+        if not self._calls:
+            raise StageFailure("no-calibration-data", "the calibration data has no calls")
+        if self._static is None:
+            inputs = [value.name or "" for value in model.graph.inputs]
+            file = _lay_out(model, self._scratch)
+            self._static = quantizer.StaticQuantizer(file, self._calls, inputs, large=_is_large(model))
+        out = scratch / "quantized" / MODEL
+        out.parent.mkdir()
+        self._static.quantize(quantization, excluded, out)
+        return out
 
 
 def _dynamic(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
@@ -113,20 +160,6 @@ def _dynamic(model: ir.Model, quantization: Quantization, excluded: list[str], s
     out.parent.mkdir()
     quantizer.quantize_dynamic(file, out, quantization, op_types, left_out, large=_is_large(model))
     return _counted(out, op_types)
-
-
-def _static(
-    model: ir.Model, quantization: Quantization, excluded: list[str], calls: Calls | None, scratch: Path
-) -> _Made:
-    quantizer.require_op_types(quantization.op_types, quantizer.static_op_types(quantization.format), "static")
-    if not calls:
-        raise StageFailure("no-calibration-data", "the calibration data has no calls")
-    inputs = [value.name or "" for value in model.graph.inputs]
-    file = _lay_out(model, scratch)
-    out = scratch / "quantized" / "model.onnx"
-    out.parent.mkdir()
-    quantizer.quantize_static(file, out, quantization, excluded, calls, inputs, large=_is_large(model))
-    return _counted(out, quantization.op_types)
 
 
 def _float16(
