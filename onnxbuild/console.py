@@ -172,6 +172,8 @@ class Console:
             self.say(line)
         else:
             self.print(line)
+        for warning in (w for gate in self._gates.get(event.target, ()) for w in gate.warnings):
+            self.say(f"          {self._paint('warning', 'yellow')} {warning.message} [{warning.code}]")
 
     def _end(self, event: RunEnded) -> None:
         took = format_duration(event.seconds)

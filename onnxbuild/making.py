@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxbuild.base.atomic import sweep_files, sweep_folders
+from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.events import (
     ActionDone,
     DecisionKind,
@@ -23,7 +24,7 @@ from onnxbuild.engine.events import (
 from onnxbuild.engine.run import Hooks, Options, Outcome, Run
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
-from onnxbuild.proof.gates import Verdict, describe_miss
+from onnxbuild.proof.gates import Verdict, describe_doubt, describe_miss
 from onnxbuild.recipe.project import FILE
 from onnxbuild.report.draw import draw_if_changed, pages_of
 from onnxbuild.store.traces import Trace
@@ -216,6 +217,8 @@ class Making:
                 source=gate.source,
                 margin=gate.margin,
                 reason=describe_miss(gate) if gate.verdict is not Verdict.PASSED else gate.reason,
+                interval=gate.interval,
+                warnings=(Remark(gate.warning, describe_doubt(gate)),) if gate.warning is not None else (),
             )
             for gate in judgement.gates
         ]

@@ -82,7 +82,7 @@ class ActionDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="gate"):
-    """One gate of one target, judged."""
+    """One gate of one target, judged. `warnings` are doubts that change no verdict, with their codes."""
 
     target: str
     gate: str
@@ -93,6 +93,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ga
     source: float | None = None
     margin: float | None = None
     reason: str | None = None
+    interval: tuple[float, float] | None = None
+    warnings: tuple[Remark, ...] = ()
 
 
 class TargetJudged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="verdict"):
