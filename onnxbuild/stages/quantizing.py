@@ -14,7 +14,7 @@ from onnxbuild.data.calls import Calls
 from onnxbuild.ir.model import MODEL, read_model, write_model
 from onnxbuild.ir.passes.onnxoptimizer import weight_bytes
 from onnxbuild.ir.preparation import has_foreign_operators, prepare, set_types, split_gemms
-from onnxbuild.ir.quantized import count_float16, count_integer, find_quantized
+from onnxbuild.ir.quantized import beside_quantized, count_float16, count_integer, find_quantized
 from onnxbuild.ir.walk import nodes
 from onnxbuild.ort import float16, int4, quantizer
 from onnxbuild.ort.inference import infer_types
@@ -73,13 +73,15 @@ def quantize_model(
 class Requantizer:
     """The float model in `source`, to be quantised with one choice after another, each in a folder below `scratch`.
 
-    Static quantisation prepares and calibrates once and reuses the ranges of the tensors.
+    Static quantisation prepares and calibrates once and reuses the ranges of the tensors. With `skips_quantized` a
+    model that is quantised in part is no failure: those nodes and their neighbours stay as they are.
     """
 
     def __init__(self, source: Path, calls: Calls | None, scratch: Path) -> None:
         self._source, self._calls, self._scratch = source, calls, scratch
         self._static: quantizer.StaticQuantizer | None = None
         self._number = 0
+        self.skips_quantized = False
         scratch.mkdir(parents=True)
 
     def quantize(self, quantization: Quantization, keep: Iterable[str]) -> Quantized:
@@ -112,6 +114,16 @@ class Requantizer:
         model, excluded = self._begin(quantization, keep)
         return self._quantize_static(model, quantization, excluded, self._folder()).parent
 
+    def quantizable(self, quantization: Quantization) -> list[str]:
+        """Return the names of the nodes that the mode may change, in the graph's order."""
+        model, excluded = self._begin(quantization, ())
+        known, left_out = _op_types(quantization), {*excluded}
+        return [
+            node.name
+            for node in nodes(model)
+            if node.name and node.name not in left_out and (known is None or node.op_type in known)
+        ]
+
     def _folder(self) -> Path:
         self._number += 1
         folder = self._scratch / str(self._number)
@@ -121,9 +133,12 @@ class Requantizer:
     def _begin(self, quantization: Quantization, keep: Iterable[str]) -> tuple[ir.Model, list[str]]:
         """Return the model as the tools can read it, and the names of all nodes that stay in float."""
         model = read_model(self._source)
-        _require_quantizable(model, quantization)
+        if not self.skips_quantized:
+            _require_float(model)
+        _require_opset(model, quantization)
         model = prepare(model)
-        return model, sorted({*_excluded(model, quantization.exclude), *keep})
+        kept = {*_excluded(model, quantization.exclude), *keep}
+        return model, sorted(kept | beside_quantized(model) if self.skips_quantized else kept)
 
     def _quantize(self, model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
         match quantization.mode:
@@ -224,21 +239,38 @@ def _is_large(model: ir.Model) -> bool:
     return weight_bytes(model) > LARGE
 
 
-def _require_quantizable(model: ir.Model, quantization: Quantization) -> None:
+def _op_types(quantization: Quantization) -> tuple[str, ...] | None:
+    """Return the operator types that a mode quantises, None where that is any."""
+    known = {
+        "dynamic": quantizer.dynamic_op_types(),
+        "static": quantizer.static_op_types(quantization.format),
+        "int4": int4.OP_TYPES,
+    }
+    return quantization.op_types or known.get(quantization.mode)
+
+
+def needed_opset(quantization: Quantization) -> int:
+    """Return the lowest opset in which the quantised model can be written."""
+    if quantization.mode not in ("dynamic", "static"):
+        return 1
+    return 13 if quantization.mode == "static" and quantization.per_channel else 11
+
+
+def _require_float(model: ir.Model) -> None:
     node = find_quantized(model)
     if node is not None:
         raise StageFailure(
             "already-quantized",
             f"the model is already quantised: it has {node.op_type} ('{node.name}')",
-            hint="leave `quantization` out, or start from the model in float",
+            hint="leave `quantization` out, or start from the model in float; `repair: true` quantises the rest",
             node=node.name,
         )
-    if quantization.mode not in ("dynamic", "static"):
-        return
-    opset = model.opset_imports.get("", 0)
-    per_channel = quantization.mode == "static" and quantization.per_channel
-    needed = 13 if per_channel else 11
+
+
+def _require_opset(model: ir.Model, quantization: Quantization) -> None:
+    opset, needed = model.opset_imports.get("", 0), needed_opset(quantization)
     if opset < needed:
+        per_channel = needed == 13
         what = "per-channel static" if per_channel else quantization.mode
         raise StageFailure(
             "opset-too-low",
