@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 import onnx_ir as ir
 
-from onnxbuild.ir.walk import nodes
+from onnxbuild.ir.walk import nodes, subgraphs
 
 _TO_HALF = ("_cast_to_fp16_node",)
 _TO_FLOAT = ("_cast_to_fp32_node",)
@@ -22,7 +22,7 @@ def nodes_around(model: ir.Model, tensors: Collection[str]) -> list[ir.Node]:
 
 def has_branches(node: ir.Node) -> bool:
     """Say whether a node holds graphs of its own."""
-    return any(attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for attribute in _attributes(node))
+    return any(True for _ in subgraphs(node))
 
 
 def bypass_casts(model: ir.Model) -> int:
@@ -63,15 +63,7 @@ def _is_added(node: ir.Node, endings: tuple[str, ...]) -> bool:
 
 def _touched(node: ir.Node) -> Iterator[str]:
     yield from (value.name or "" for value in (*node.inputs, *node.outputs) if value is not None)
-    for attribute in _attributes(node):
-        graphs = attribute.as_graphs() if attribute.type == ir.AttributeType.GRAPHS else ()
-        if attribute.type == ir.AttributeType.GRAPH:
-            graphs = (attribute.as_graph(),)
-        for graph in graphs:
-            for inner in graph.all_nodes():
-                yield from (value.name or "" for value in inner.inputs if value is not None)
-            yield from (value.name or "" for value in graph.outputs)
-
-
-def _attributes(node: ir.Node) -> list[ir.Attr]:
-    return [attribute for attribute in node.attributes.values() if isinstance(attribute, ir.Attr)]
+    for _, graph in subgraphs(node):
+        yield from (value.name or "" for value in graph.outputs)
+        for inner in graph:
+            yield from _touched(inner)

@@ -34,11 +34,21 @@ class Rung(msgspec.Struct, frozen=True, kw_only=True):
     instead: str
 
 
+class Left(msgspec.Struct, frozen=True, kw_only=True):
+    """Weights of one operator type that stay in float: of how many nodes, how many bytes, and why."""
+
+    op_type: str
+    nodes: int
+    bytes: int
+    reason: str
+
+
 class QuantizeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What was quantised. Output: `model`.
 
     `quantized` and `kept` count nodes by operator type; `excluded` lists node names, `held` those of nodes that stay
-    in float32 because float16 could not hold their values. `tried` is what was given up where tools failed, in order.
+    in float32 because float16 could not hold their values. `tried` is what was given up where tools failed, in order,
+    `left` are weights that stay in float (not for float16), largest first.
     """
 
     model: ModelFacts
@@ -48,6 +58,7 @@ class QuantizeFacts(msgspec.Struct, frozen=True, kw_only=True):
     excluded: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
     tried: tuple[Rung, ...] = ()
+    left: tuple[Left, ...] = ()
 
 
 def run(params: QuantizeParams, ws: Workspace) -> QuantizeFacts:
@@ -76,6 +87,7 @@ def run(params: QuantizeParams, ws: Workspace) -> QuantizeFacts:
         excluded=result.excluded,
         held=result.held,
         tried=tried,
+        left=result.left,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,7 +10,9 @@ import onnx_ir as ir
 
 from onnxbuild.base.diagnostics import Remark, StageFailure
 from onnxbuild.base.patterns import is_any_match, require_matches
+from onnxbuild.base.units import format_size
 from onnxbuild.data.calls import Calls
+from onnxbuild.ir.leftover import Leftover, float_weights
 from onnxbuild.ir.model import MODEL, read_model, write_model
 from onnxbuild.ir.passes.onnxoptimizer import weight_bytes
 from onnxbuild.ir.preparation import has_foreign_operators, prepare, set_types, split_gemms
@@ -21,7 +23,11 @@ from onnxbuild.ort.inference import infer_types
 from onnxbuild.recipe.types import Quantization
 from onnxbuild.stages.delivery import write_changed
 from onnxbuild.stages.halving import halve
+from onnxbuild.stages.quantize import Left
 
+EXCLUDED, NOT_ASKED = "excluded", "not of the operator types asked for"
+WORTH_SAYING = 0.05
+"""The share of a model's weights from which it is said that they stay in float."""
 LARGE = 1_000_000_000
 """Bytes of weights from which tools are told to write them to a file of their own."""
 
@@ -37,7 +43,7 @@ class Quantized(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a model: its folder (the source's own when nothing changed) and what was quantised.
 
     `quantized` and `kept` count nodes by operator type; `excluded` are the nodes that were to stay in float, `held`
-    those that float16 could not hold.
+    those that float16 could not hold. `left` are weights that stay in float.
     """
 
     folder: Path
@@ -45,6 +51,7 @@ class Quantized(msgspec.Struct, frozen=True, kw_only=True):
     kept: dict[str, int] = {}
     excluded: tuple[str, ...] = ()
     held: tuple[str, ...] = ()
+    left: tuple[Left, ...] = ()
     warnings: tuple[Remark, ...] = ()
 
 
@@ -88,10 +95,14 @@ class Requantizer:
         """Quantise as `quantize_model` does."""
         model, excluded = self._begin(quantization, keep)
         scratch = self._folder()
+        weights = weight_bytes(model)
         made = self._quantize(model, quantization, excluded, scratch)
+        left = _left(made.model, quantization, excluded)
         if not made.quantized:
-            warnings = (*made.warnings, Remark("no-effect", _why_nothing(quantization, made.kept)))
-            return Quantized(folder=self._source, kept=made.kept, excluded=tuple(excluded), warnings=warnings)
+            warnings = (*made.warnings, Remark("no-effect", _why_nothing(quantization, made.kept, left)))
+            return Quantized(
+                folder=self._source, kept=made.kept, excluded=tuple(excluded), left=left, warnings=warnings
+            )
         check_io = quantization.mode != "float16" or quantization.keep_io
         folder = scratch / "candidate"
         write_changed(made.model, self._source, folder, TOOLS[quantization.mode], keep_dtypes=check_io)
@@ -101,7 +112,8 @@ class Requantizer:
             kept=made.kept,
             excluded=tuple(excluded),
             held=made.held,
-            warnings=made.warnings,
+            left=left,
+            warnings=(*made.warnings, *_remarks(left, weights)),
         )
 
     def draft(self, quantization: Quantization, keep: Iterable[str]) -> Path:
@@ -294,9 +306,48 @@ def _module(node: str) -> str:
     return node.rpartition("/")[0].replace("/", ".")
 
 
-def _why_nothing(quantization: Quantization, kept: dict[str, int]) -> str:
+def _left(model: ir.Model, quantization: Quantization, excluded: Collection[str]) -> tuple[Left, ...]:
+    if quantization.mode == "float16":
+        return ()
+    return tuple(
+        Left(op_type=one.op_type, nodes=one.nodes, bytes=one.bytes, reason=_why_left(one, quantization))
+        for one in float_weights(model, excluded)
+    )
+
+
+def _why_left(left: Leftover, quantization: Quantization) -> str:
+    known = {*(_op_types(msgspec.structs.replace(quantization, op_types=None)) or ())}
+    if left.is_excluded:
+        return EXCLUDED
+    if left.op_type not in known:
+        return f"{quantization.mode} quantisation has no {left.op_type}"
+    if quantization.op_types is not None and left.op_type not in quantization.op_types:
+        return NOT_ASKED
+    if left.is_nested and quantization.mode == "static":
+        return "static quantisation does not reach into branches and loop bodies"
+    return f"{TOOLS[quantization.mode]} leaves them"
+
+
+def _remarks(left: Sequence[Left], weights: int) -> Iterator[Remark]:
+    """Yield a warning where much stays in float that nobody asked to keep."""
+    unasked = [one for one in left if one.reason not in (EXCLUDED, NOT_ASKED)]
+    size = sum(one.bytes for one in unasked)
+    if size > WORTH_SAYING * weights:
+        share = f"{format_size(size)} of {format_size(weights)} of weights stay in float"
+        yield Remark("left-in-float", f"{share}: {_listed(unasked)}")
+
+
+def _listed(left: Sequence[Left]) -> str:
+    return "; ".join(f"{one.nodes} {one.op_type} ({format_size(one.bytes)}): {one.reason}" for one in left)
+
+
+def _why_nothing(quantization: Quantization, kept: dict[str, int], left: Sequence[Left]) -> str:
     text = f"{quantization.mode} quantisation changed nothing"
+    if left:
+        return f"{text}: weights stay in float, {_listed(left)}"
     if not kept:
         return f"{text}: the model has no operator that it knows (tree ensembles and the like have none)"
-    left = ", ".join(f"{count} {name}" for name, count in kept.items())
-    return f"{text}: {left} stay in float (excluded, not of the operator types asked for, or without constant weights)"
+    listed = ", ".join(f"{count} {name}" for name, count in kept.items())
+    return (
+        f"{text}: {listed} stay in float (excluded, not of the operator types asked for, or without constant weights)"
+    )
