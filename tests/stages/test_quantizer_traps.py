@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import pytest
 from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static
 
 from onnxbuild.recipe.types import Quantization
@@ -52,17 +51,17 @@ def test_the_tools_calibration_cache_ignores_the_data_and_ours_does_not(tmp_path
     assert models[0] != models[1]
 
 
-def test_the_dynamic_tool_raises_on_weights_in_constant_nodes_and_ours_quantizes_them(tmp_path: Path) -> None:
+def test_the_dynamic_tool_passes_over_constant_weights_silently_and_ours_quantizes_them(tmp_path: Path) -> None:
     proto = model(
-        [constant("w", 4, 1, 3, 3), node("Conv", ["image", "w"], ["y"], name="conv/Conv")],
-        inputs=[value("image", "batch", 1, 8, 8)],
-        outputs=[value("y", "batch", 4, 6, 6)],
+        [constant("w", 8, 8), node("MatMul", ["x", "w"], ["y"], name="fc/MatMul")],
+        inputs=[value("x", "batch", 8)],
+        outputs=[value("y", "batch", 8)],
     )
     onnx.save(proto, tmp_path / "m.onnx")
-    with pytest.raises(ValueError, match="Expected w to be an initializer"):
-        quantize_dynamic(tmp_path / "m.onnx", tmp_path / "raw.onnx")
-    facts, _ = ours(tmp_path / "ours", proto, scaled(1.0), "dynamic")
-    assert facts.quantized == {"Conv": 1}
+    quantize_dynamic(tmp_path / "m.onnx", tmp_path / "raw.onnx")
+    assert [n.op_type for n in onnx.load(tmp_path / "raw.onnx").graph.node] == ["Constant", "MatMul"]
+    facts, _ = ours(tmp_path / "ours", proto, ROWS, "dynamic")
+    assert facts.quantized == {"MatMul": 1}
     assert facts.left == ()
 
 
