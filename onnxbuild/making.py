@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from onnxbuild.base.atomic import sweep_files, sweep_folders
@@ -29,10 +29,11 @@ from onnxbuild.recipe.project import FILE
 from onnxbuild.report.draw import draw_if_changed, pages_of
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.accepting import compare
+from onnxbuild.targets.blame import top_culprits
 from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
 from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
-from onnxbuild.targets.judge import Judge, Judgement
+from onnxbuild.targets.judge import Judge, Judgement, has_missed
 from onnxbuild.targets.standing import Standing, standing
 from onnxbuild.workplace import Workplace
 
@@ -73,7 +74,7 @@ class Making:
     def execute(self) -> int:
         """Do it all and return the exit code; see api.make."""
         plan = build_plan(self.workplace.recipes, self.workplace.selected)
-        self.plan = plan
+        self.plan, self.planned = plan, len(plan.actions)
         self.by_action: dict[str, list[TargetPlan]] = {}
         for target in plan.targets:
             for name in _concerns(target):
@@ -91,6 +92,7 @@ class Making:
         if self.options.dry_run:
             self._release()
             return self._end(0)
+        self._explain_misses()
         for target in plan.targets:
             self._tell(target)
         if self.held is not None:
@@ -103,6 +105,18 @@ class Making:
         if self.rebuild and not self._is_repeatable():
             code = max(code, 1)
         return self._end(code)
+
+    def _explain_misses(self) -> None:
+        """Rank the layers of the targets that missed their tolerance; of others it costs nothing to know."""
+        missed = [t for t in self.plan.targets if not t.support and has_missed(self.judge.judgement(t.target.name))]
+        wanted = {t.blame: self.plan.explaining[t.blame] for t in missed if t.blame is not None}
+        if wanted:
+            self.plan = replace(self.plan, actions={**self.plan.actions, **wanted})
+            workplace, outcomes = self.workplace, self.run.outcomes
+            self.run = Run(
+                self.plan, workplace.store, workplace.places, self.options, self._hear, self._hooks(), outcomes
+            )
+            self.run.execute()
 
     # What the run asks
 
@@ -247,7 +261,14 @@ class Making:
         if judgement.verdict is not Verdict.FAILED and outcome is not None and outcome.trace is not None:
             output = os.path.relpath(self.workplace.output(target) / "model.onnx", self.workplace.project.root)
             sha256 = outcome.trace.outputs["package"].files["model.onnx"].digest
-        return TargetJudged(target=target.target.name, verdict=judgement.verdict.value, output=output, sha256=sha256)
+        blamed = self.run.outcomes.get(target.blame) if target.blame is not None else None
+        return TargetJudged(
+            target=target.target.name,
+            verdict=judgement.verdict.value,
+            output=output,
+            sha256=sha256,
+            culprits=top_culprits(blamed.trace) if blamed is not None and blamed.trace is not None else (),
+        )
 
     def _agrees_with_locks(self) -> bool:
         """Tell, target by target, what differs from the lock."""
@@ -309,7 +330,7 @@ class Making:
             return None
         good = sum(outcome.status is Status.OK for outcome in self.run.outcomes.values())
         ended = RunEnded(exit_code=code, seconds=NO_OP_SECONDS, ran=0, restored=0, up_to_date=good)
-        made = PlanMade(_names(self.plan), len(self.plan.actions))
+        made = PlanMade(_names(self.plan), self.planned)
         return NoOp((made, *self._what_is_not_passed(), ended), evidence)
 
     def _is_settled(self) -> bool:

@@ -26,6 +26,8 @@ from onnxbuild.stages.table import STAGES
 from onnxbuild.store.blobs import BlobStore, CorruptBlobError
 
 RESULT = "result.json"
+PROGRESS = "progress.txt"
+"""In a job's folder: lines on how far its stage is."""
 
 
 REFUSED = 128
@@ -115,6 +117,7 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         scratch=Path(job.scratch, "tmp"),
         recipe_folder=Path(job.folder),
         locked=job.locked,
+        journal=scratch / PROGRESS,
     )
     watch = Watch(Path(job.project), (*job.hidden, job.store), scratch, _external_data)
     if job.user_code:

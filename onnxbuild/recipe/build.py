@@ -237,6 +237,7 @@ def build_quantization(draft: Draft, opset: int | None) -> Quantization | None:
         mode=raw.mode,
         op_types=tuple(raw.op_types) if raw.op_types is not None else None,
         exclude=tuple(raw.exclude or ()),
+        repair=bool(raw.repair),
     )
     match raw.mode:
         case "dynamic":

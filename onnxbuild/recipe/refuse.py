@@ -11,7 +11,6 @@ from onnxbuild.recipe.wording import dotted
 CODE = "not-in-this-version"
 
 KEYS: tuple[Path, ...] = (
-    ("quantization", "repair"),
     ("quantization", "auto"),
     ("benchmark",),
     ("gates", "speed"),

@@ -192,6 +192,7 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     keep_io: bool = True
     block_size: int = 32
     symmetric: bool = True
+    repair: bool = False
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -207,6 +208,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     weights: str | None = None
     activations: str | None = None
     op_types: tuple[str, ...] | None = None
+    block_size: int | None = None
+    symmetric: bool | None = None
     winner: str | None = None
 
 

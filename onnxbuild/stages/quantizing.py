@@ -12,6 +12,7 @@ from onnxbuild.base.diagnostics import Remark, StageFailure
 from onnxbuild.base.patterns import is_any_match, require_matches
 from onnxbuild.base.units import format_size
 from onnxbuild.data.calls import Calls
+from onnxbuild.ir.layers import layers
 from onnxbuild.ir.leftover import Leftover, float_weights
 from onnxbuild.ir.model import MODEL, read_model, write_model
 from onnxbuild.ir.passes.onnxoptimizer import weight_bytes
@@ -136,6 +137,13 @@ class Requantizer:
             if node.name and node.name not in left_out and (known is None or node.op_type in known)
         ]
 
+    def layers(self, quantization: Quantization) -> dict[str, tuple[str, ...]]:
+        """Return the nodes of each layer that the mode can quantise and the recipe does not exclude, by layer."""
+        model, excluded = self._begin(quantization, ())
+        weighted = quantization.mode in ("dynamic", "int4")
+        found = layers(model, _op_types(quantization), weighted=weighted)
+        return {name: nodes for name, nodes in found.items() if not set(nodes) <= {*excluded}}
+
     def _folder(self) -> Path:
         self._number += 1
         folder = self._scratch / str(self._number)
@@ -177,6 +185,16 @@ class Requantizer:
         out.parent.mkdir()
         self._static.quantize(quantization, excluded, out)
         return out
+
+
+def _op_types(quantization: Quantization) -> tuple[str, ...] | None:
+    """Return the operator types that a mode quantises, None where that is any."""
+    known = {
+        "dynamic": quantizer.dynamic_op_types(),
+        "static": quantizer.static_op_types(quantization.format),
+        "int4": int4.OP_TYPES,
+    }
+    return quantization.op_types or known.get(quantization.mode)
 
 
 def _dynamic(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
@@ -249,16 +267,6 @@ def _lay_out(model: ir.Model, scratch: Path) -> Path:
 
 def _is_large(model: ir.Model) -> bool:
     return weight_bytes(model) > LARGE
-
-
-def _op_types(quantization: Quantization) -> tuple[str, ...] | None:
-    """Return the operator types that a mode quantises, None where that is any."""
-    known = {
-        "dynamic": quantizer.dynamic_op_types(),
-        "static": quantizer.static_op_types(quantization.format),
-        "int4": int4.OP_TYPES,
-    }
-    return quantization.op_types or known.get(quantization.mode)
 
 
 def needed_opset(quantization: Quantization) -> int:

@@ -119,6 +119,7 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "quantization.calibrate": ("entropy", STATIC),
     "quantization.op_types": (["Conv"], STATIC),
     "quantization.exclude": (["a"], STATIC),
+    "quantization.repair": (True, STATIC),
     "quantization.keep_io": (False, {"quantization.mode": "float16"}),
     "quantization.block_size": (64, {"quantization.mode": "int4"}),
     "quantization.symmetric": (False, {"quantization.mode": "int4"}),
