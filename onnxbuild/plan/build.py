@@ -12,6 +12,7 @@ from onnxbuild.plan.action import Action, Plan, Ref, StageModel, TargetPlan
 from onnxbuild.proof.gates import required_within
 from onnxbuild.proof.limits import DEFAULT_STEP
 from onnxbuild.recipe.types import (
+    Auto,
     CustomPass,
     DataSource,
     FileData,
@@ -25,6 +26,7 @@ from onnxbuild.recipe.types import (
     Target,
     Tolerance,
 )
+from onnxbuild.stages.auto import AutoParams
 from onnxbuild.stages.blame import BlameParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
@@ -137,6 +139,8 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
     proofs = _proofs(target, evaluation, reference)
     if target.quantization is not None and target.quantization.repair:
         models = (*models, _add_repair(drafts, target, models, calls, proofs))
+    if target.auto is not None:
+        models = (*models, _add_auto(drafts, target, target.auto, models[-1], calls, proofs))
     validations = _add_validations(drafts, target, models, evaluation, reference)
     blame = _add_blame(drafts, target, models, calls, proofs)
     after = tuple(dict.fromkeys(name for names in validations.values() for name in names))
@@ -196,10 +200,11 @@ def _add_models(
 
 def _quantizer_calls(target: Target, probe: str, calibration: str | None) -> dict[str, Ref]:
     """Return the calls that a quantiser needs: to calibrate, and for float16 to tell how large values become."""
-    mode = target.quantization.mode if target.quantization is not None else "none"
-    if mode in ("static", "float16") and calibration is not None:
+    wanted = target.auto.candidates if target.auto is not None else ()
+    modes = {one.mode for one in (*wanted, *([target.quantization] if target.quantization is not None else []))}
+    if calibration is not None and not modes.isdisjoint(("static", "float16")):
         return {"calibration": Ref(calibration, "inputs")}
-    return {"calibration": Ref(probe, "probe")} if mode == "float16" else {}
+    return {"calibration": Ref(probe, "probe")} if "float16" in modes else {}
 
 
 @dataclass(frozen=True)
@@ -242,6 +247,23 @@ def _add_repair(
     )
     action = replace(_action(target, "repair", params, inputs, proofs.files), locked=target.locked)
     return StageModel("repair", Ref(drafts.add(target, "repair", action), "model"))
+
+
+def _add_auto(
+    drafts: _Drafts, target: Target, auto: Auto, model: StageModel, calls: Mapping[str, Ref], proofs: _Proofs
+) -> StageModel:
+    params = AutoParams(
+        candidates=auto.candidates,
+        objective=auto.objective,
+        provider=auto.provider,
+        proofs=proofs.proofs,
+        generated=proofs.generated,
+        mends=auto.repair,
+        is_opset_free=auto.repair and target.opset is None,
+    )
+    inputs = {"model": model.ref, **proofs.inputs, **calls}
+    action = replace(_action(target, "auto", params, inputs, proofs.files), locked=target.locked)
+    return StageModel("auto", Ref(drafts.add(target, "auto", action), "model"))
 
 
 def _add_blame(

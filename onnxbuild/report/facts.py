@@ -9,6 +9,7 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.recipe.types import Axis, Input, Output, Tolerance
+from onnxbuild.stages.auto import AutoFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
@@ -103,13 +104,14 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
     optimize: OptimizeFacts | None = None
     prune: PruneFacts | None = None
     quantize: QuantizeFacts | None = None
+    auto: AutoFacts | None = None
     package: PackageFacts | None = None
     accuracy: tuple[ProviderAccuracy, ...] = ()
 
     @property
     def model(self) -> ModelFacts | None:
         """The model that the step delivered."""
-        for facts in (self.export, self.optimize, self.prune, self.quantize, self.package):
+        for facts in (self.export, self.optimize, self.prune, self.quantize, self.auto, self.package):
             if facts is not None:
                 return facts.model
         return None

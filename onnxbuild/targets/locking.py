@@ -39,7 +39,7 @@ def describe_target(
         output={name: blob.digest for name, blob in delivered.files.items()},
         opset=model.opsets,
         ir_version=model.ir_version,
-        choice=next((one.choice for one in reversed(told) if one.choice is not None), None),
+        choice=next((one.choice for one in reversed(told) if one.choice not in (None, Choice())), None),
         reverted=tuple(name for one in told for name in one.reverted),
         metrics=dict(_metrics(target, traces)),
         hardware=traces[target.validations[target.target.providers[0].name][-1]].host.hardware,

@@ -13,6 +13,7 @@ from onnxbuild.report.charts.lineage import MOST, Box, lineage
 from onnxbuild.report.facts import ActionFacts, ActionRun, ReportFacts, RunFacts, StepFacts
 from onnxbuild.report.names import shorten
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows, short_digest
+from onnxbuild.stages.auto import describe_winner
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 
@@ -68,6 +69,8 @@ def effect(step: StepFacts) -> str:
         return _prune_effect(step.prune)
     if step.quantize is not None:
         return _quantize_effect(step.quantize)
+    if step.auto is not None:
+        return describe_winner(step.auto)
     if step.package is not None:
         return "packed " + ", ".join(sorted(step.package.digests)[:3])
     if step.export is not None and model is not None:
