@@ -98,7 +98,7 @@ class Making:
         if self.held is not None:
             for event in self._what_is_not_passed():
                 self.emit(event)
-        draw_if_changed(self.workplace, plan, self.run.outcomes)
+        draw_if_changed(self.workplace, self.plan, self.run.outcomes)
         code = self._exit_code()
         if self.locked and not self._agrees_with_locks():
             code = max(code, 1)

@@ -211,7 +211,7 @@ def _quantizer_calls(target: Target, probe: str, calibration: str | None) -> dic
 class _Proofs:
     """What a search measures a target with: against what, on what, and whether that is random."""
 
-    proofs: tuple[Proof, ...]
+    proofs: dict[str, Proof]
     inputs: dict[str, Ref]
     files: dict[str, str]
     generated: bool
@@ -219,12 +219,12 @@ class _Proofs:
 
 def _proofs(target: Target, evaluation: str, reference: str) -> _Proofs:
     inputs, files = _measured(target, evaluation, reference)
-    proofs = [
-        Proof(measuring=_measuring(target, provider.name), tolerance=_unworded(provider.tolerance))
+    proofs = {
+        provider.name: Proof(measuring=_measuring(target, provider.name), tolerance=_unworded(provider.tolerance))
         for provider in target.providers
-    ]
+    }
     generated = target.evaluation is None or isinstance(target.evaluation.data, RandomData)
-    return _Proofs(tuple(proofs), inputs, files, generated)
+    return _Proofs(proofs, inputs, files, generated)
 
 
 def _unworded(tolerance: Tolerance) -> Tolerance:
@@ -237,11 +237,21 @@ def _without_search(quantization: Quantization) -> Quantization:
     return msgspec.structs.replace(quantization, repair=False)
 
 
+def _edges(target: Target, proofs: _Proofs) -> dict[str, Ref]:
+    """Return the calls at the edges of dynamic axes, and the source's outputs on them."""
+    if not target.dynamic_axes:
+        return {}
+    return {
+        "edges": Ref(proofs.inputs["calls"].action, "edges"),
+        "edges_reference": Ref(proofs.inputs["reference"].action, "edges"),
+    }
+
+
 def _add_repair(
     drafts: _Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
 ) -> StageModel:
     assert target.quantization is not None
-    inputs = {"model": models[-2].ref, "quantized": models[-1].ref, **proofs.inputs, **calls}
+    inputs = {"model": models[-2].ref, "quantized": models[-1].ref, **proofs.inputs, **calls, **_edges(target, proofs)}
     params = RepairParams(
         quantization=_without_search(target.quantization), proofs=proofs.proofs, generated=proofs.generated
     )
@@ -261,7 +271,7 @@ def _add_auto(
         mends=auto.repair,
         is_opset_free=auto.repair and target.opset is None,
     )
-    inputs = {"model": model.ref, **proofs.inputs, **calls}
+    inputs = {"model": model.ref, **proofs.inputs, **calls, **_edges(target, proofs)}
     action = replace(_action(target, "auto", params, inputs, proofs.files), locked=target.locked)
     return StageModel("auto", Ref(drafts.add(target, "auto", action), "model"))
 

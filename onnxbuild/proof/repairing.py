@@ -75,7 +75,7 @@ class Search:
         def alone(kept: frozenset[str]) -> Measured | None:
             return None if self._has_met() else self._kept(setting, kept)
 
-        ranked = rank(tuple(self._layers), alone, self._budget - len(self._tried) - STEPS)
+        ranked = rank(tuple(self._layers), alone, max(1, self._budget - len(self._tried) - STEPS))
         if self._has_met() or not ranked:
             return
         order = [name for entry in ranked for name in entry.layers]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -70,10 +71,13 @@ def _draw(
     targets = {target.name for recipe in recipes for target in recipe.targets}
     if not targets <= {target.target.name for target in plan.targets if not target.support}:
         plan = build_plan(workplace.recipes, targets)
+    plan = replace(plan, actions={**plan.actions, **plan.explaining})
     known = {name: outcome for name, outcome in outcomes.items() if name in plan.actions}
     walk = Run(plan, workplace.store, workplace.places, Options(dry_run=True), lambda _: None, outcomes=known)
     judge = Judge(plan, walk.outcomes)
     walk.execute()
+    done = {name: action for name, action in plan.actions.items() if walk.outcomes[name].trace is not None}
+    plan = replace(plan, actions={n: a for n, a in plan.actions.items() if n in done or n not in plan.explaining})
     root = Path(workplace.project.root)
     parts = _by_recipe(plan)
     pages = [collect(r, parts[r.name], walk.outcomes, judge, root, workplace.project.output) for r in recipes]

@@ -32,16 +32,16 @@ CALLS = 8
 
 
 class AutoParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of auto. `generated` says that the evaluation data is random; `provider` is where latency counts.
+    """Parameters of auto. `proofs` are by provider, and latency counts on `provider`; `generated`: on random data.
 
-    Inputs: `model` (in float), `calibration` (where a candidate needs it), `calls`, `reference` and `labels` (if any);
-    file `metric` if custom. `mends` and `is_opset_free` are those of quantize.
+    Inputs: `model` (in float), `calibration` (where a candidate needs it), `calls`, `reference`, `labels`, `edges` and
+    `edges_reference` (if any); file `metric` if custom. `mends` and `is_opset_free` are those of quantize.
     """
 
     candidates: tuple[Quantization, ...]
     objective: str
     provider: str
-    proofs: tuple[Proof, ...]
+    proofs: dict[str, Proof]
     generated: bool = False
     mends: bool = False
     is_opset_free: bool = False
@@ -111,7 +111,7 @@ class _Search:
         from onnxbuild.proof.choosing import FLOAT
 
         self.params, self.ws, self.float32 = params, ws, FLOAT
-        self.prover = Prover(params.proofs, ws, generated=params.generated)
+        self.prover = Prover(params.proofs, ws, generated=params.generated, exact=True)
         self.calls = read_calls(ws.inputs["calibration"]) if "calibration" in ws.inputs else None
         self.wanted = {candidate.mode: candidate for candidate in params.candidates}
         self.made: dict[str, _Made] = {}
@@ -136,7 +136,7 @@ class _Search:
         calls = read_calls(self.ws.inputs["calls"])
         sample = [calls[number] for number in range(min(len(calls), CALLS))]
         self.ws.tell("measuring latency")
-        session = self.params.proofs[0].measuring.session
+        session = self.params.proofs[self.params.provider].measuring.session
         latencies = measure_latency({mode: made.folder / FILE for mode, made in self.made.items()}, sample, session)
         options = {
             mode: Option(made.measured, latencies[mode].lower, latencies[mode].median)

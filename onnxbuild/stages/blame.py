@@ -42,7 +42,7 @@ ROUNDS = 6
 
 
 class BlameParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of blame. `generated` says that the evaluation data is random.
+    """Parameters of blame. `proofs` are by provider; `generated` says that the data is random.
 
     Inputs: `model` (in float, before pruning), `origins`, `choice` (of repair, if any), `calibration` (static),
     `calls`, `reference` and `labels` (if any); file `metric` if custom.
@@ -50,7 +50,7 @@ class BlameParams(msgspec.Struct, frozen=True, kw_only=True):
 
     pruning: Pruning | None
     quantization: Quantization | None
-    proofs: tuple[Proof, ...]
+    proofs: dict[str, Proof]
     generated: bool = False
 
 
@@ -93,7 +93,7 @@ def run(params: BlameParams, ws: Workspace) -> BlameFacts:
     from onnxbuild.stages.restoring import Restorer
 
     ws, samples = _with_fewer_samples(ws)
-    prover = Prover(params.proofs, ws, generated=params.generated)
+    prover = Prover(params.proofs, ws, generated=params.generated, exact=False)
     calls = read_calls(ws.inputs["calibration"]) if "calibration" in ws.inputs else None
     restorer = Restorer(ws.inputs["model"], params.pruning, params.quantization, calls, ws.scratch / "blame")
     choice = Choice()
@@ -194,7 +194,7 @@ def _times(restorer: Restorer, choices: list[Choice], params: BlameParams, ws: W
     from onnxbuild.ir.model import MODEL as FILE
     from onnxbuild.ort.session import open_session, run_call
 
-    session = params.proofs[0].measuring.session if params.proofs else Session()
+    session = next((proof.measuring.session for proof in params.proofs.values()), Session())
     call = read_calls(ws.inputs["calls"])[0]
     ratios: list[float | None] = []
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from onnxbuild.proof.ablation import Measured
 from onnxbuild.proof.budget import limited, metric_used, used
 from onnxbuild.proof.gates import GateResult, Verdict, judge_metric, judge_outputs
 from onnxbuild.proof.measures import from_text, to_text
-from onnxbuild.recipe.types import Tolerance
+from onnxbuild.proof.size_gates import elementwise, judge_sizes
+from onnxbuild.recipe.types import OutputTolerance, Tolerance
 from onnxbuild.stages import validate
 from onnxbuild.stages.stage import Workspace
 
@@ -29,9 +30,9 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     tolerance: Tolerance
 
 
-def runs_user_code(proofs: tuple[Proof, ...]) -> bool:
+def runs_user_code(proofs: Mapping[str, Proof]) -> bool:
     """Return whether measuring calls a metric of the user's."""
-    return any(p.measuring.metric is not None and p.measuring.metric.function is not None for p in proofs)
+    return any(p.measuring.metric is not None and p.measuring.metric.function is not None for p in proofs.values())
 
 
 class Score(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,23 +60,26 @@ class Prover:
     """Measures models on the evaluation calls of `ws` against every provider of `proofs` that is present.
 
     On random data (`generated`) a limit is met where it is not missed. `ws` has what validate needs but the model.
+    `exact` asks that what meets the tolerance is measured once more just as the gates do.
     """
 
-    def __init__(self, proofs: tuple[Proof, ...], ws: Workspace, *, generated: bool) -> None:
-        self._proofs, self._ws, self._generated = proofs, ws, generated
+    def __init__(self, proofs: Mapping[str, Proof], ws: Workspace, *, generated: bool, exact: bool) -> None:
+        self._proofs, self._ws, self._generated, self._exact = proofs, ws, generated, exact
         self._number = 0
 
     def measure(self, folder: Path) -> Measured:
         """Return the worst over all providers of the model in `folder`.
 
-        All cores compute where the recipe does not say how many; what meets the tolerance that way is measured again
-        as the recipe says. Raises StageFailure for a model that does not load or run.
+        All cores compute where the recipe does not say how many; exactly is as the recipe says, and at the edges of
+        dynamic axes too. Raises StageFailure for a model that does not load or run.
         """
         measured = self._measure(folder, os.cpu_count() or 1)
-        return self._measure(folder, None) if measured.meets else measured
+        return self._measure(folder, None) if measured.meets and self._exact else measured
 
     def _measure(self, folder: Path, threads: int | None) -> Measured:
-        found = [measured for proof in self._proofs if (measured := self._on(proof, folder, threads)) is not None]
+        found = [
+            measured for proof in self._proofs.values() if (measured := self._on(proof, folder, threads)) is not None
+        ]
         size = sum(file.stat().st_size for file in folder.iterdir())
         if not found:
             return Measured(use=0.0, sqnr_db=math.inf, meets=True, bytes=size)
@@ -91,7 +95,8 @@ class Prover:
         self._number += 1
         scratch = self._ws.scratch / f"proof-{self._number}"
         scratch.mkdir()
-        ws = replace(self._ws, inputs={**self._ws.inputs, "model": folder}, scratch=scratch)
+        inputs = {name: path for name, path in self._ws.inputs.items() if threads is None or "edges" not in name}
+        ws = replace(self._ws, inputs={**inputs, "model": folder}, scratch=scratch, warnings=[])
         try:
             facts = validate.run(params, ws)
         except StageFailure as failure:
@@ -108,7 +113,10 @@ def judged(facts: validate.ValidateFacts, proof: Proof, *, generated: bool) -> M
     if tolerance.metric is not None and metric is not None:
         better = metric.higher_is_better
         gates.append(judge_metric(tolerance.metric, metric.model, metric.source, better, None, generated))
-    shares = dict(_shares(facts, tolerance))
+    gates = judge_sizes(gates, tolerance.outputs, facts.sizes or (), proof.measuring.provider)
+    shares: dict[str, float] = {}
+    for name, share in _shares(facts, tolerance):
+        shares[name] = max(share, shares.get(name, 0.0))
     worst = max(shares, key=lambda gate: shares[gate], default=None)
     sqnr = [from_text(value) for output in facts.outputs if (value := output.sqnr_db) is not None]
     return Measured(
@@ -121,8 +129,14 @@ def judged(facts: validate.ValidateFacts, proof: Proof, *, generated: bool) -> M
 
 def _shares(facts: validate.ValidateFacts, tolerance: Tolerance) -> Iterator[tuple[str, float]]:
     """Yield how much of each limit is used, by the gate's name; what can't be compared has used it all."""
-    for output in facts.outputs:
-        limits = tolerance.outputs.get(output.name)
+    data = [(output, tolerance.outputs.get(output.name)) for output in facts.outputs]
+    edges = [
+        (output.measures, elementwise(tolerance.outputs.get(output.name, OutputTolerance())))
+        for size in facts.sizes or ()
+        for output in size.outputs
+        if output.measures is not None
+    ]
+    for output, limits in (*data, *edges):
         for measure in limited(limits) if limits is not None else ():
             assert limits is not None
             share = used(limits, measure, output)

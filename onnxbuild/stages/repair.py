@@ -31,14 +31,14 @@ WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 class RepairParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of repair. `generated` says that the evaluation data is random.
+    """Parameters of repair. `proofs` are by provider; `generated` says that the data is random.
 
     Inputs: `model` (in float), `quantized` (as the recipe asks), `calibration` (static), `calls`, `reference` and
-    `labels` (if any); file `metric` if custom.
+    `labels` (if any), `edges` and `edges_reference` where it has dynamic axes; file `metric` if custom.
     """
 
     quantization: Quantization
-    proofs: tuple[Proof, ...]
+    proofs: dict[str, Proof]
     generated: bool = False
 
 
@@ -96,7 +96,7 @@ def run(params: RepairParams, ws: Workspace) -> RepairFacts:
     from onnxbuild.proof.repairing import Found, Search, Tried
     from onnxbuild.stages.restoring import Restorer
 
-    prover = Prover(params.proofs, ws, generated=params.generated)
+    prover = Prover(params.proofs, ws, generated=params.generated, exact=True)
     base = prover.measure(ws.inputs["quantized"])
     if base.meets and ws.locked is None:
         unchanged = Tried(choice=Choice(), layers=(), measured=base)

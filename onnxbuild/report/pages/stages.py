@@ -16,6 +16,7 @@ from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows, sho
 from onnxbuild.stages.auto import describe_winner
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
+from onnxbuild.stages.repair import describe_choice
 
 _DECISIONS = {"up-to-date": "up to date", "restore": "restored", "run": "ran", "blocked": "blocked", "waits": "waits"}
 
@@ -71,6 +72,9 @@ def effect(step: StepFacts) -> str:
         return _quantize_effect(step.quantize)
     if step.auto is not None:
         return describe_winner(step.auto)
+    if step.repair is not None:
+        facts = step.repair
+        return describe_choice(facts.choice, facts.layers) if facts.changed else "changed nothing"
     if step.package is not None:
         return "packed " + ", ".join(sorted(step.package.digests)[:3])
     if step.export is not None and model is not None:
