@@ -32,7 +32,9 @@ def front(target: TargetFacts) -> Front | None:
         return None
     points = [_point(one, facts) for one in facts.candidates if one.score is not None and one.timing is not None]
     chart = draw(points, "Candidates by latency, use of the tolerance and size") if points else None
-    return Front(f"Chosen: {describe_winner(facts)}.", chart, _table(facts))
+    said = describe_winner(facts)
+    sentence = f"{said[0].upper()}{said[1:]}." if facts.choice.winner == "none" else f"Chosen: {said}."
+    return Front(sentence, chart, _table(facts))
 
 
 def _point(one: CandidateFacts, facts: AutoFacts) -> Point:
