@@ -253,7 +253,10 @@ def _add_repair(
     assert target.quantization is not None
     inputs = {"model": models[-2].ref, "quantized": models[-1].ref, **proofs.inputs, **calls, **_edges(target, proofs)}
     params = RepairParams(
-        quantization=_without_search(target.quantization), proofs=proofs.proofs, generated=proofs.generated
+        quantization=_without_search(target.quantization),
+        proofs=proofs.proofs,
+        generated=proofs.generated,
+        is_opset_free=target.opset is None,
     )
     action = replace(_action(target, "repair", params, inputs, proofs.files), locked=target.locked)
     return StageModel("repair", Ref(drafts.add(target, "repair", action), "model"))

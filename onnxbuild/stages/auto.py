@@ -186,7 +186,7 @@ class _Search:
 def why_float(objective: str) -> str:
     """Return in words that no candidate is better than the model as it is."""
     what = {
-        "latency": "no candidate that meets the tolerance is faster on this machine",
+        "latency": "no candidate that meets the tolerance is faster on this machine beyond the noise",
         "size": "no candidate that meets the tolerance is smaller",
         "accuracy": "no candidate comes closer to the source",
     }[objective]

@@ -35,6 +35,11 @@ class Mended(msgspec.Struct, frozen=True, kw_only=True):
     keep: tuple[str, ...] = ()
     tried: tuple[Rung, ...] = ()
 
+    @property
+    def skips_quantized(self) -> bool:
+        """Whether what was quantised before stays as it is."""
+        return any(rung.kind == "quantized" for rung in self.tried)
+
 
 class Ladder:
     """One float model that is to be quantised although tools fail on it; every model goes below `scratch`.
