@@ -61,6 +61,5 @@ def module_of(name: str) -> str:
 
 
 def _has_weights(node: ir.Node) -> bool:
-    return any(
-        value is not None and value.const_value is not None and value.const_value.size > 1 for value in node.inputs
-    )
+    constants = [value.const_value for value in node.inputs if value is not None]
+    return any(tensor is not None and tensor.size > 1 and tensor.dtype.is_floating_point() for tensor in constants)

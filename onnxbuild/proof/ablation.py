@@ -44,11 +44,12 @@ class Ranked(msgspec.Struct, frozen=True, kw_only=True):
     measured: Measured
 
 
-def rank(layers: Sequence[str], measure: Measure, budget: int) -> list[Ranked]:
+def rank(layers: Sequence[str], measure: Measure, budget: int, base: Measured | None = None) -> list[Ranked]:
     """Return `layers`, those first whose restoring alone gains most, after at most `budget` measurements.
 
     More layers than that are restored in runs of neighbours; of these the one that gains most is split first. Groups
-    stay for what gains little.
+    stay for what gains little. Where nothing alone is better than `base`, longer and longer runs of neighbours are
+    restored together until one is: an overflow spreads from layer to layer until all of them are float again.
     """
     size = 1 if len(layers) <= budget else math.ceil(len(layers) / max(1, budget // 2))
     groups = [tuple(layers[start : start + size]) for start in range(0, len(layers), size)]
@@ -75,4 +76,23 @@ def rank(layers: Sequence[str], measure: Measure, budget: int) -> list[Ranked]:
         take(ranked.layers[:half])
         take(ranked.layers[half:])
         left -= 2
-    return sorted([*done, *(ranked for _, _, ranked in waiting)], key=lambda ranked: ranked.measured.order())
+    found = [*done, *(ranked for _, _, ranked in waiting)]
+    if base is not None and size == 1:
+        found += _together(layers, measure, left, base, found)
+    return sorted(found, key=lambda ranked: ranked.measured.order())
+
+
+def _together(
+    layers: Sequence[str], measure: Measure, budget: int, base: Measured, alone: Sequence[Ranked]
+) -> list[Ranked]:
+    """Return runs of neighbours, each twice as long as the last, until one gains what no layer did alone."""
+    found: list[Ranked] = []
+    width = 2
+    while width <= len(layers) and all(r.measured.order() >= base.order() for r in (*alone, *found)):
+        for start in range(0, len(layers) - width + 1, width // 2):
+            measured = measure(frozenset(layers[start : start + width])) if budget > 0 else None
+            budget -= 1
+            if measured is not None:
+                found.append(Ranked(layers=tuple(layers[start : start + width]), measured=measured))
+        width *= 2
+    return [ranked for ranked in found if ranked.measured.order() < base.order()]

@@ -1,7 +1,8 @@
 """The search for the fewest layers to keep in float that meet a tolerance; knows no model and no quantiser.
 
 Excluding more layers is not always better (a runtime quantises again what it finds between quantised neighbours), so
-the best set seen is kept, not the last. Cheap settings of the whole model come first, then layers by ablation.
+the best set seen is kept, not the last. Cheap settings of the whole model come first, then layers by ablation. A model
+most of which is in float is no repair.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Search:
-    """One search. `layers` maps a layer to its nodes, in the order of the graph.
+    """One search. `layers` maps a layer to its nodes, in the order of the graph; no more than half of them are kept.
 
     `measure` makes and measures a choice, None where that fails; at most `budget` are measured, none once `is_late`.
     """
@@ -47,6 +48,7 @@ class Search:
         is_late: Callable[[], bool] = lambda: False,
     ) -> None:
         self._layers, self._measure, self._budget, self._is_late = layers, measure, budget, is_late
+        self._most = (len(layers) + 1) // 2
         self._tried: dict[Choice, Tried] = {}
         self._stopped: str | None = None
 
@@ -80,8 +82,9 @@ class Search:
             return
         order = [name for entry in ranked for name in entry.layers]
         kept, last = set(ranked[0].layers), ranked[0].layers[-1]
-        while len(kept) < len(order) and not self._has_met() and not self._stopped:
-            more = [name for name in order if name not in kept][: 1 if len(kept) < STEPS else len(kept) // 2]
+        while len(kept) < self._most and not self._has_met() and not self._stopped:
+            step = min(1 if len(kept) < STEPS else len(kept) // 2, self._most - len(kept))
+            more = [name for name in order if name not in kept][:step]
             ways = [more, *([name] for name in self._beside(last) if name not in kept and name not in more)]
             results = [(way, self._kept(setting, frozenset(kept.union(way)))) for way in ways]
             known = [(way, measured) for way, measured in results if measured is not None]
@@ -110,6 +113,8 @@ class Search:
         return other if after is not None and (before is None or after.order() < before.order()) else one
 
     def _kept(self, setting: Choice, layers: frozenset[str]) -> Measured | None:
+        if len(layers) > self._most:
+            return None
         names = tuple(name for name in self._layers if name in layers)
         nodes = tuple(sorted(node for name in names for node in self._layers[name]))
         return self._try(msgspec.structs.replace(setting, keep=nodes), names).measured

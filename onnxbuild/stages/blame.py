@@ -116,7 +116,7 @@ def run(params: BlameParams, ws: Workspace) -> BlameFacts:
         ws.tell(f"{count} of at most {MEASUREMENTS} restorings, {len(layers)} layers")
         return measured_draft(restorer, prover, restored(names))
 
-    ranked = rank(tuple(layers), measure, MEASUREMENTS)
+    ranked = rank(tuple(layers), measure, MEASUREMENTS, base)
     times = _times(restorer, [choice, *(restored(entry.layers) for entry in ranked[:TIMED])], params, ws)
     origins = decode((ws.inputs["origins"] / ORIGINS).read_bytes(), dict[str, Origin])
     return BlameFacts(

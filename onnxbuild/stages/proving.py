@@ -77,9 +77,8 @@ class Prover:
         return self._measure(folder, None) if measured.meets and self._exact else measured
 
     def _measure(self, folder: Path, threads: int | None) -> Measured:
-        found = [
-            measured for proof in self._proofs.values() if (measured := self._on(proof, folder, threads)) is not None
-        ]
+        everywhere = (self._on(proof, folder, threads) for proof in self._proofs.values())
+        found = [measured for measured in everywhere if measured is not None]
         size = sum(file.stat().st_size for file in folder.iterdir())
         if not found:
             return Measured(use=0.0, sqnr_db=math.inf, meets=True, bytes=size)

@@ -51,3 +51,15 @@ def test_a_layer_that_cannot_be_restored_is_left_out() -> None:
     measure, _ = model({"a": 1.0})
     ranked = rank(["a", "b"], lambda kept: None if "b" in kept else measure(kept), 10)
     assert [entry.layers for entry in ranked] == [("a",)]
+
+
+def test_what_only_gains_together_is_found_as_a_run_of_neighbours() -> None:
+    names = [f"layer{number}" for number in range(12)]
+
+    def measure(kept: frozenset[str]) -> Measured:
+        use = 0.5 if {"layer5", "layer6"} <= kept else 3.0
+        return Measured(use=use, sqnr_db=0.0, meets=use <= 1)
+
+    ranked = rank(names, measure, 96, measure(frozenset()))
+    assert ranked[0].layers == ("layer5", "layer6")
+    assert len(ranked) == len(names) + 1
