@@ -108,4 +108,5 @@ def _metrics(target: TargetPlan, traces: Mapping[str, Trace]) -> Iterator[tuple[
         trace = traces.get(names[-1])
         metric = msgspec.json.decode(trace.facts, type=ValidateFacts).metric if trace is not None else None
         if metric is not None:
-            yield provider, LockedMetric(name=metric.name, model=metric.model, source=metric.source)
+            interval = metric.intervals.value if metric.intervals is not None else None
+            yield provider, LockedMetric(name=metric.name, model=metric.model, source=metric.source, interval=interval)
