@@ -81,13 +81,30 @@ class TargetPlan:
     support: bool = False
 
 
+class RecipeGroup(msgspec.Struct, frozen=True):
+    """Recipes that share actions, or one that shares none: nothing outside a group changes what is done within it.
+
+    `roots` are digests of the contents of the group's actions without inputs: whoever shares an action shares one of
+    those.
+    """
+
+    recipes: tuple[str, ...]
+    roots: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Plan:
-    """Actions in an order in which each comes after what it needs, and the targets they are for.
+    """Actions in an order in which each comes after what it needs, the targets they are for, and how recipes group.
 
     `explaining` are actions that are done only when a gate failed, or when they are asked for.
     """
 
     actions: dict[str, Action] = field(default_factory=dict)
     targets: tuple[TargetPlan, ...] = ()
+    groups: tuple[RecipeGroup, ...] = ()
     explaining: dict[str, Action] = field(default_factory=dict)
+
+    @property
+    def group_of(self) -> dict[str, int]:
+        """The number of each recipe's group."""
+        return {recipe: number for number, group in enumerate(self.groups) for recipe in group.recipes}
