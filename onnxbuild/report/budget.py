@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from onnxbuild.proof import budget
 from onnxbuild.proof.budget import MEASURES, limited, used
 from onnxbuild.recipe.types import Bound, OutputTolerance
-from onnxbuild.report.numbers import metric_change, metric_unit, number, percent
+from onnxbuild.report.numbers import metric_change, metric_unit, number, percent, ratio
 from onnxbuild.stages.validate import MetricMeasure
 
-__all__ = ["MEASURES", "limit_text", "limited", "metric_sentence", "metric_used", "used"]
+__all__ = ["MEASURES", "limit_text", "limited", "metric_sentence", "metric_used", "own_share", "share_text", "used"]
 
 
 def limit_text(tolerance: OutputTolerance, measure: str) -> str:
@@ -26,6 +28,18 @@ def limit_text(tolerance: OutputTolerance, measure: str) -> str:
         return f"cosine at least {limit:g}"
     share = f" for {percent(tolerance.share, 2)}" if measure == "max_abs" and tolerance.share < 1 else ""
     return f"{measure.replace('_', ' ')} at most {number(limit)}{share}"
+
+
+def own_share(before: float, after: float) -> float:
+    """Return what one step used of a limit: the cumulative share after it less that before; 0 between infinities."""
+    return 0.0 if before == after else after - before
+
+
+def share_text(share: float) -> str:
+    """Return a share of a limit, such as "85%", "12x" or "no bound"."""
+    if not math.isfinite(share):
+        return "no bound"
+    return percent(share) if share < 10 else ratio(share)
 
 
 def metric_used(bound: Bound, measure: MetricMeasure) -> float | None:

@@ -8,10 +8,11 @@ from onnxbuild.stages.auto import AutoParams
 from onnxbuild.stages.blame import BlameParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
-from onnxbuild.stages.optimize import OptimizeParams, tool_name
+from onnxbuild.stages.optimize import OptimizeParams
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
 from onnxbuild.stages.repair import RepairParams
+from onnxbuild.stages.tools import tool_name
 from onnxbuild.stages.validate import ValidateParams
 
 

@@ -207,7 +207,7 @@ def _deliver(found: Found, base: Measured, mended: Mended | None, ws: Workspace)
 
 REPAIR = Stage(
     name="repair",
-    version=1,
+    version=2,
     params=RepairParams,
     facts=RepairFacts,
     run=run,
