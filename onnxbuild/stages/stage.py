@@ -32,6 +32,7 @@ class Workspace:
     recipe_folder: Path
     warnings: list[Remark] = field(default_factory=list)
     seen: list[Path] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
     locked: Choice | None = None
 
     def output(self, name: str) -> Path:
@@ -43,6 +44,10 @@ class Workspace:
     def saw(self, path: Path) -> None:
         """Record a file that was read in a way Python's audit hook does not see, such as external data."""
         self.seen.append(path)
+
+    def used(self, module: str) -> None:
+        """Record a module that only a file of the model told to be needed; its package's version is an input."""
+        self.modules.append(module)
 
     def warn(self, code: str, message: str) -> None:
         """Record a warning for the console, the trace and the report."""
