@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onnxbuild.base.codec import decode
@@ -21,13 +21,18 @@ from onnxbuild.making import NO_OP_SECONDS, Made, Making, NoOp
 from onnxbuild.plan.build import build_plan
 from onnxbuild.recipe.load import check_project
 from onnxbuild.recipe.project import FILE, load_project
-from onnxbuild.recipe.types import Project
+from onnxbuild.recipe.types import Project, Source
 from onnxbuild.report.draw import draw
+from onnxbuild.sources.description import SourceFacts
+from onnxbuild.stages.describe import DESCRIBE, DescribeFacts, DescribeParams
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
+from onnxbuild.stages.optimize import OPTIMIZE
 from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.collection import Policy, Sweep, plan_sweep, remove
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Discovered
+from onnxbuild.targets import accepting
+from onnxbuild.targets.repros import Repro, copy_repros, find_repros
 from onnxbuild.targets.standing import Explainer, Explanation, Standing
 from onnxbuild.workplace import Workplace, open_changed, open_project
 
@@ -37,8 +42,10 @@ __all__ = [
     "NoOp",
     "Options",
     "Workplace",
+    "accept",
     "check",
     "collect_garbage",
+    "describe",
     "explain",
     "get",
     "inspect",
@@ -47,6 +54,7 @@ __all__ = [
     "open_project",
     "open_store",
     "report",
+    "repro",
     "status",
     "watched",
     "watched_project",
@@ -59,18 +67,19 @@ def make(
     emit: Emit,
     *,
     strict: bool = False,
+    locked: bool = False,
     rebuild: bool = False,
     began: int = 0,
 ) -> Made:
     """Build and prove the selected targets, deliver those that did not fail, draw the reports.
 
     `began` is the file system's time before the project was opened (see targets.evidence.file_clock); without it
-    nothing is said about the next make. `rebuild` asks to rebuild the models elsewhere and to fail when they are not
-    the same; see targets.determinism.
+    nothing is said about the next make. `locked` fails what differs from the recipes' locks. `rebuild` asks to rebuild
+    the models elsewhere and to fail when they are not the same; see targets.determinism.
     """
-    make = Making(workplace, options, emit, strict, rebuild)
+    make = Making(workplace, options, emit, strict, rebuild, locked)
     code = make.execute()
-    return Made(code, make.no_op(code, began) if not rebuild else None)
+    return Made(code, make.no_op(code, began) if not (rebuild or locked) else None)
 
 
 def watched_project(root: Path) -> Watched:
@@ -154,6 +163,42 @@ def _needed(root: Path) -> set[tuple[str, str]]:
     return now | {pointer for pointer in pointers if pointer is not None}
 
 
+@dataclass(frozen=True)
+class Repros:
+    """Cases that broken passes left, the folders they were copied to, and the optimize actions of which none stands."""
+
+    cases: tuple[Repro, ...]
+    folders: tuple[Path, ...]
+    unbuilt: tuple[str, ...]
+
+
+def repro(root: Path, name: str | None, out: Path | None) -> Repros:
+    """Find what shows how passes broke models, of an action or of the targets that `name` selects (None: all).
+
+    With `out` the cases are copied there. Raises UserError when `name` selects nothing or `out` is not empty.
+    """
+    everything = open_project(root)
+    plan = build_plan(everything.recipes, everything.selected)
+    if name in plan.actions:
+        walked, names = _walked(replace(everything, selected=plan.actions[name].targets)), [name]
+    else:
+        walked = _walked(open_project(root, [name] if name is not None else []))
+        names = [*walked.plan.actions]
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(Diagnostic(code="not-empty", message=f"{out} is not an empty folder"))
+    outcomes, workplace = walked.run.outcomes, walked.workplace
+    cases = find_repros(names, outcomes, workplace.places)
+    shown = {case.action for case in cases}
+    optimizing = [n for n in names if walked.plan.actions[n].stage == OPTIMIZE.name and n not in shown]
+    unbuilt = tuple(n for n in optimizing if (o := outcomes.get(n)) is None or o.trace is None)
+    try:
+        folders = copy_repros(cases, out, workplace.store) if out is not None else []
+    except CorruptBlobError as error:
+        hint = "run: onnxbuild make"
+        raise UserError(Diagnostic(code="corrupt-artifact", message=str(error), hint=hint)) from None
+    return Repros(tuple(cases), tuple(folders), unbuilt)
+
+
 def report(workplace: Workplace) -> str:
     """Draw all pages from what the traces say and return the index's path, relative to the project."""
     return draw(workplace)
@@ -162,6 +207,16 @@ def report(workplace: Workplace) -> str:
 def check(root: Path, patterns: Sequence[str]) -> tuple[Diagnostic, ...]:
     """Return everything that is wrong with the recipes as far as files tell."""
     return tuple(check_project(root, patterns).diagnostics)
+
+
+def accept(workplace: Workplace, waive: tuple[str, ...] = (), reason: str = "") -> tuple[str, ...]:
+    """Merge the selected targets' results into the locks beside their recipes; return the locks' paths.
+
+    A failed gate must be named in `waive`, with a reason. Raises UserError, and then nothing was written.
+    """
+    walked = _walked(workplace)
+    root = Path(workplace.project.root)
+    return accepting.accept(root, workplace.recipes, walked.plan, walked.run.outcomes, walked.judge, waive, reason)
 
 
 def get(workplace: Workplace, out: Path) -> Path:
@@ -190,6 +245,20 @@ def get(workplace: Workplace, out: Path) -> Path:
         hint = f"run: onnxbuild make {workplace.selected[0]}"
         raise UserError(Diagnostic(code="corrupt-artifact", message=str(error), hint=hint)) from None
     return out / "model.onnx"
+
+
+def describe(source: Source, model: Path) -> SourceFacts:
+    """Describe a saved model of any framework, in a worker with limits; raises UserError when it cannot be opened.
+
+    What can run code (`source.trust_pickle`) runs it there.
+    """
+    with tempfile.TemporaryDirectory(prefix="onnxbuild-") as scratch:
+        result = run_alone(DESCRIBE, DescribeParams(source), {"path": model.resolve()}, Path(scratch))
+    if result.failure is not None:
+        failure = result.failure
+        code = "not-a-model" if failure.code != "missing-extra" else failure.code
+        raise UserError(Diagnostic(code=code, message=f"{model}: {failure.message}", hint=failure.hint))
+    return decode(bytes(result.facts), DescribeFacts).source
 
 
 def inspect(model: Path) -> tuple[ModelFacts, tuple[str, ...]]:

@@ -16,6 +16,7 @@ from onnxbuild.engine.events import (
     Emit,
     Event,
     Gate,
+    LockCompared,
     PlanMade,
     Retold,
     RunEnded,
@@ -29,12 +30,13 @@ from onnxbuild.proof.gates import Verdict
 from onnxbuild.recipe.project import FILE
 from onnxbuild.report.draw import draw_if_changed, drawn_file, prepare_to_draw
 from onnxbuild.store.traces import Trace
+from onnxbuild.targets.accepting import compare
 from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
 from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement
 from onnxbuild.targets.kept import KeptGroup, KeptRecipe, KeptTarget
-from onnxbuild.targets.retelling import Concerned, Stretch, concerns, gates_of, retell
+from onnxbuild.targets.retelling import Concerned, Stretch, concerns, gates_of, is_said, retell
 from onnxbuild.targets.standing import Standing, standing
 from onnxbuild.workplace import Workplace
 
@@ -69,6 +71,7 @@ class Making:
     emit: Emit
     strict: bool
     rebuild: bool
+    locked: bool = False
     began: float = field(default_factory=time.monotonic)
     gates: dict[str, list[Gate]] = field(default_factory=dict)
     heard: dict[str, ActionDone] = field(default_factory=dict)
@@ -113,6 +116,8 @@ class Making:
                 self.emit(event)
         draw_if_changed(self.workplace, plan, self.run.outcomes)
         code = self._exit_code()
+        if self.locked and not self._agrees_with_locks():
+            code = max(code, 1)
         if self.rebuild and not self._is_repeatable():
             code = max(code, 1)
         return self._end(code)
@@ -203,7 +208,7 @@ class Making:
     def _retell(self, recipe: str) -> bool:
         """Tell what would be told of a recipe that stands, in its place among the others; True when a gate failed."""
         kept = self.kept[recipe]
-        self._hear(Retold(kept.events, tuple(gate for target in kept.targets for gate in target.gates)))
+        self._hear(Retold(kept.events, kept.said))
         return kept.failed
 
     def _release(self) -> None:
@@ -251,6 +256,15 @@ class Making:
             output = os.path.relpath(self.workplace.output(target) / "model.onnx", self.workplace.project.root)
             sha256 = outcome.trace.outputs["package"].files["model.onnx"].digest
         return TargetJudged(target=target.target.name, verdict=judgement.verdict.value, output=output, sha256=sha256)
+
+    def _agrees_with_locks(self) -> bool:
+        """Tell, target by target, what differs from the lock."""
+        root = Path(self.workplace.project.root)
+        found = compare(root, self.plan, self.run.outcomes, self.judge)
+        for target, differences in found.items():
+            if differences or self.held is None:
+                self.emit(LockCompared(target=target, agrees=not differences, differences=differences))
+        return not any(found.values())
 
     def _is_repeatable(self) -> bool:
         store, places = self.workplace.store, self.workplace.places
@@ -393,6 +407,7 @@ class Making:
             up_to_date=retold.up_to_date,
             failed=retold.failed,
             events=b"".join(encode(event) + b"\n" for event in retold.events),
+            said=tuple(event for event in retold.events if is_said(event)),
             targets=tuple(targets),
         )
 

@@ -82,7 +82,7 @@ class ActionDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="gate"):
-    """One gate of one target, judged."""
+    """One gate of one target, judged. `warnings` are doubts that change no verdict, with their codes."""
 
     target: str
     gate: str
@@ -93,6 +93,8 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ga
     source: float | None = None
     margin: float | None = None
     reason: str | None = None
+    interval: tuple[float, float] | None = None
+    warnings: tuple[Remark, ...] = ()
 
 
 class TargetJudged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="verdict"):
@@ -111,15 +113,23 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
     message: str
 
 
+class LockCompared(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="lock"):
+    """A target was held against what was accepted of it; `differences` are in words."""
+
+    target: str
+    agrees: bool
+    differences: tuple[str, ...] = ()
+
+
 class Retold(msgspec.Struct, frozen=True):
     """What is told of a recipe that was not walked, because nothing of it differs: many events at once.
 
-    `lines` are they as JSON lines, in the order in which a walk tells them: ActionDone and Gate; `gates` those of them
-    that are not passed.
+    `lines` are they as JSON lines, in the order in which a walk tells them: ActionDone and Gate; `said` those of them
+    that a terminal shows too.
     """
 
     lines: bytes
-    gates: tuple[Gate, ...]
+    said: tuple[ActionDone | Gate, ...]
 
     @property
     def events(self) -> Iterator[ActionDone | Gate]:
@@ -150,5 +160,7 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
     up_to_date: int
 
 
-Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | Rebuilt | Retold | RunEnded
+Event = (
+    PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | LockCompared | Rebuilt | Retold | RunEnded
+)
 Emit = Callable[[Event], None]

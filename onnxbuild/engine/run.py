@@ -31,6 +31,7 @@ from onnxbuild.engine.state import LastTraces
 from onnxbuild.plan.action import Action, Plan, Ref
 from onnxbuild.plan.manifest import make_manifest
 from onnxbuild.recipe.types import Limits
+from onnxbuild.stages.stage import AnyStage
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.blobs import CorruptBlobError
@@ -70,6 +71,10 @@ class Places:
     logs: Path
     scratch: Path
     hidden: tuple[Path, ...]
+
+    def log(self, action: str) -> Path:
+        """Return the file that an action's processes write to."""
+        return self.logs / (re.sub(r"[^A-Za-z0-9._@-]", "_", action) + ".log")
 
 
 @dataclass
@@ -323,10 +328,7 @@ class Run:
             self.last.get(action.name, self.store.traces),
             self.inputs.now,
             self.store.blobs.has_artifact,
-            lambda trace: (
-                stage.holds(action.params, msgspec.json.decode(trace.facts, type=stage.facts))
-                and not (action.strict_reads and any(r.code == READ_OUTSIDE for r in trace.warnings))
-            ),
+            lambda trace: _holds(stage, action, trace),
             lambda trace: self.hooks.in_place(action, trace),
             force=self.options.force,
         )
@@ -352,7 +354,7 @@ class Run:
         del self._pending[action.name]
         job = self._job(action)
         stage = STAGES[action.stage]
-        file = pool.start(job, stage.preload(action.params), self.options.limits.time or TIME_LIMIT)
+        file = pool.start(job, stage.preload(action.params), job.seconds)
         self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log))
         self.emit(
             ActionStarted(
@@ -379,11 +381,12 @@ class Run:
             folder=str(root / action.folder),
             hidden=tuple(str(folder) for folder in self.places.hidden),
             scratch=str(scratch),
-            log=str(self.places.logs / (re.sub(r"[^A-Za-z0-9._@-]", "_", action.name) + ".log")),
+            log=str(self.places.log(action.name)),
             environment=user_environment(action.env, self.options.hash_seed),
             reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
             user_code=STAGES[action.stage].runs_user_code(action.params),
             memory=self._memory,
+            seconds=self.options.limits.time or TIME_LIMIT,
             strict_reads=action.strict_reads,
             locked=action.locked,
             known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),
@@ -543,3 +546,13 @@ def _read_result(started: _Started, ended: Ended) -> JobResult:
     if ended.code in ("time-limit", "memory-limit"):
         hint = f"raise `limits: {{{ended.code.partition('-')[0]}: …}}` in onnxbuild.yaml if the model needs it"
     return JobResult(failure=Failure(code=ended.code, message=f"the stage {ended.verdict}", hint=hint))
+
+
+def _holds(stage: AnyStage, action: Action, trace: Trace) -> bool:
+    """Tell whether a trace keeps the limits of today and what the lock has chosen."""
+    facts = msgspec.json.decode(trace.facts, type=stage.facts)
+    return (
+        stage.holds(action.params, facts)
+        and (action.locked is None or stage.honours(action.locked, facts))
+        and not (action.strict_reads and any(r.code == READ_OUTSIDE for r in trace.warnings))
+    )

@@ -11,7 +11,6 @@ from onnxbuild.base.codec import encode
 from onnxbuild.base.digest import digest_bytes
 from onnxbuild.plan.action import Action, Plan, RecipeGroup, Ref, StageModel, TargetPlan
 from onnxbuild.proof.gates import required_within
-from onnxbuild.proof.limits import DEFAULT_STEP
 from onnxbuild.recipe.types import (
     CustomPass,
     DataSource,
@@ -121,7 +120,7 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
             target,
             "reference",
             ReferenceParams(source=_keyed_source(target.source), inputs=target.inputs, outputs=target.outputs),
-            {"calls": Ref(evaluation, "inputs")},
+            {"calls": Ref(evaluation, "inputs"), "edges": Ref(evaluation, "edges")},
             _source_files(target),
         ),
     )
@@ -167,8 +166,10 @@ def _add_models(
 
     for number, entry in enumerate(target.passes, start=1):
         label = "optimize" if len(target.passes) == 1 else f"optimize.{number}"
-        params = OptimizeParams(step=entry, opset=target.opset, ir_version=target.ir_version, limits=limits)
-        step(label, "optimize", params, probe=Ref(probe, "probe"))
+        params = OptimizeParams(
+            step=entry, opset=target.opset, ir_version=target.ir_version, limits=limits, guard=target.guard
+        )
+        step(label, "optimize", params, probe=Ref(probe, "probe"), edges=Ref(probe, "edges"))
     if target.pruning is not None:
         step("prune", "prune", PruneParams(pruning=target.pruning))
     if target.quantization is not None:
@@ -195,14 +196,28 @@ def _add_validations(
     drafts: _Drafts, target: Target, models: Sequence[StageModel], evaluation: str, reference: str
 ) -> dict[str, tuple[str, ...]]:
     validations = {}
+    exact = _last_exact(drafts, models)
     for provider in target.providers:
         names = []
-        for number, model in enumerate(models, start=1):
-            last = number == len(models)
-            label = f"validate@{provider.name}" if last else f"validate@{provider.name}.{number}"
-            names.append(drafts.add(target, label, _validate(target, provider.name, model.ref, evaluation, reference)))
+        for number, model in enumerate(models):
+            last = model is models[-1]
+            label = f"validate@{provider.name}" if last else f"validate@{provider.name}.{number + 1}"
+            action = _validate(target, provider.name, model.ref, evaluation, reference)
+            if target.dynamic_axes and (last or number == exact):
+                edges = {"edges": Ref(evaluation, "edges"), "edges_reference": Ref(reference, "edges")}
+                action = replace(action, inputs={**action.inputs, **edges})
+            names.append(drafts.add(target, label, action))
         validations[provider.name] = tuple(names)
     return validations
+
+
+def _last_exact(drafts: _Drafts, models: Sequence[StageModel]) -> int:
+    """Return the position of the last model before a step that changes numbers by design: it must be near the source.
+
+    That one and the delivered one are tried at the edges of dynamic axes; the others only on the data, which is cheap.
+    """
+    stages = [drafts.actions[model.ref.action].stage for model in models]
+    return next((i for i, stage in enumerate(stages) if stage in ("prune", "quantize")), len(stages)) - 1
 
 
 def _validate(target: Target, provider: str, model: Ref, evaluation: str, reference: str) -> Action:
@@ -252,7 +267,7 @@ def _add_data(
 
 
 def _step_limits(recipe: Recipe) -> dict[str, OutputTolerance]:
-    """Return what a graph pass may change: a tenth of the tightest tolerance that any variant names for an output.
+    """Return a tenth of the tightest tolerance that any variant names for an output; see proof.limits.step_limit.
 
     One answer for the recipe, so that variants share the passes they have in common.
     """
@@ -264,7 +279,6 @@ def _step_limits(recipe: Recipe) -> dict[str, OutputTolerance]:
             if (tolerance := target.tolerance.outputs.get(output)) is not None
             and not (tolerance.atol is None and tolerance.rtol is None)
         ]
-        limits[output] = DEFAULT_STEP
         if named:
             limits[output] = OutputTolerance(
                 atol=min(tolerance.atol or 0.0 for tolerance in named) / 10,

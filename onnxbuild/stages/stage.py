@@ -21,8 +21,9 @@ class Workspace:
     """Where one action runs. The engine made it; the working directory is `recipe_folder`.
 
     `inputs` maps each input's label to a read-only folder that holds the artifact's files; `files` maps each
-    label of a file or folder named by the recipe to where it is; each output is a folder below `out`. `locked` is what
-    a search tries first.
+    label of a file or folder named by the recipe to where it is; each output is a folder below `out`. `seconds` of wall
+    time are what the action may take; `leave_fork` is called at the end of every process that the stage forks;
+    `locked` is what a search tries first.
     """
 
     inputs: dict[str, Path]
@@ -33,6 +34,8 @@ class Workspace:
     warnings: list[Remark] = field(default_factory=list)
     seen: list[Path] = field(default_factory=list)
     modules: list[str] = field(default_factory=list)
+    seconds: float = 1800.0
+    leave_fork: Callable[[], None] = lambda: None
     locked: Choice | None = None
 
     def output(self, name: str) -> Path:
@@ -61,6 +64,7 @@ class Stage(Generic[P, F]):
     `packages` names the distributions whose versions are in the key for given parameters; `preload` the modules
     a worker imports before it forks; `runs_user_code` whether `run` calls Python that the recipe names. `unkeyed`
     names parameters that are limits: in no key; instead `holds` tells whether what was measured once keeps them.
+    `honours` tells of a search whether it chose as the lock has it, or could not.
     `threads` are the cores that `run` keeps busy, constant for given parameters; `seconds` is what to expect of an
     action while none was ever measured. `only_reads` says that `run` neither writes to its inputs' files nor hands them
     to a tool that refuses hard links, as onnx.load, onnx.checker and onnx_ir's external tensors do. `hardware` tells
@@ -80,6 +84,7 @@ class Stage(Generic[P, F]):
     threads: Callable[[P], int] = lambda params: 1
     seconds: float = 1.0
     only_reads: bool = False
+    honours: Callable[[Choice, F], bool] = lambda choice, facts: True
     hardware: Callable[[P], bool] = lambda params: False
 
 

@@ -88,6 +88,7 @@ TARGET = Target(
     session=Session(),
     size=Bound(kind="at_most", value=1e6, text="at most 1 MB"),
     package=Package(metadata={"team": "kiosk"}),
+    guard="revert",
     strict_reads=False,
 )
 HARDWARE = "some CPU; avx"
@@ -102,6 +103,7 @@ NOT_IN_A_PLAN = {
     "providers.0.tolerance": "gates are computed from measurements",
     "size": "a gate computed from the package's files",
     "strict_reads": "a limit: what was read is in the trace",
+    "guard": "a limit: what was left out is in the trace",
     "locked": "what a search tries first, under the same key",
     "places": "where the recipe says it",
 }
@@ -134,7 +136,7 @@ def actions() -> list[Action]:
     )
     recipes = [Recipe(name=t.recipe, file=t.file, description="", targets=(t,)) for t in (TARGET, onnx)]
     plan = build_plan(recipes, [TARGET.name, onnx.name])
-    assert {action.stage for action in plan.actions.values()} == set(STAGES) - {"inspect", "difference"}
+    assert {action.stage for action in plan.actions.values()} == set(STAGES) - {"inspect", "difference", "describe"}
     return list(plan.actions.values())
 
 

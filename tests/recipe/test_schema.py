@@ -142,6 +142,7 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "gates.size.at_most": ("2 MB", {}),
     "package.metadata": ({"a": "b"}, {}),
     "package.portable": (False, {}),
+    "guard": ("strict", {}),
     "strict_reads": (True, {}),
 }  # fmt: skip
 WITHOUT_FIELD = {
