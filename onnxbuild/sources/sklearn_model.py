@@ -21,6 +21,8 @@ from onnxbuild.sources.source import SourceRequest
 BOOSTED = ("lightgbm", "xgboost")
 TRUSTED = ("sklearn", "numpy", "scipy", *BOOSTED)
 """Packages whose classes a .skops file may hold without further trust."""
+CONTAINERS = ("collections.OrderedDict",)
+"""Of the standard library, what LightGBM's estimators hold."""
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 
 
@@ -117,6 +119,8 @@ def _load_skops(file: Path) -> Any:
 
 def _is_trusted(name: str) -> bool:
     """Return whether a dotted name is a class or a ufunc of a trusted package: their other functions can run code."""
+    if name in CONTAINERS:
+        return True
     module, _, attribute = name.rpartition(".")
     if module.partition(".")[0] not in TRUSTED:
         return False
