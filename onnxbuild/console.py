@@ -105,7 +105,7 @@ class Console:
             case LockCompared():
                 self._lock(event)
             case Retold():
-                for each in event.events if self.verbose else event.gates:
+                for each in event.events if self.verbose else event.said:
                     self.hear(each)
             case Rebuilt():
                 self._rebuilt(event)

@@ -36,7 +36,7 @@ from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement
 from onnxbuild.targets.kept import KeptGroup, KeptRecipe, KeptTarget
-from onnxbuild.targets.retelling import Concerned, Stretch, concerns, gates_of, retell
+from onnxbuild.targets.retelling import Concerned, Stretch, concerns, gates_of, is_said, retell
 from onnxbuild.targets.standing import Standing, standing
 from onnxbuild.workplace import Workplace
 
@@ -208,7 +208,7 @@ class Making:
     def _retell(self, recipe: str) -> bool:
         """Tell what would be told of a recipe that stands, in its place among the others; True when a gate failed."""
         kept = self.kept[recipe]
-        self._hear(Retold(kept.events, tuple(gate for target in kept.targets for gate in target.gates)))
+        self._hear(Retold(kept.events, kept.said))
         return kept.failed
 
     def _release(self) -> None:
@@ -407,6 +407,7 @@ class Making:
             up_to_date=retold.up_to_date,
             failed=retold.failed,
             events=b"".join(encode(event) + b"\n" for event in retold.events),
+            said=tuple(event for event in retold.events if is_said(event)),
             targets=tuple(targets),
         )
 

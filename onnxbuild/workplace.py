@@ -26,8 +26,8 @@ class Workplace:
     """A loaded project: its settings, its sound recipes, the names of the targets selected, and warnings.
 
     `order` and `files` are names and files of all recipes, as they come in the project. `read` are the files that were
-    looked at, by recipe, `flawed` the recipes of which something was said, `is_sound` tells that no recipe has an error;
-    see Loaded. `before` has what stands of the last good make, and then `recipes` are those that do not.
+    looked at, by recipe, `flawed` the recipes of which something was said, `is_sound` tells that no recipe has an
+    error; see Loaded. `before` has what stands of the last good make, and then `recipes` are those that do not.
     """
 
     project: Project

@@ -124,12 +124,12 @@ class LockCompared(msgspec.Struct, frozen=True, kw_only=True, tag_field="event",
 class Retold(msgspec.Struct, frozen=True):
     """What is told of a recipe that was not walked, because nothing of it differs: many events at once.
 
-    `lines` are they as JSON lines, in the order in which a walk tells them: ActionDone and Gate; `gates` those of them
-    that are not passed.
+    `lines` are they as JSON lines, in the order in which a walk tells them: ActionDone and Gate; `said` those of them
+    that a terminal shows too.
     """
 
     lines: bytes
-    gates: tuple[Gate, ...]
+    said: tuple[ActionDone | Gate, ...]
 
     @property
     def events(self) -> Iterator[ActionDone | Gate]:

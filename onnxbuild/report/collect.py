@@ -89,6 +89,7 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         verdict=None if judgement is None else judgement.verdict,
         gates=() if judgement is None else judgement.gates,
         steps=_steps(plan, whole, outcomes),
+        data=_facts(plan.evaluation, outcomes, DataFacts),
         reference=_facts(plan.reference, outcomes, ReferenceFacts),
         output=f"{folder}/model.onnx" if package is not None and not failed else None,
         sha256=last.outputs["model"].files["model.onnx"].digest if last is not None else None,

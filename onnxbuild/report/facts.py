@@ -133,7 +133,8 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `verdict` None is a target that is not built. `output` is the delivered model's path relative to the project,
     `bytes` its size with external data, `sha256` the model file's; they describe the model that was judged.
-    `stale` says that the folder in `build/` still holds an older model. `failed_action` names what stopped it.
+    `data` is what was read to evaluate it, with the edges of its dynamic axes. `stale` says that the folder in `build/`
+    still holds an older model. `failed_action` names what stopped it.
     """
 
     name: str
@@ -142,6 +143,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     gates: tuple[GateResult, ...] = ()
     steps: tuple[StepFacts, ...] = ()
+    data: DataFacts | None = None
     reference: ReferenceFacts | None = None
     output: str | None = None
     sha256: str | None = None

@@ -15,13 +15,13 @@ import msgspec
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.digest import digest_bytes
 from onnxbuild.base.seal import BrokenSealError, OtherFormatError, seal, unseal
-from onnxbuild.engine.events import Gate, TargetJudged
+from onnxbuild.engine.events import ActionDone, Gate, TargetJudged
 from onnxbuild.stamp import Stamp, decode, differing, path_of
 from onnxbuild.store.artifact import Blob
 from onnxbuild.store.store import Store
 
 KIND = "onnxbuild kept"
-FORMAT = 1
+FORMAT = 2
 KEPT = ".onnxbuild/state/kept"
 
 
@@ -40,6 +40,7 @@ class KeptTarget(msgspec.Struct, frozen=True, array_like=True):
 class KeptRecipe(msgspec.Struct, frozen=True, array_like=True):
     """One recipe: the actions in its stretch of the plan, and as JSON lines what a walk over them tells.
 
+    `said` are those of them that a terminal shows too: what is not packaged, and gates that are not passed or warn.
     `failed` says that a gate fails in it.
     """
 
@@ -50,6 +51,7 @@ class KeptRecipe(msgspec.Struct, frozen=True, array_like=True):
     up_to_date: int
     failed: bool
     events: bytes
+    said: tuple[ActionDone | Gate, ...]
     targets: tuple[KeptTarget, ...]
 
 

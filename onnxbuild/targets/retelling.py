@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from onnxbuild.base.diagnostics import Remark
-from onnxbuild.engine.events import ActionDone, DecisionKind, Event, Gate, Status
+from onnxbuild.engine.events import ActionDone, DecisionKind, Gate, Status
 from onnxbuild.engine.run import Outcome, stretch_of
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.proof.gates import Verdict, describe_doubt, describe_miss
@@ -70,11 +70,18 @@ def gates_of(target: str, judgement: Judgement) -> list[Gate]:
     ]
 
 
+def is_said(event: ActionDone | Gate) -> bool:
+    """Tell whether a terminal shows what is told of something that is as it was."""
+    if isinstance(event, ActionDone):
+        return event.decision is not DecisionKind.UP_TO_DATE
+    return event.verdict != Verdict.PASSED.value or bool(event.warnings)
+
+
 @dataclass
 class Stretch:
     """One recipe's stretch: what is told of it, how many actions are up to date, and whether a gate fails in it."""
 
-    events: list[Event] = field(default_factory=list)
+    events: list[ActionDone | Gate] = field(default_factory=list)
     actions: int = 0
     up_to_date: int = 0
     failed: bool = False
