@@ -40,6 +40,9 @@ from onnxbuild.stages.repair import RepairParams
 from onnxbuild.stages.table import STAGES
 from onnxbuild.stages.validate import ValidateParams, Within
 
+INEXACT = ("prune", "quantize", "auto", "repair")
+"""Stages that change numbers by design."""
+
 
 def build_plan(recipes: Sequence[Recipe], selected: Iterable[str]) -> Plan:
     """Return the plan for the targets of `recipes` whose names are `selected`.
@@ -341,7 +344,7 @@ def _last_exact(drafts: _Drafts, models: Sequence[StageModel]) -> int:
     That one and the delivered one are tried at the edges of dynamic axes; the others only on the data, which is cheap.
     """
     stages = [drafts.actions[model.ref.action].stage for model in models]
-    return next((i for i, stage in enumerate(stages) if stage in ("prune", "quantize")), len(stages)) - 1
+    return next((i for i, stage in enumerate(stages) if stage in INEXACT), len(stages)) - 1
 
 
 def _validate(target: Target, provider: str, model: Ref, evaluation: str, reference: str) -> Action:
