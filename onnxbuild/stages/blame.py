@@ -110,7 +110,7 @@ def run(params: BlameParams, ws: Workspace) -> BlameFacts:
 
     def measure(names: frozenset[str]) -> Measured | None:
         nonlocal count
-        if time.monotonic() - began > SECONDS:
+        if time.monotonic() - began > min(SECONDS, ws.seconds / 2):
             return None
         count += 1
         ws.tell(f"{count} of at most {MEASUREMENTS} restorings, {len(layers)} layers")

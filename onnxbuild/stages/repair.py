@@ -113,7 +113,9 @@ def run(params: RepairParams, ws: Workspace) -> RepairFacts:
         ws.tell(f"{count} of at most {MEASUREMENTS} choices: {describe_choice(choice, ())}")
         return measured_draft(restorer, prover, choice)
 
-    search = Search(restorer.layers(), measure, MEASUREMENTS, lambda: time.monotonic() - began > SECONDS)
+    search = Search(
+        restorer.layers(), measure, MEASUREMENTS, lambda: time.monotonic() - began > min(SECONDS, ws.seconds / 2)
+    )
     found = search.run(base, switches(params.quantization), ws.locked)
     return _deliver(found, base, params, ws)
 
