@@ -130,7 +130,7 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         sys.path[:0] = _import_folders(job)
         watch.start(trusts_file="path" in job.files)
     facts = _run_stage(stage, params, workspace)
-    watch.add(workspace.seen)
+    watch.add(workspace.seen, workspace.modules)
     outputs = {}
     if workspace.out.exists():
         outputs = {

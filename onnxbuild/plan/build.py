@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -12,6 +12,7 @@ from onnxbuild.base.digest import digest_bytes
 from onnxbuild.plan.action import Action, Plan, RecipeGroup, Ref, StageModel, TargetPlan
 from onnxbuild.proof.gates import required_within
 from onnxbuild.recipe.types import (
+    Auto,
     CustomPass,
     DataSource,
     FileData,
@@ -25,6 +26,7 @@ from onnxbuild.recipe.types import (
     Target,
     Tolerance,
 )
+from onnxbuild.stages.auto import AutoParams
 from onnxbuild.stages.blame import BlameParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
@@ -122,7 +124,8 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
     if target.calibration is not None:
         calibration = _add_data(drafts, target, "data.2", target.calibration.data, target.calibration.samples, None)
     probe = calibration if target.evaluation is None and calibration is not None else evaluation
-    models = _add_models(drafts, target, limits, probe, calibration)
+    calls = _quantizer_calls(target, probe, calibration)
+    models = _add_models(drafts, target, limits, probe, calls)
     reference = drafts.add(
         target,
         "reference",
@@ -136,9 +139,11 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
     )
     proofs = _proofs(target, evaluation, reference)
     if target.quantization is not None and target.quantization.repair:
-        models = (*models, _add_repair(drafts, target, models, calibration, proofs))
+        models = (*models, _add_repair(drafts, target, models, calls, proofs))
+    if target.auto is not None:
+        models = (*models, _add_auto(drafts, target, target.auto, models[-1], calls, proofs))
     validations = _add_validations(drafts, target, models, evaluation, reference)
-    blame = _add_blame(drafts, target, models, calibration, proofs)
+    blame = _add_blame(drafts, target, models, calls, proofs)
     after = tuple(dict.fromkeys(name for names in validations.values() for name in names))
     package = drafts.add(
         target,
@@ -165,7 +170,7 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
 
 
 def _add_models(
-    drafts: _Drafts, target: Target, limits: dict[str, OutputTolerance], probe: str, calibration: str | None
+    drafts: _Drafts, target: Target, limits: dict[str, OutputTolerance], probe: str, calls: Mapping[str, Ref]
 ) -> tuple[StageModel, ...]:
     stage = "canonicalize" if target.source.framework is Framework.ONNX else "export"
     export = drafts.add(target, stage, _export(target, stage))
@@ -187,11 +192,22 @@ def _add_models(
     if target.pruning is not None:
         step("prune", "prune", PruneParams(pruning=target.pruning))
     if target.quantization is not None:
-        extra = {}
-        if target.quantization.mode == "static" and calibration is not None:
-            extra["calibration"] = Ref(calibration, "inputs")
-        step("quantize", "quantize", QuantizeParams(quantization=_without_search(target.quantization)), **extra)
+        wanted = QuantizeParams(
+            quantization=_without_search(target.quantization),
+            mends=target.quantization.repair,
+            is_opset_free=target.quantization.repair and target.opset is None,
+        )
+        step("quantize", "quantize", wanted, **calls)
     return tuple(models)
+
+
+def _quantizer_calls(target: Target, probe: str, calibration: str | None) -> dict[str, Ref]:
+    """Return the calls that a quantiser needs: to calibrate, and for float16 to tell how large values become."""
+    wanted = target.auto.candidates if target.auto is not None else ()
+    modes = {one.mode for one in (*wanted, *([target.quantization] if target.quantization is not None else []))}
+    if calibration is not None and not modes.isdisjoint(("static", "float16")):
+        return {"calibration": Ref(calibration, "inputs")}
+    return {"calibration": Ref(probe, "probe")} if "float16" in modes else {}
 
 
 @dataclass(frozen=True)
@@ -224,25 +240,50 @@ def _without_search(quantization: Quantization) -> Quantization:
     return msgspec.structs.replace(quantization, repair=False)
 
 
+def _edges(target: Target, proofs: _Proofs) -> dict[str, Ref]:
+    """Return the calls at the edges of dynamic axes, and the source's outputs on them."""
+    if not target.dynamic_axes:
+        return {}
+    return {
+        "edges": Ref(proofs.inputs["calls"].action, "edges"),
+        "edges_reference": Ref(proofs.inputs["reference"].action, "edges"),
+    }
+
+
 def _add_repair(
-    drafts: _Drafts, target: Target, models: Sequence[StageModel], calibration: str | None, proofs: _Proofs
+    drafts: _Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
 ) -> StageModel:
     assert target.quantization is not None
-    inputs = {"model": models[-2].ref, "quantized": models[-1].ref, **proofs.inputs}
-    if target.dynamic_axes:
-        inputs |= {"edges": Ref(proofs.inputs["calls"].action, "edges")}
-        inputs |= {"edges_reference": Ref(proofs.inputs["reference"].action, "edges")}
-    if target.quantization.mode == "static" and calibration is not None:
-        inputs["calibration"] = Ref(calibration, "inputs")
+    inputs = {"model": models[-2].ref, "quantized": models[-1].ref, **proofs.inputs, **calls, **_edges(target, proofs)}
     params = RepairParams(
-        quantization=_without_search(target.quantization), proofs=proofs.proofs, generated=proofs.generated
+        quantization=_without_search(target.quantization),
+        proofs=proofs.proofs,
+        generated=proofs.generated,
+        is_opset_free=target.opset is None,
     )
     action = replace(_action(target, "repair", params, inputs, proofs.files), locked=target.locked)
     return StageModel("repair", Ref(drafts.add(target, "repair", action), "model"))
 
 
+def _add_auto(
+    drafts: _Drafts, target: Target, auto: Auto, model: StageModel, calls: Mapping[str, Ref], proofs: _Proofs
+) -> StageModel:
+    params = AutoParams(
+        candidates=auto.candidates,
+        objective=auto.objective,
+        provider=auto.provider,
+        proofs=proofs.proofs,
+        generated=proofs.generated,
+        mends=auto.repair,
+        is_opset_free=auto.repair and target.opset is None,
+    )
+    inputs = {"model": model.ref, **proofs.inputs, **calls, **_edges(target, proofs)}
+    action = replace(_action(target, "auto", params, inputs, proofs.files), locked=target.locked)
+    return StageModel("auto", Ref(drafts.add(target, "auto", action), "model"))
+
+
 def _add_blame(
-    drafts: _Drafts, target: Target, models: Sequence[StageModel], calibration: str | None, proofs: _Proofs
+    drafts: _Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
 ) -> str | None:
     """Add what ranks the layers of a target that loses something on purpose; None for any other."""
     lossy = [number for number, model in enumerate(models) if model.label in ("prune", "quantize")]
@@ -252,11 +293,10 @@ def _add_blame(
         "model": models[lossy[0] - 1].ref,
         "origins": Ref(models[0].ref.action, "origins"),
         **proofs.inputs,
+        **calls,
     }
     if models[-1].label == "repair":
         inputs["choice"] = Ref(models[-1].ref.action, "choice")
-    if target.quantization is not None and target.quantization.mode == "static" and calibration is not None:
-        inputs["calibration"] = Ref(calibration, "inputs")
     quantization = _without_search(target.quantization) if target.quantization is not None else None
     params = BlameParams(
         pruning=target.pruning, quantization=quantization, proofs=proofs.proofs, generated=proofs.generated

@@ -195,6 +195,18 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     repair: bool = False
 
 
+class Auto(msgspec.Struct, frozen=True, kw_only=True):
+    """A quantisation to be chosen by measurement among `candidates`, of one mode each; float32 is always one more.
+
+    `objective` is latency, size or accuracy; latency is measured on `provider`. `repair` goes on where tools fail.
+    """
+
+    candidates: tuple[Quantization, ...]
+    objective: str = "latency"
+    provider: str = "cpu"
+    repair: bool = False
+
+
 class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a search chose, or what a lock says it is to choose: repair's settings and layers, auto's winner.
 
@@ -297,6 +309,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     calibration: Calibration | None
     evaluation: Evaluation | None
     quantization: Quantization | None
+    auto: Auto | None = None
     tolerance: Tolerance
     providers: tuple[Provider, ...]
     session: Session

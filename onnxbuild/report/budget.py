@@ -10,16 +10,7 @@ from onnxbuild.recipe.types import Bound, OutputTolerance
 from onnxbuild.report.numbers import metric_change, metric_unit, number, percent, ratio
 from onnxbuild.stages.validate import MetricMeasure
 
-__all__ = [
-    "MEASURES",
-    "limit_text",
-    "limited",
-    "metric_sentence",
-    "metric_used",
-    "own_share",
-    "share_text",
-    "used",
-]
+__all__ = ["MEASURES", "limit_text", "limited", "metric_sentence", "metric_used", "own_share", "share_text", "used"]
 
 
 def limit_text(tolerance: OutputTolerance, measure: str) -> str:

@@ -30,6 +30,7 @@ from onnxbuild.report.facts import (
     TargetFacts,
 )
 from onnxbuild.report.titles import title_action
+from onnxbuild.stages.auto import AutoFacts
 from onnxbuild.stages.blame import BlameFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
@@ -144,6 +145,7 @@ def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts
                 optimize=_facts(action.name, outcomes, OptimizeFacts) if action.stage == "optimize" else None,
                 prune=_facts(action.name, outcomes, PruneFacts) if action.stage == "prune" else None,
                 quantize=_facts(action.name, outcomes, QuantizeFacts) if action.stage == "quantize" else None,
+                auto=_facts(action.name, outcomes, AutoFacts) if action.stage == "auto" else None,
                 repair=_facts(action.name, outcomes, RepairFacts) if action.stage == "repair" else None,
                 accuracy=tuple(accuracy),
                 limits=action.params.limits if isinstance(action.params, OptimizeParams) else {},

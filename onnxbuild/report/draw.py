@@ -149,4 +149,4 @@ def _read(file: Path) -> dict[str, Drawn]:
 
 
 def _write(file: Path, drawn: Mapping[str, Drawn]) -> None:
-    write_atomically(file, seal(encode(drawn), KIND, FORMAT))
+    write_atomically(file, seal(encode(drawn), KIND, FORMAT), durable=False)

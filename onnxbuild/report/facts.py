@@ -9,6 +9,7 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.recipe.types import Axis, Input, Output, OutputTolerance, Tolerance
+from onnxbuild.stages.auto import AutoFacts
 from onnxbuild.stages.blame import BlameFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
@@ -109,6 +110,7 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
     optimize: OptimizeFacts | None = None
     prune: PruneFacts | None = None
     quantize: QuantizeFacts | None = None
+    auto: AutoFacts | None = None
     repair: RepairFacts | None = None
     package: PackageFacts | None = None
     accuracy: tuple[ProviderAccuracy, ...] = ()
@@ -117,7 +119,8 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def model(self) -> ModelFacts | None:
         """The model that the step delivered."""
-        for facts in (self.export, self.optimize, self.prune, self.quantize, self.repair, self.package):
+        steps = (self.export, self.optimize, self.prune, self.quantize, self.auto, self.repair, self.package)
+        for facts in steps:
             if facts is not None:
                 return facts.model
         return None

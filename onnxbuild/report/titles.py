@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnxbuild.plan.action import Action
 from onnxbuild.recipe.types import FileData, LoaderData, Pruning, Quantization
+from onnxbuild.stages.auto import AutoParams
 from onnxbuild.stages.blame import BlameParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
@@ -26,6 +27,9 @@ def title_action(action: Action) -> str:
             return _pruning(pruning)
         case QuantizeParams(quantization=quantization):
             return _quantization(quantization)
+        case AutoParams(candidates=candidates, objective=objective):
+            best = {"latency": "fastest", "size": "smallest", "accuracy": "closest"}[objective]
+            return f"the {best} of float32, {', '.join(candidate.mode for candidate in candidates)}"
         case RepairParams():
             return "what to keep in float to meet the tolerance"
         case BlameParams():

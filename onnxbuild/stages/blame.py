@@ -218,7 +218,7 @@ def _times(restorer: Restorer, choices: list[Choice], params: BlameParams, ws: W
 
 BLAME = Stage(
     name="blame",
-    version=1,
+    version=2,
     params=BlameParams,
     facts=BlameFacts,
     run=run,

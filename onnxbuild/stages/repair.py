@@ -21,6 +21,7 @@ from onnxbuild.stages.stage import Stage, Workspace
 if TYPE_CHECKING:
     from onnxbuild.proof.ablation import Measured
     from onnxbuild.proof.repairing import Found
+    from onnxbuild.stages.mending import Mended
     from onnxbuild.stages.restoring import Restorer
 
 MEASUREMENTS = 160
@@ -32,7 +33,8 @@ WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 class RepairParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of repair. `proofs` are by provider; `generated` says that the data is random.
+    """Parameters of repair. `proofs` are by provider; `generated` says that the data is random, `is_opset_free`
+    that nobody asked for the model's opset.
 
     Inputs: `model` (in float), `quantized` (as the recipe asks), `calibration` (static), `calls`, `reference` and
     `labels` (if any), `edges` and `edges_reference` where it has dynamic axes; file `metric` if custom.
@@ -41,6 +43,7 @@ class RepairParams(msgspec.Struct, frozen=True, kw_only=True):
     quantization: Quantization
     proofs: dict[str, Proof]
     generated: bool = False
+    is_opset_free: bool = False
 
 
 class TriedFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,15 +98,26 @@ def run(params: RepairParams, ws: Workspace) -> RepairFacts:
     """Deliver the quantised model as it is where it meets the tolerance, else the best that a search finds."""
     from onnxbuild.data.calls import read_calls
     from onnxbuild.proof.repairing import Found, Search, Tried
+    from onnxbuild.stages.mending import Ladder
     from onnxbuild.stages.restoring import Restorer
 
     prover = Prover(params.proofs, ws, generated=params.generated, exact=True)
     base = _as_it_is(prover, ws.inputs["quantized"])
     if base.meets and ws.locked is None:
         unchanged = Tried(choice=Choice(), layers=(), measured=base)
-        return _deliver(Found(best=unchanged, tried=(unchanged,)), base, params, ws)
+        return _deliver(Found(best=unchanged, tried=(unchanged,)), base, None, ws)
     calls = read_calls(ws.inputs["calibration"]) if "calibration" in ws.inputs else None
-    restorer = Restorer(ws.inputs["model"], None, params.quantization, calls, ws.scratch / "repair")
+    ladder = Ladder(ws.inputs["model"], calls, ws.scratch / "mended", is_opset_free=params.is_opset_free)
+    mended = ladder.quantize(params.quantization)
+    restorer = Restorer(
+        mended.source,
+        None,
+        mended.quantization,
+        calls,
+        ws.scratch / "repair",
+        keep=mended.keep,
+        skips_quantized=mended.skips_quantized,
+    )
     began = time.monotonic()
     count = 0
 
@@ -113,11 +127,10 @@ def run(params: RepairParams, ws: Workspace) -> RepairFacts:
         ws.tell(f"{count} of at most {MEASUREMENTS} choices: {describe_choice(choice, ())}")
         return measured_draft(restorer, prover, choice)
 
-    search = Search(
-        restorer.layers(), measure, MEASUREMENTS, lambda: time.monotonic() - began > min(SECONDS, ws.seconds / 2)
-    )
-    found = search.run(base, switches(params.quantization), ws.locked)
-    return _deliver(found, base, params, ws)
+    most = min(SECONDS, ws.seconds / 2)
+    search = Search(restorer.layers(), measure, MEASUREMENTS, lambda: time.monotonic() - began > most)
+    found = search.run(base, switches(mended.quantization), ws.locked)
+    return _deliver(found, base, mended, ws)
 
 
 def _as_it_is(prover: Prover, folder: Path) -> Measured:
@@ -170,20 +183,22 @@ def switches(quantization: Quantization) -> tuple[Choice, ...]:
             return ()
 
 
-def _deliver(found: Found, base: Measured, params: RepairParams, ws: Workspace) -> RepairFacts:
+def _deliver(found: Found, base: Measured, mended: Mended | None, ws: Workspace) -> RepairFacts:
     from onnxbuild.data.calls import read_calls
     from onnxbuild.stages import delivery
-    from onnxbuild.stages.quantizing import quantize_model
+    from onnxbuild.stages.quantizing import Requantizer
     from onnxbuild.stages.restoring import chosen
 
     best = found.best
     assert best.measured is not None
     changed = best.choice != Choice()
     folder: Path = ws.inputs["quantized"]
-    if changed:
+    if changed and mended is not None:
         calls = read_calls(ws.inputs["calibration"]) if "calibration" in ws.inputs else None
-        settings = chosen(params.quantization, best.choice)
-        folder = quantize_model(ws.inputs["model"], settings, best.choice.keep, calls, ws.scratch / "best").folder
+        requantizer = Requantizer(mended.source, calls, ws.scratch / "best")
+        requantizer.skips_quantized = mended.skips_quantized
+        keep = (*best.choice.keep, *mended.keep)
+        folder = requantizer.quantize(chosen(mended.quantization, best.choice), keep).folder
     (ws.output("choice") / CHOICE).write_bytes(encode(best.choice))
     return RepairFacts(
         model=delivery.deliver(folder, ws),
@@ -207,7 +222,7 @@ def _deliver(found: Found, base: Measured, params: RepairParams, ws: Workspace) 
 
 REPAIR = Stage(
     name="repair",
-    version=1,
+    version=2,
     params=RepairParams,
     facts=RepairFacts,
     run=run,

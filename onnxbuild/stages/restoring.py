@@ -28,7 +28,10 @@ def chosen(quantization: Quantization, choice: Choice) -> Quantization:
 
 
 class Restorer:
-    """The lossy steps of a target over the float model in `source`, to be done again with nodes restored."""
+    """The lossy steps of a target over the float model in `source`, to be done again with nodes restored.
+
+    The nodes of `keep` stay in float whatever is chosen; `skips_quantized` is a Requantizer's.
+    """
 
     def __init__(
         self,
@@ -37,7 +40,11 @@ class Restorer:
         quantization: Quantization | None,
         calls: Calls | None,
         scratch: Path,
+        *,
+        keep: tuple[str, ...] = (),
+        skips_quantized: bool = False,
     ) -> None:
+        self._keep, self._skips_quantized = keep, skips_quantized
         self._source, self._pruning, self._quantization, self._calls = source, pruning, quantization, calls
         self._scratch = scratch
         scratch.mkdir(parents=True)
@@ -49,6 +56,7 @@ class Restorer:
         found: dict[str, tuple[str, ...]] = {}
         if self._quantization is not None:
             found = self._requantizer(frozenset()).layers(self._quantization)
+            found = {name: nodes for name, nodes in found.items() if not set(nodes) <= {*self._keep}}
         if self._pruning is not None:
             model = prepare(read_model(self._source))
             for name, nodes in layers(model, None).items():
@@ -61,7 +69,7 @@ class Restorer:
         kept = frozenset(choice.keep) & self._prunable
         if self._quantization is None:
             return self._prune(kept)
-        return self._requantizer(kept).draft(chosen(self._quantization, choice), choice.keep)
+        return self._requantizer(kept).draft(chosen(self._quantization, choice), (*choice.keep, *self._keep))
 
     def discard(self, folder: Path) -> None:
         """Remove what `draft` made."""
@@ -74,6 +82,7 @@ class Restorer:
             source = self._source if self._pruning is None else self._prune(unpruned)
             number = sum(1 for _ in self._scratch.iterdir())
             self._kept = unpruned, Requantizer(source, self._calls, self._scratch / f"quantize-{number}")
+            self._kept[1].skips_quantized = self._skips_quantized
         return self._kept[1]
 
     def _prune(self, unpruned: Collection[str]) -> Path:

@@ -33,6 +33,7 @@ class Workspace:
     recipe_folder: Path
     warnings: list[Remark] = field(default_factory=list)
     seen: list[Path] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
     seconds: float = 1800.0
     leave_fork: Callable[[], None] = lambda: None
     locked: Choice | None = None
@@ -53,6 +54,10 @@ class Workspace:
         if self.journal is not None:
             with self.journal.open("a", encoding="utf-8") as file:
                 file.write(message.replace("\n", " ") + "\n")
+
+    def used(self, module: str) -> None:
+        """Record a module that only a file of the model told to be needed; its package's version is an input."""
+        self.modules.append(module)
 
     def warn(self, code: str, message: str) -> None:
         """Record a warning for the console, the trace and the report."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnxbuild.stages.auto import AUTO
 from onnxbuild.stages.blame import BLAME
 from onnxbuild.stages.data import DATA
 from onnxbuild.stages.describe import DESCRIBE
@@ -27,6 +28,7 @@ STAGES: dict[str, AnyStage] = {
         OPTIMIZE,
         PRUNE,
         QUANTIZE,
+        AUTO,
         REPAIR,
         VALIDATE,
         PACKAGE,

@@ -13,6 +13,7 @@ from onnxbuild.plan.action import NOT_KEYED, Action, Ref
 from onnxbuild.plan.build import build_plan
 from onnxbuild.plan.manifest import key_of, make_manifest
 from onnxbuild.recipe.types import (
+    Auto,
     Axis,
     Bound,
     Calibration,
@@ -91,6 +92,7 @@ TARGET = Target(
     guard="revert",
     strict_reads=False,
 )
+AUTO = Auto(candidates=(Quantization(mode="dynamic"), Quantization(mode="static", per_channel=True)))
 HARDWARE = "some CPU; avx"
 NOT_IN_A_PLAN = {
     "recipe": "a renamed recipe is the same work",
@@ -137,7 +139,8 @@ def actions() -> list[Action]:
     repaired = msgspec.structs.replace(
         TARGET, recipe="repaired", quantization=msgspec.structs.replace(TARGET.quantization, repair=True)
     )
-    every = (TARGET, onnx, repaired)
+    auto = msgspec.structs.replace(TARGET, recipe="auto", quantization=None, auto=AUTO)
+    every = (TARGET, onnx, repaired, auto)
     plan = build_plan(
         [Recipe(name=t.recipe, file=t.file, description="", targets=(t,)) for t in every], [t.name for t in every]
     )
@@ -259,5 +262,5 @@ def test_stages_whose_results_depend_on_the_hardware_have_it_in_their_keys(monke
     before = [key(action) for action in found]
     monkeypatch.setattr(f"{__name__}.HARDWARE", "some CPU; avx avx512_vnni")
     changed = [action for action, old in zip(found, before, strict=True) if key(action) != old]
-    assert {action.stage for action in changed} == {"blame", "optimize", "repair", "validate"}
+    assert {action.stage for action in changed} == {"auto", "blame", "optimize", "repair", "validate"}
     assert [action.params for action in changed if action.stage == "optimize"] == [params]

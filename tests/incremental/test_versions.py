@@ -53,7 +53,7 @@ def test_a_copy_of_the_source_is_the_same(source: Path) -> None:
 def test_changed_constant_of_a_distant_module_is_seen(source: Path) -> None:
     edit(source, "ir/model.py", "INLINE_LIMIT = 1_000_000", "INLINE_LIMIT = 2_000_000")
     assert changed(source) == {
-        *("blame", "canonicalize", "export", "optimize", "prune", "quantize", "repair"),
+        *("auto", "blame", "canonicalize", "export", "optimize", "prune", "quantize", "repair"),
     }
 
 

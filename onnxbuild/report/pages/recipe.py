@@ -11,7 +11,18 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
 from onnxbuild.report.facts import ReportFacts, TargetFacts
-from onnxbuild.report.pages import accuracy, culprits, graph, guards, provenance, size, stages, verdict, warnings
+from onnxbuild.report.pages import (
+    accuracy,
+    culprits,
+    front,
+    graph,
+    guards,
+    provenance,
+    size,
+    stages,
+    verdict,
+    warnings,
+)
 from onnxbuild.report.pages.table import Mark, Table
 
 MOST_DETAILED = 12
@@ -35,6 +46,7 @@ class VariantSection:
     accuracy: tuple[accuracy.Accuracy, ...]
     accuracy_empty: str
     nonfinite: str
+    front: front.Front | None
     repair: culprits.Part | None
     culprits: culprits.Part | None
     size: size.Size | None
@@ -121,6 +133,7 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         accuracy=accuracy.accuracy(target),
         accuracy_empty=_accuracy_empty(target),
         nonfinite=f"The source's own outputs hold values that are not finite: {said}." if said else "",
+        front=front.front(target),
         repair=culprits.repair(target),
         culprits=culprits.culprits(target),
         size=size.size(target, tones, largest),
