@@ -69,7 +69,7 @@ def make(
     """
     make = Making(workplace, options, emit, strict, rebuild)
     code = make.execute()
-    return Made(code, make.no_op(code, began) if not rebuild else None)
+    return Made(code, make.no_op(code, began) if not rebuild else None, make.account)
 
 
 def watched_project(root: Path) -> Watched:

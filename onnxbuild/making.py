@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict, describe_miss
 from onnxbuild.recipe.project import FILE
+from onnxbuild.report.account import Account
+from onnxbuild.report.collect import collect
 from onnxbuild.report.draw import draw_if_changed, pages_of
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
@@ -47,10 +50,14 @@ class NoOp:
 
 @dataclass(frozen=True)
 class Made:
-    """How a make ended; `again` is None when an equal make would do something, or when that is in doubt."""
+    """How a make ended; `again` is None when an equal make would do something, or when that is in doubt.
+
+    `account` gathers what came of it, for those who ask.
+    """
 
     code: int
     again: NoOp | None
+    account: Callable[[], Account]
 
 
 @dataclass
@@ -276,6 +283,23 @@ class Making:
         """Return how everything stands after a dry run."""
         told = {name: self.heard[name] for name in self.plan.actions}
         return standing(self.plan.targets, told, self.judge)
+
+    def account(self) -> Account:
+        """Return what this make came to, with the facts that a report would show of it."""
+        project, recipes = self.workplace.project, {target.target.recipe for target in self.plan.targets}
+        root = Path(project.root)
+        return Account(
+            root=root,
+            reports=root / project.reports,
+            recipes=tuple(
+                collect(recipe, self.plan, self.run.outcomes, self.judge, root, project.output)
+                for recipe in self.workplace.recipes
+                if recipe.name in recipes
+            ),
+            selected=frozenset(_names(self.plan)),
+            done=self.heard,
+            places={target.target.name: target.target.places for target in self.plan.targets},
+        )
 
     # The next time
 

@@ -1,4 +1,4 @@
-"""`onnxbuild init`: start a project, or a recipe from a model file."""
+"""`onnxbuild init`: start a project, a recipe from a model file, or a project's CI."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from pathlib import Path
 
 from onnxbuild import api
 from onnxbuild.base.diagnostics import Diagnostic, UserError
+from onnxbuild.commands.continuous import FILES as FILES_OF_CI
+from onnxbuild.commands.continuous import ci_file
 from onnxbuild.commands.drafting import draft_recipe, name_from
 from onnxbuild.console import Console
+from onnxbuild.recipe.project import find_root
 
 EXAMPLES = """\
 examples:
   onnxbuild init                       a working project here, with one recipe
   onnxbuild init --from model.onnx     a recipe with what the file tells: names, types, shapes, dynamic axes
+  onnxbuild init --ci github           a workflow that makes the project and shows what came of it
 """
 
 STARTER = Path(__file__).parent / "starter"
@@ -30,12 +34,16 @@ NEXT = "Next: onnxbuild make, then open reports/index.html"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("--from", dest="model", metavar="MODEL", help="an .onnx file to write a recipe for")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--from", dest="model", metavar="MODEL", help="an .onnx file to write a recipe for")
+    kinds.add_argument("--ci", choices=[*FILES_OF_CI], help="write what this CI system needs to make the project")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Write the files and return 0; nothing that is there already is overwritten."""
     root = Path(arguments.directory).resolve()
+    if arguments.ci is not None:
+        return _write_ci(arguments.ci, find_root(root), console)
     if arguments.model is None:
         written = _write_starter(root)
     else:
@@ -43,6 +51,18 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     for file in [*written, *_ignore_outputs(root)]:
         console.say(f"wrote {file.relative_to(root)}")
     console.say(NEXT)
+    return 0
+
+
+def _write_ci(system: str, root: Path, console: Console) -> int:
+    file = root / FILES_OF_CI[system]
+    _refuse_present(root, [file])
+    text = ci_file(system, root)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    console.say(f"wrote {file.relative_to(root)}")
+    if not (root / ".git").exists():
+        console.say("It is read at the root of the repository: move it there, and set its working directory.")
     return 0
 
 

@@ -13,7 +13,7 @@ VERBS = {
     "gc": "remove from the store what nothing needs, what is old and what is beyond its size",
     "store": "verify every byte of the store, or count what is in it",
     "clean": "delete what was built, and the cache with --all",
-    "init": "start a project, or a recipe from a model file",
+    "init": "start a project, a recipe from a model file, or a project's CI",
     "schema": "print the JSON schema of recipes",
     "doctor": "tell versions, missing extras and what is wrong with the installation",
     "completion": "print a completion script for bash or zsh",
