@@ -5,6 +5,7 @@ from __future__ import annotations
 CODES = {
     "absolute-path": "A recipe names files relative to its own folder, so that a project can be moved.",
     "alternatives": "Keys that exclude one another stand side by side.",
+    "broken-lock": "A recipe's lock file cannot be read, or does not have its form.",
     "broken-recipe": "A recipe that was not asked for has errors.",
     "calibration-missing": "Static quantisation needs calibration data.",
     "data-dtype": "An array is of another type than the recipe declares.",
@@ -41,6 +42,7 @@ CODES = {
     "path-outside": "A setting names a folder outside the project.",
     "pickle-in-data": "An array holds Python objects, and reading them runs code.",
     "python-syntax": "A Python file that the recipe names cannot be parsed.",
+    "stale-lock": "A lock file names what its recipe no longer has.",
     "undeclared-axis": "A shape uses a dynamic axis that is not declared.",
     "unknown-key": "A key that the format does not have here.",
     "unknown-model-type": "ONNX Runtime's transformer optimiser does not know this model type.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxbuild.base.diagnostics import Diagnostic, Place
-from onnxbuild.engine.events import ActionDone
+from onnxbuild.engine.events import ActionDone, LockCompared
 from onnxbuild.report.facts import ActionFacts, ReportFacts, TargetFacts
 
 
@@ -16,7 +16,7 @@ class Account:
     """The recipes of the selected targets, each with the facts of all its targets that were looked at.
 
     `selected` are the names of the targets that were asked for; `done` is what was told of each action, `places` where
-    each target's values were written, by dotted path. `root` and `reports` are folders, absolute.
+    each target's values were written, by dotted path, `locks` how targets compare with what was accepted of them. `root` and `reports` are folders, absolute.
     """
 
     root: Path
@@ -25,6 +25,7 @@ class Account:
     selected: frozenset[str] = frozenset()
     done: Mapping[str, ActionDone] = field(default_factory=dict)
     places: Mapping[str, Mapping[str, Place]] = field(default_factory=dict)
+    locks: Sequence[LockCompared] = ()
     problems: Sequence[Diagnostic] = ()
 
     @property

@@ -26,7 +26,7 @@ _SECTIONS = {
 
 def annotate(account: Account, *, strict: bool = False) -> list[Diagnostic]:
     """Return errors first: what failed, then what is unverified (an error when `strict`), then warnings."""
-    found = [*_actions(account), *_gates(account, strict)]
+    found = [*_actions(account), *_gates(account, strict), *_locks(account)]
     return sorted(found, key=lambda diagnostic: diagnostic.severity is Severity.WARNING)
 
 
@@ -61,6 +61,18 @@ def _gates(account: Account, strict: bool) -> Iterator[Diagnostic]:
                 place=gate_place(gate, account.places.get(target.name, {})) or _start(recipe),
                 note=gate.reason if failed else None,
                 severity=Severity.ERROR if failed or strict else Severity.WARNING,
+            )
+
+
+def _locks(account: Account) -> Iterator[Diagnostic]:
+    recipes = {target.name: recipe for recipe, target in account.targets}
+    for lock in account.locks:
+        for difference in lock.differences:
+            yield Diagnostic(
+                code="lock-differs",
+                message=f"{lock.target}: {difference}",
+                place=_start(recipes[lock.target]) if lock.target in recipes else None,
+                hint=f"when that is meant: onnxbuild accept {lock.target}",
             )
 
 

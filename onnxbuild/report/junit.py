@@ -57,6 +57,7 @@ def _cases(account: Account, recipe: ReportFacts, told: set[str]) -> Iterator[El
     for target in recipe.targets:
         if target.name in account.selected:
             yield from _target_cases(recipe, target)
+            yield from _lock_cases(account, recipe, target)
 
 
 def _has_run(done: ActionDone) -> bool:
@@ -90,6 +91,15 @@ def _target_cases(recipe: ReportFacts, target: TargetFacts) -> Iterator[Element]
             why = "not built" if target.verdict is None else "unverified: no gate could be judged"
             _add(case, "skipped", why, "", "")
         yield case
+
+
+def _lock_cases(account: Account, recipe: ReportFacts, target: TargetFacts) -> Iterator[Element]:
+    for lock in account.locks:
+        if lock.target == target.name:
+            case = _case(f"{recipe.name}.{target.variant}", "lock")
+            if lock.differences:
+                _add(case, "failure", lock.differences[0], "lock", "\n".join(lock.differences))
+            yield case
 
 
 def _gate_case(suite: str, gate: GateResult, metric: str) -> Element:

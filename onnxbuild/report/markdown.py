@@ -63,6 +63,7 @@ def _blocks(account: Account, folder: Path, most: int) -> Iterator[str]:
     yield f"## onnxbuild: {_headline(account)}"
     yield from _gates(account, folder, most, Verdict.FAILED, "Failed gates")
     yield from _failures(account, most)
+    yield from _locks(account, most)
     yield from _verdicts(account, folder, most)
     yield from _gates(account, folder, most, Verdict.UNVERIFIED, "Not verified")
     yield from _work(account, most)
@@ -151,6 +152,13 @@ def _failures(account: Account, most: int) -> Iterator[str]:
         log = f" Log: {code(failure.log)}." if failure.log else ""
         lines.append(f"- {code(action.name)}: {plain(failure.message)} ({code(failure.code)}).{hint}{log}")
     yield "### Failed stages\n\n" + "\n".join(lines) + _left_out(len(lines), len(failed))
+
+
+def _locks(account: Account, most: int) -> Iterator[str]:
+    found = [(lock.target, difference) for lock in account.locks for difference in lock.differences]
+    if found:
+        lines = [f"- {code(target)}: {plain(difference)}" for target, difference in found[:most]]
+        yield "### Other than accepted\n\n" + "\n".join(lines) + _left_out(len(lines), len(found))
 
 
 def _work(account: Account, most: int) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnxbuild.stages.data import DATA
+from onnxbuild.stages.describe import DESCRIBE
 from onnxbuild.stages.difference import DIFFERENCE
 from onnxbuild.stages.export import CANONICALIZE, EXPORT
 from onnxbuild.stages.inspect import INSPECT
@@ -28,5 +29,6 @@ STAGES: dict[str, AnyStage] = {
         PACKAGE,
         INSPECT,
         DIFFERENCE,
+        DESCRIBE,
     )
 }

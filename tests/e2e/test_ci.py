@@ -176,6 +176,17 @@ def test_a_stage_that_fails_is_told_everywhere(made: Project) -> None:
     assert "no &#124; &#60;b&#62;data&#60;/b&#62; @\u200boctocat %\u200b0A" in text
 
 
+def test_what_differs_from_the_lock_is_told_everywhere(made: Project) -> None:
+    assert made.run("accept", "mlp:plain").code == 0
+    recipe = (made.root / "recipes/mlp.yaml").read_text()
+    made.recipe("mlp", recipe.replace("passes:\n  - onnxslim: default\n", ""))
+    done = made.make("mlp:plain", "--locked", "--summary", "s.md", "--junit", "j.xml", "--format", "github")
+    assert done.code == 1
+    assert "title=onnxbuild lock-differs::mlp:plain: " in done.out
+    assert cases(made.root / "j.xml")["mlp.plain lock"] == "failure"
+    assert "### Other than accepted\n\n- <code>mlp:plain</code>: " in (made.root / "s.md").read_text()
+
+
 def test_a_wrong_recipe_is_told_in_each_form(made: Project) -> None:
     for file in ("s.md", "j.xml"):
         (made.root / file).unlink()
