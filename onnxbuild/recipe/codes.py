@@ -24,6 +24,7 @@ CODES = {
     "key-not-text": "A key is a number or something else that is not text.",
     "labels-missing": "The metric needs labels, and the data has none.",
     "limit-out-of-range": "A limit lies outside the values that its measure can take.",
+    "lock-format": "A lock file is of a form that this version does not know.",
     "metric-missing": "A limit on the metric, but no metric is named.",
     "missing-extra": "A package is needed that is not installed.",
     "missing-function": "A Python file does not define the function that the recipe names.",

@@ -16,7 +16,8 @@ class Account:
     """The recipes of the selected targets, each with the facts of all its targets that were looked at.
 
     `selected` are the names of the targets that were asked for; `done` is what was told of each action, `places` where
-    each target's values were written, by dotted path, `locks` how targets compare with what was accepted of them. `root` and `reports` are folders, absolute.
+    each target's values were written, by dotted path, `locks` how targets compare with what was accepted of them.
+    `root` and `reports` are folders, absolute.
     """
 
     root: Path
