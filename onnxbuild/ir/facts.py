@@ -26,6 +26,51 @@ class InitializerFacts(msgspec.Struct, frozen=True, kw_only=True):
     zeros: int | None = None
 
 
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One box of a picture of a graph.
+
+    `kind` is node, input, output; `reads` are the numbers of the boxes it reads, `text` its attributes in short,
+    `weights` the constants it holds ("int8 32×16×3×3"), `dtype` what it delivers, where that is known, `nested` how
+    many nodes its subgraphs hold. `change` says against the model before: "", new, changed (other operator, attributes,
+    weights), moved (other inputs). `cut` counts edges to boxes that are not shown.
+    """
+
+    name: str
+    op: str
+    kind: str = "node"
+    reads: tuple[int, ...] = ()
+    text: str = ""
+    weights: tuple[str, ...] = ()
+    dtype: str = ""
+    nested: int = 0
+    change: str = ""
+    cut: int = 0
+
+
+class PartFacts(msgspec.Struct, frozen=True):
+    """A connected part of a graph; `times` is how many parts of the graph look the same."""
+
+    nodes: tuple[NodeFacts, ...]
+    times: int = 1
+
+
+class PictureFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be drawn of a graph: the whole of a small one, of a large one what differs from the model before.
+
+    `nodes` is what the main graph holds, `shown` how many of them are in the parts (or look the same as one that is),
+    `folded` how many are drawn as constants of their readers. `changed` counts nodes that are not as in the model
+    before, `removed` those that are gone; None where there was none to compare with.
+    """
+
+    whole: bool
+    parts: tuple[PartFacts, ...]
+    nodes: int
+    shown: int
+    folded: int = 0
+    changed: int | None = None
+    removed: int | None = None
+
+
 class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     """A model in numbers.
 
@@ -46,6 +91,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     weight_bytes_by_dtype: dict[str, int]
     weights: tuple[InitializerFacts, ...]
     metadata: dict[str, str] = {}
+    picture: PictureFacts | None = None
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):

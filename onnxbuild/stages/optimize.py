@@ -182,7 +182,7 @@ def _runs_user_code(params: OptimizeParams) -> bool:
 
 OPTIMIZE = Stage(
     name="optimize",
-    version=1,
+    version=2,
     params=OptimizeParams,
     facts=OptimizeFacts,
     run=run,

@@ -53,7 +53,7 @@ def run(params: QuantizeParams, ws: Workspace) -> QuantizeFacts:
 
 QUANTIZE = Stage(
     name="quantize",
-    version=1,
+    version=2,
     params=QuantizeParams,
     facts=QuantizeFacts,
     run=run,

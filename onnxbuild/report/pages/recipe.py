@@ -116,7 +116,7 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         accuracy_empty=_accuracy_empty(target),
         nonfinite=f"The source's own outputs hold values that are not finite: {said}." if said else "",
         size=size.size(target, tones, largest),
-        graph=graph.graph(target),
+        graph=graph.graph(target, tones),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",
     )
 
