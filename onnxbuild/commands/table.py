@@ -11,6 +11,7 @@ VERBS = {
     "get": "copy a target's model out, also one that failed its gates",
     "report": "draw the reports from what was built",
     "inspect": "describe a model file",
+    "diff": "tell in what two model files differ",
     "gc": "remove from the store what nothing needs, what is old and what is beyond its size",
     "store": "verify every byte of the store, or count what is in it",
     "clean": "delete what was built, and the cache with --all",

@@ -100,3 +100,68 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     module: str
     file: str | None = None
     line: int | None = None
+
+
+class NodeDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that differs: `kind` is added, removed, retyped, changed (attributes, outputs) or moved (only its inputs).
+
+    `name` has the names of the nodes and attributes around it before it, for one in a subgraph; `details` say what
+    differs, "axis: 1 → 2".
+    """
+
+    kind: str
+    name: str
+    op: str
+    old_op: str | None = None
+    details: tuple[str, ...] = ()
+
+
+class TensorDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """A constant tensor that differs, an initializer or in an attribute; `old` and `new` are type and shape or None.
+
+    For numbers of the same shape: `elements` that differ, `largest` difference, and `relative` is the norm of the
+    difference over the norm of the old tensor; None where that is not a number.
+    """
+
+    name: str
+    old: str | None
+    new: str | None
+    old_bytes: int = 0
+    new_bytes: int = 0
+    elements: int | None = None
+    largest: float | None = None
+    relative: float | None = None
+
+
+class Field(msgspec.Struct, frozen=True):
+    """Something about the whole model that differs: opset, IR version, an input, metadata; None is absent."""
+
+    name: str
+    old: str | None
+    new: str | None
+
+
+class ComparisonFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """In what two models differ. `node_counts` and `tensor_counts` count by kind; the lists may be cut.
+
+    `nodes_before` and the like are what there is in all; `operators` are those whose counts differ, before and after;
+    `picture` shows the newer graph against the older one.
+    """
+
+    fields: tuple[Field, ...]
+    interface: tuple[Field, ...]
+    nodes: tuple[NodeDifference, ...]
+    node_counts: dict[str, int]
+    nodes_before: int
+    nodes_after: int
+    tensors: tuple[TensorDifference, ...]
+    tensor_counts: dict[str, int]
+    tensors_before: int
+    tensors_after: int
+    operators: dict[str, tuple[int, int]]
+    picture: PictureFacts
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing at all was found to differ."""
+        return not (self.fields or self.interface or self.node_counts or self.tensor_counts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnxbuild.stages.compare import COMPARE
 from onnxbuild.stages.data import DATA
 from onnxbuild.stages.describe import DESCRIBE
 from onnxbuild.stages.difference import DIFFERENCE
@@ -29,6 +30,7 @@ STAGES: dict[str, AnyStage] = {
         PACKAGE,
         INSPECT,
         DIFFERENCE,
+        COMPARE,
         DESCRIBE,
     )
 }

@@ -12,7 +12,9 @@ from onnxbuild.report.charts.svg import element, route
 from onnxbuild.report.names import shorten
 
 EDGE = 6
-_LEAST, _MOST = 64, 210
+_LEAST, _MOST = 64, 250
+_LONGEST = 30
+"""Characters of an operator with its place in the source."""
 _TITLE, _DETAIL = 7.1, 6.0
 """About how wide a character is in either type."""
 SIGNS = {"new": "+", "changed": "±", "moved": "↷"}
@@ -24,7 +26,7 @@ def graph(nodes: Sequence[NodeFacts], tones: Mapping[str, str], label: str, deta
     lines = [_lines(node) for node in nodes]
     sizes = [(_width(node, text), _height(node, text)) for node, text in zip(nodes, lines, strict=True)]
     edges = [(reads, number) for number, node in enumerate(nodes) for reads in node.reads]
-    placed = lay_out(sizes, edges, last=[n for n, node in enumerate(nodes) if node.kind == "output"])
+    placed = lay_out(sizes, edges, between=22, last=[n for n, node in enumerate(nodes) if node.kind == "output"])
     wide, tall = placed.width + 2 * EDGE, placed.height + 2 * EDGE
     drawn = [
         element("path", d=route([(x + EDGE, y + EDGE) for x, y in points]), class_="edge")
@@ -43,28 +45,41 @@ def element_type(node: NodeFacts) -> str:
     return node.weights[0].split(" ")[0] if node.weights and "×" in node.weights[0] else node.dtype
 
 
-def _lines(node: NodeFacts) -> tuple[str, str]:
-    """Return the two lines of a box; the second may be empty."""
+def _lines(node: NodeFacts) -> tuple[str, str, str]:
+    """Return what is written in a box: operator, its place in the source, and the second line."""
     if node.kind != "node":
-        return shorten(node.name, 30), ""
+        return shorten(node.name, 30), "", ""
     detail = ", ".join(node.weights) or node.text
     if node.nested:
         detail = f"holds {node.nested} nodes" if node.nested != 1 else "holds one node"
-    return shorten(node.op, 28), shorten(detail, 33)
+    scope = node.name.rpartition("/")[0] if node.op in node.name else node.name
+    return shorten(node.op, 28), _tail(scope, _LONGEST - len(node.op)), shorten(detail, 36)
 
 
-def _width(node: NodeFacts, text: tuple[str, str]) -> float:
+def _tail(scope: str, limit: int) -> str:
+    """Return the end of a path, which tells more than its beginning; nothing where there is no room for it."""
+    if len(scope) <= limit:
+        return scope
+    return f"…{scope[1 - limit :]}" if limit >= 10 else ""
+
+
+def _width(node: NodeFacts, text: tuple[str, str, str]) -> float:
     sign = 16 if node.change else 0
-    needed = max(len(text[0]) * _TITLE + sign, len(text[1]) * _DETAIL) + (24 if node.kind == "node" else 22)
+    scope = len(text[1]) * _DETAIL + 6 if text[1] else 0
+    needed = max(len(text[0]) * _TITLE + scope + sign, len(text[2]) * _DETAIL) + (24 if node.kind == "node" else 22)
     return float(min(max(round(needed), _LEAST), _MOST))
 
 
-def _height(node: NodeFacts, text: tuple[str, str]) -> float:
-    return 24.0 if node.kind != "node" or not text[1] else 38.0
+def _height(node: NodeFacts, text: tuple[str, str, str]) -> float:
+    return 24.0 if node.kind != "node" or not text[2] else 38.0
 
 
 def _box(
-    node: NodeFacts, text: tuple[str, str], size: tuple[float, float], at: tuple[float, float], tones: Mapping[str, str]
+    node: NodeFacts,
+    text: tuple[str, str, str],
+    size: tuple[float, float],
+    at: tuple[float, float],
+    tones: Mapping[str, str],
 ) -> Markup:
     width, height = size
     x, y = at[0] - width / 2, at[1] - height / 2
@@ -78,9 +93,10 @@ def _box(
     tone = tones.get(element_type(node), "")
     if tone:
         parts.append(element("rect", x=x, y=y, width=5, height=height, rx=1.5, class_=f"fill-{tone}"))
-    parts.append(element("text", text[0], x=x + 13, y=y + 16, class_="box-title"))
-    if text[1]:
-        parts.append(element("text", text[1], x=x + 13, y=y + 30, class_="box-detail"))
+    scope = [element("tspan", text[1], dx=6, class_="box-detail")] if text[1] else []
+    parts.append(element("text", text[0], *scope, x=x + 13, y=y + 16, class_="box-title"))
+    if text[2]:
+        parts.append(element("text", text[2], x=x + 13, y=y + 30, class_="box-detail"))
     if node.change:
         sign = element("text", SIGNS[node.change], x=x + width - 9, y=y + 16, text_anchor="middle", class_="box-sign")
         parts.append(sign)

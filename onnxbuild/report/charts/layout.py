@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 from statistics import median_low
 
 SWEEPS = 12
+_SETTLING = 48
+"""Sweeps until places have settled: first by neighbours on one side, then on both."""
 _PASSED = 8
 """Width that an edge keeps free in a layer it passes."""
 _STRAIGHT = {0: 1.0, 1: 2.0, 2: 8.0}
-"""How much an edge's straightness counts, by how many of its two ends are only passed."""
+"""How much an edge's straightness counts, by how many of its ends do not end or part there."""
 
 Point = tuple[float, float]
 
@@ -207,15 +209,15 @@ def _place(items: Sequence[_Item], order: Sequence[Sequence[int]], beside: float
         for item in layer:
             items[item].at = at + items[item].width / 2
             at += items[item].width + beside
-    for sweep in range(2 * SWEEPS):
+    for sweep in range(_SETTLING):
+        near = ("above", "below")[sweep % 2] if sweep < _SETTLING // 4 else "both"
+        sharp = sweep > _SETTLING // 2
         for layer in order if sweep % 2 == 0 else reversed(order):
-            near = "above" if sweep % 2 == 0 else "below"
-            if sweep >= 2 * SWEEPS - 4:
-                near = "both"
-            _place_layer(items, layer, beside, near)
+            _place_layer(items, layer, beside, near, sharp)
 
 
-def _place_layer(items: Sequence[_Item], layer: Sequence[int], beside: float, near: str) -> None:
+def _place_layer(items: Sequence[_Item], layer: Sequence[int], beside: float, near: str, sharp: bool) -> None:
+    """Place a layer; `sharp` counts distances rather than their squares: one large bend rather than many small ones."""
     wishes, weights, offsets = [], [], []
     offset = 0.0
     for at, number in enumerate(layer):
@@ -224,7 +226,9 @@ def _place_layer(items: Sequence[_Item], layer: Sequence[int], beside: float, ne
             before = items[layer[at - 1]]
             offset += (before.width + item.width) / 2 + (beside if item.box or before.box else beside / 2)
         others = {"above": item.above, "below": item.below, "both": item.above + item.below}[near]
-        pulls = [(_STRAIGHT[(not item.box) + (not items[other].box)], items[other].at) for other in others]
+        pulls = [(_pull(items, number, other), items[other].at) for other in others]
+        if sharp:
+            pulls = [(pull / (abs(place - item.at) + 1), place) for pull, place in pulls]
         weight = sum(pull for pull, _ in pulls)
         wish = sum(pull * place for pull, place in pulls) / weight if weight else item.at
         wishes.append(wish - offset)
@@ -232,6 +236,14 @@ def _place_layer(items: Sequence[_Item], layer: Sequence[int], beside: float, ne
         offsets.append(offset)
     for number, place, offset in zip(layer, _never_falling(wishes, weights), offsets, strict=True):
         items[number].at = place + offset
+
+
+def _pull(items: Sequence[_Item], one: int, other: int) -> float:
+    """Return how much the edge between two items counts: most in the course of a long edge, and of a chain of boxes."""
+    upper, lower = sorted((items[one], items[other]), key=lambda item: item.layer)
+    if len(upper.below) == len(lower.above) == 1:
+        return _STRAIGHT[2]
+    return _STRAIGHT[(not upper.box) + (not lower.box)]
 
 
 def _never_falling(wishes: Sequence[float], weights: Sequence[float]) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -51,9 +52,16 @@ def pictures(steps: Sequence[StepFacts], tones: Mapping[str, str]) -> tuple[Pict
     return tuple(shown) if shown else (_picture("The graph", _unmarked(first), tones),)
 
 
-def picture_of(model: ModelFacts, tones: Mapping[str, str]) -> tuple[Picture, ...]:
+def picture_of(model: ModelFacts, tones: Mapping[str, str]) -> Picture | None:
     """Return what to show of one model that is compared with nothing."""
-    return () if model.picture is None else (_picture("The graph", _unmarked(model.picture), tones),)
+    return None if model.picture is None else _picture("The graph", _unmarked(model.picture), tones)
+
+
+def picture_of_change(facts: PictureFacts) -> Picture | None:
+    """Return what is not as in the model before, in the colours of the element types that are there."""
+    types = Counter(element_type(node) for part in facts.parts for node in part.nodes if node.kind == "node")
+    tones = dict(zip((dtype for dtype, _ in types.most_common() if dtype), "abcde", strict=False))
+    return _picture("The newer graph", facts, tones) if facts.parts else None
 
 
 def _picture(title: str, facts: PictureFacts, tones: Mapping[str, str]) -> Picture:
@@ -76,7 +84,7 @@ def _sentence(facts: PictureFacts) -> str:
             said.append(f"{numbers.plural(facts.folded, 'constant')} drawn as part of what reads them")
     else:
         once = ", parts that look the same once" if any(part.times > 1 for part in facts.parts) else ""
-        said = [f"showing {facts.shown:,} of {numbers.plural(facts.nodes, 'node')}{once}"]
+        said = [f"Showing {facts.shown:,} of {numbers.plural(facts.nodes, 'node')}{once}"]
     if facts.changed is not None:
         what = numbers.plural(facts.changed, "node is", "nodes are") + " new or changed"
         gone = f", {numbers.plural(facts.removed, 'is', 'are')} gone" if facts.removed else ""
