@@ -5,9 +5,11 @@ Weights count by type and shape alone: their values are not read.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import onnx
 import onnx_ir as ir
 
 from onnxbuild.ir.dtypes import dtype_name
@@ -22,6 +24,7 @@ _NAME, _TEXT = 120, 90
 """Characters of a name, and of a node's attributes."""
 _CONSTANTS = frozenset(("Constant", "DequantizeLinear", "Identity"))
 """What is drawn as a constant of its readers where it reads nothing but constants."""
+_ABSENT = object()
 _QUANTIZERS = frozenset(("QuantizeLinear", "DequantizeLinear"))
 
 Signature = tuple[object, ...]
@@ -201,7 +204,7 @@ def _boxes(
                 reads=tuple(dict.fromkeys(reads)),
                 text=_attributes(node, _TEXT),
                 weights=tuple(_weights(node)),
-                dtype=_delivered(node.outputs),
+                dtype=_delivered(node.outputs) or _quantized(node),
                 nested=_nested(node),
                 change=changes.get(node, ""),
                 cut=cut,
@@ -220,6 +223,13 @@ def _edge_box(value: ir.Value, kind: str, reads: tuple[int, ...]) -> NodeFacts:
 def _delivered(values: Iterable[ir.Value]) -> str:
     name = next((dtype_name(value.dtype) for value in values), "unknown")
     return "" if name == "unknown" else name
+
+
+def _quantized(node: ir.Node) -> str:
+    """Return what a quantiser delivers: the type of its zero points, or of its scales where it goes back."""
+    which = {"QuantizeLinear": 2, "DequantizeLinear": 1}.get(node.op_type)
+    value = node.inputs[which] if which is not None and which < len(node.inputs) else None
+    return _delivered([value]) if value is not None else ""
 
 
 def _operator(node: ir.Node) -> str:
@@ -261,7 +271,7 @@ def _attributes(node: ir.Node, limit: int | None) -> str:
     """Return the attributes that are numbers or words, such as "group 1, kernel_shape 3 3"."""
     parts = []
     for name, attribute in sorted(node.attributes.items()):
-        if attribute.is_ref():
+        if attribute.is_ref() or _is_default(node, attribute):
             continue
         match attribute.type:
             case ir.AttributeType.INT:
@@ -280,6 +290,22 @@ def _attributes(node: ir.Node, limit: int | None) -> str:
                 continue
     text = ", ".join(parts)
     return text if limit is None else _cut(text, limit)
+
+
+def _is_default(node: ir.Node, attribute: ir.Attr) -> bool:
+    version = node.graph.opset_imports.get(node.domain) if node.graph is not None else None
+    return bool(attribute.value == _defaults(node.domain, node.op_type, version or 0).get(attribute.name, _ABSENT))
+
+
+@functools.cache
+def _defaults(domain: str, op_type: str, version: int) -> dict[str, object]:
+    """Return the values that ONNX gives to an operator's attributes where they are not written."""
+    try:
+        schema = onnx.defs.get_schema(op_type, version, domain)
+    except onnx.defs.SchemaError:
+        return {}
+    written = {name: known.default_value for name, known in schema.attributes.items() if known.default_value.name}
+    return {name: ir.serde.deserialize_attribute(proto).value for name, proto in written.items()}
 
 
 def _list(words: Iterable[str]) -> str:

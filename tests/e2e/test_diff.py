@@ -89,7 +89,7 @@ def test_what_cannot_be_compared_is_a_wrong_call(
 
 
 def test_hostile_files_are_refused_in_a_worker(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    name = "dim_of_two_to_the_63" if "dim_of_two_to_the_63" in CASES else next(iter(CASES))
+    name = "expand_142_bytes"
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad/model.onnx").write_bytes(CASES[name][0](tmp_path / "bad"))
     onnx.save(transformer(1), tmp_path / "good.onnx")

@@ -54,6 +54,6 @@ def _box(box: Box, x: float, y: float) -> Markup:
         "g",
         element("title", f"{box.id}: {box.detail}" if box.detail else box.id),
         element("rect", x=x, y=y, width=WIDTH, height=HEIGHT, rx=4, class_=f"box {box.tone}"),
-        element("text", shorten(box.title, 22), x=x + 10, y=y + 17, class_="box-title"),
+        element("text", shorten(box.title, 20), x=x + 10, y=y + 17, class_="box-title"),
         element("text", shorten(box.detail, 22), x=x + 10, y=y + 31, class_="box-detail"),
     )

@@ -1,4 +1,4 @@
-"""The graph as drawings: all of a small one against the exported one, of a large one what each step changed."""
+"""The graph as drawings: a small one whole, against the exported one; of a large one what each step changed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def pictures(steps: Sequence[StepFacts], tones: Mapping[str, str]) -> tuple[Pict
         compared = _against(first, last) if first.whole and len(models) > 1 else _unmarked(last)
         return (_picture("The graph in the end", compared, tones),)
     changed = [(step, found) for step, found in models if not found.whole and found.changed]
-    shown = [_picture(f"What {step.label} changed in the graph", found, tones) for step, found in changed]
+    shown = [_picture(f"What {step.label} changed in the graph", found, tones) for step, found in reversed(changed)]
     return tuple(shown) if shown else (_picture("The graph", _unmarked(first), tones),)
 
 
