@@ -84,8 +84,8 @@ def test_a_tree_and_a_ladder_have_no_crossing() -> None:
 def test_a_long_edge_is_straight() -> None:
     chain = [(0, 1), (1, 2), (2, 3), (3, 4), (0, 4)]
     points = lay_out([(40, 20)] * 5, chain).routes[0, 4]
-    passed = {round(x, 3) for x, _ in points[2:-2]}
-    assert len(passed) == 1
+    passed = [x for x, _ in points[2:-2]]
+    assert max(passed) - min(passed) < 1
 
 
 def test_what_is_last_stands_last() -> None:

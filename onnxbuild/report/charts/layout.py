@@ -13,6 +13,7 @@ each process; networkx and rustworkx have no layered layout of their own.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ _SETTLING = 48
 """Sweeps until places have settled: first by neighbours on one side, then on both."""
 _PASSED = 8
 """Width that an edge keeps free in a layer it passes."""
+_STILL = 0.05
+"""How little all of a sweep may move for it to be the last."""
 _STRAIGHT = {0: 1.0, 1: 2.0, 2: 8.0}
 """How much an edge's straightness counts, by how many of its ends do not end or part there."""
 
@@ -55,6 +58,7 @@ class _Item:
     below: list[int] = field(default_factory=list)
     box: bool = True
     at: float = 0.0
+    pulls: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
 
 
 def lay_out(
@@ -71,14 +75,29 @@ def lay_out(
     layers keep at least `between`. Those in `last` stand in the last layer where nothing reads them.
     """
     kept = sorted({(a, b) for a, b in edges if 0 <= a < b < len(sizes)})
-    if not sizes:
-        return Placed((), {}, 0.0, 0.0)
+    return _laid_out(tuple(sizes), tuple(kept), beside, between, tuple(last)) if sizes else Placed((), {}, 0.0, 0.0)
+
+
+@functools.lru_cache(maxsize=64)
+def _laid_out(
+    sizes: tuple[tuple[float, float], ...],
+    kept: tuple[tuple[int, int], ...],
+    beside: float,
+    between: float,
+    last: tuple[int, ...],
+) -> Placed:
+    """Do it; variants of a recipe share many graphs."""
     layers = assign_layers(len(sizes), kept, last)
     items = [_Item(layer, *size) for layer, size in zip(layers, sizes, strict=True)]
     ways = _pass_layers(items, kept)
     order = _order(items)
     _place(items, order, beside)
     return _measure(items, order, ways, len(sizes), between)
+
+
+def forget_layouts() -> None:
+    """Forget what was laid out before, so that the time it takes can be measured."""
+    _laid_out.cache_clear()
 
 
 def assign_layers(count: int, edges: Sequence[tuple[int, int]], last: Iterable[int] = ()) -> list[int]:
@@ -209,15 +228,24 @@ def _place(items: Sequence[_Item], order: Sequence[Sequence[int]], beside: float
         for item in layer:
             items[item].at = at + items[item].width / 2
             at += items[item].width + beside
+    for number, item in enumerate(items):
+        above, below = ([(_pull(items, number, other), other) for other in side] for side in (item.above, item.below))
+        item.pulls = {"above": above, "below": below, "both": above + below}
     for sweep in range(_SETTLING):
         near = ("above", "below")[sweep % 2] if sweep < _SETTLING // 4 else "both"
         sharp = sweep > _SETTLING // 2
+        moved = 0.0
         for layer in order if sweep % 2 == 0 else reversed(order):
-            _place_layer(items, layer, beside, near, sharp)
+            moved = max(moved, _place_layer(items, layer, beside, near, sharp))
+        if sharp and moved < _STILL:
+            return
 
 
-def _place_layer(items: Sequence[_Item], layer: Sequence[int], beside: float, near: str, sharp: bool) -> None:
-    """Place a layer; `sharp` counts distances rather than their squares: one large bend rather than many small ones."""
+def _place_layer(items: Sequence[_Item], layer: Sequence[int], beside: float, near: str, sharp: bool) -> float:
+    """Place a layer and return how far anything moved.
+
+    `sharp` counts distances rather than their squares, which makes one large bend of many small ones.
+    """
     wishes, weights, offsets = [], [], []
     offset = 0.0
     for at, number in enumerate(layer):
@@ -225,17 +253,21 @@ def _place_layer(items: Sequence[_Item], layer: Sequence[int], beside: float, ne
         if at:
             before = items[layer[at - 1]]
             offset += (before.width + item.width) / 2 + (beside if item.box or before.box else beside / 2)
-        others = {"above": item.above, "below": item.below, "both": item.above + item.below}[near]
-        pulls = [(_pull(items, number, other), items[other].at) for other in others]
-        if sharp:
-            pulls = [(pull / (abs(place - item.at) + 1), place) for pull, place in pulls]
-        weight = sum(pull for pull, _ in pulls)
-        wish = sum(pull * place for pull, place in pulls) / weight if weight else item.at
+        weight = wish = 0.0
+        for pull, other in item.pulls[near]:
+            place = items[other].at
+            strength = pull / (abs(place - item.at) + 1) if sharp else pull
+            weight += strength
+            wish += strength * place
+        wish = wish / weight if weight else item.at
         wishes.append(wish - offset)
         weights.append(weight or 0.1)
         offsets.append(offset)
+    moved = 0.0
     for number, place, offset in zip(layer, _never_falling(wishes, weights), offsets, strict=True):
+        moved = max(moved, abs(items[number].at - place - offset))
         items[number].at = place + offset
+    return moved
 
 
 def _pull(items: Sequence[_Item], one: int, other: int) -> float:
