@@ -228,9 +228,9 @@ def _place(items: Sequence[_Item], order: Sequence[Sequence[int]], beside: float
         for item in layer:
             items[item].at = at + items[item].width / 2
             at += items[item].width + beside
-    for number, item in enumerate(items):
-        above, below = ([(_pull(items, number, other), other) for other in side] for side in (item.above, item.below))
-        item.pulls = {"above": above, "below": below, "both": above + below}
+    for number, one in enumerate(items):
+        above, below = ([(_pull(items, number, other), other) for other in side] for side in (one.above, one.below))
+        one.pulls = {"above": above, "below": below, "both": above + below}
     for sweep in range(_SETTLING):
         near = ("above", "below")[sweep % 2] if sweep < _SETTLING // 4 else "both"
         sharp = sweep > _SETTLING // 2
