@@ -15,6 +15,7 @@ from onnxbuild.base.render import render
 from onnxbuild.base.units import format_duration
 from onnxbuild.engine.events import (
     ActionDone,
+    ActionProgress,
     ActionStarted,
     DecisionKind,
     Event,
@@ -23,6 +24,7 @@ from onnxbuild.engine.events import (
     Notice,
     PlanMade,
     Rebuilt,
+    Retold,
     RunEnded,
     Status,
     TargetJudged,
@@ -111,6 +113,8 @@ class Console:
             case ActionStarted():
                 if self.verbose:
                     self.say(f"{self._paint('start', 'dim'):9} {event.action}  {'; '.join(event.reasons)}")
+            case ActionProgress():
+                self.say(self._paint(f"{'':9} {event.action}: {event.message}", "dim"))
             case ActionDone():
                 self._action(event)
             case Gate():
@@ -121,6 +125,9 @@ class Console:
                 self.say(f"{self._paint('note', 'yellow')} {event.message}")
             case LockCompared():
                 self._lock(event)
+            case Retold():
+                for each in event.events if self.verbose else event.said:
+                    self.hear(each)
             case Rebuilt():
                 self._rebuilt(event)
             case RunEnded():
@@ -190,6 +197,8 @@ class Console:
             self.say(line)
         else:
             self.print(line)
+        for culprit in event.culprits:
+            self.say(f"          {self._paint('culprit', 'yellow')} {culprit}")
         for warning in (w for gate in self._gates.get(event.target, ()) for w in gate.warnings):
             self.say(f"          {self._paint('warning', 'yellow')} {warning.message} [{warning.code}]")
 

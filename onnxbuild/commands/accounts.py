@@ -30,6 +30,11 @@ class Accounts:
             if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
                 raise UserError(Diagnostic(code="output", message=f"--{option} {file} cannot be written"))
 
+    @staticmethod
+    def are_wanted(arguments: argparse.Namespace) -> bool:
+        """Tell whether the call asks for any account, which takes the facts of all targets that it selects."""
+        return arguments.format == "github" or arguments.summary is not None or arguments.junit is not None
+
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Keep the printing of a make apart from annotations, and give an account of recipes that are wrong."""

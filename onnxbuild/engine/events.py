@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -62,6 +62,13 @@ class ActionStarted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"
     path: float = 0.0
 
 
+class ActionProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):
+    """How far an action is whose stage tells."""
+
+    action: str
+    message: str
+
+
 class ActionDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="action"):
     """An action was decided and, where it had to be, done.
 
@@ -98,12 +105,16 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ga
 
 
 class TargetJudged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="verdict"):
-    """What a target came to. `output` is relative to the project, None when failed."""
+    """What a target came to. `output` is relative to the project, None when failed.
+
+    `culprits` are the layers whose restoring gains most, in words, where a tolerance was missed.
+    """
 
     target: str
     verdict: str
     output: str | None
     sha256: str | None
+    culprits: tuple[str, ...] = ()
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="notice"):
@@ -119,6 +130,25 @@ class LockCompared(msgspec.Struct, frozen=True, kw_only=True, tag_field="event",
     target: str
     agrees: bool
     differences: tuple[str, ...] = ()
+
+
+class Retold(msgspec.Struct, frozen=True):
+    """What is told of a recipe that was not walked, because nothing of it differs: many events at once.
+
+    `lines` are they as JSON lines, in the order in which a walk tells them: ActionDone and Gate; `said` those of them
+    that a terminal shows too.
+    """
+
+    lines: bytes
+    said: tuple[ActionDone | Gate, ...]
+
+    @property
+    def events(self) -> Iterator[ActionDone | Gate]:
+        """The events one by one."""
+        return map(_RETOLD.decode, self.lines.splitlines())
+
+
+_RETOLD = msgspec.json.Decoder(ActionDone | Gate)
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="rebuilt"):
@@ -141,5 +171,17 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
     up_to_date: int
 
 
-Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | LockCompared | Rebuilt | RunEnded
+Event = (
+    PlanMade
+    | ActionStarted
+    | ActionProgress
+    | ActionDone
+    | Gate
+    | TargetJudged
+    | Notice
+    | LockCompared
+    | Rebuilt
+    | Retold
+    | RunEnded
+)
 Emit = Callable[[Event], None]

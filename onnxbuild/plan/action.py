@@ -65,7 +65,8 @@ class StageModel(msgspec.Struct, frozen=True):
 class TargetPlan:
     """A target and the actions that build and prove it, by what they mean to it.
 
-    `models` are in order, the last one is delivered; `validations` maps a provider to the validate action of each of
+    `models` are in order, the last one is delivered; `blame` explains a missed tolerance and is in no other's way;
+    `validations` maps a provider to the validate action of each of
     `models`, in the same order. `support` marks a target that is built only because another's ratio refers to it.
     """
 
@@ -76,12 +77,34 @@ class TargetPlan:
     reference: str
     package: str
     calibration: str | None = None
+    blame: str | None = None
     support: bool = False
+
+
+class RecipeGroup(msgspec.Struct, frozen=True):
+    """Recipes that share actions, or one that shares none: nothing outside a group changes what is done within it.
+
+    `roots` are digests of the contents of the group's actions without inputs: whoever shares an action shares one of
+    those.
+    """
+
+    recipes: tuple[str, ...]
+    roots: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Actions in an order in which each comes after what it needs, and the targets they are for."""
+    """Actions in an order in which each comes after what it needs, the targets they are for, and how recipes group.
+
+    `explaining` are actions that are done only when a gate failed, or when they are asked for.
+    """
 
     actions: dict[str, Action] = field(default_factory=dict)
     targets: tuple[TargetPlan, ...] = ()
+    groups: tuple[RecipeGroup, ...] = ()
+    explaining: dict[str, Action] = field(default_factory=dict)
+
+    @property
+    def group_of(self) -> dict[str, int]:
+        """The number of each recipe's group."""
+        return {recipe: number for number, group in enumerate(self.groups) for recipe in group.recipes}

@@ -11,13 +11,10 @@ from onnxbuild.recipe.wording import dotted
 CODE = "not-in-this-version"
 
 KEYS: tuple[Path, ...] = (
-    ("quantization", "repair"),
-    ("quantization", "auto"),
     ("benchmark",),
     ("gates", "speed"),
     ("gates", "latency"),
     ("gates", "memory"),
-    ("guard",),
     ("session", "auto"),
 )
 """Refused wherever written. A null, which only removes, is legal."""
@@ -65,9 +62,6 @@ def _refused(layer: Node) -> Iterator[Path]:
             yield ("providers", name)
         else:
             yield from (("providers", name, option) for option in PROVIDER_OPTIONS if option in entry.node.entries)
-    mode = find(layer, ("quantization", "mode"))
-    if mode is not None and mode.value == "auto":
-        yield ("quantization", "mode")
     formats = find(layer, ("package", "formats"))
     for index, item in enumerate(formats.items if formats is not None else ()):
         if item.value == "ort":

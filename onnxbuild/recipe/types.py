@@ -192,6 +192,19 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     keep_io: bool = True
     block_size: int = 32
     symmetric: bool = True
+    repair: bool = False
+
+
+class Auto(msgspec.Struct, frozen=True, kw_only=True):
+    """A quantisation to be chosen by measurement among `candidates`, of one mode each; float32 is always one more.
+
+    `objective` is latency, size or accuracy; latency is measured on `provider`. `repair` goes on where tools fail.
+    """
+
+    candidates: tuple[Quantization, ...]
+    objective: str = "latency"
+    provider: str = "cpu"
+    repair: bool = False
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -207,6 +220,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     weights: str | None = None
     activations: str | None = None
     op_types: tuple[str, ...] | None = None
+    block_size: int | None = None
+    symmetric: bool | None = None
     winner: str | None = None
 
 
@@ -273,9 +288,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """One recipe merged with one of its variants: everything that is to be built and proved.
 
     `file` is the recipe's path and `folder` its folder, both relative to the project ("recipes/a.yaml", "recipes").
-    `opset` None means the ONNX source's own. `places` tells where the recipe wrote a value, by dotted path
-    ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `locked` is what the recipe's
-    lock chose for it.
+    `opset` None means the ONNX source's own. `guard` is revert or strict. `places` tells where the recipe wrote a
+    value, by dotted path ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `locked` is
+    what the recipe's lock chose for it.
     """
 
     recipe: str
@@ -294,11 +309,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     calibration: Calibration | None
     evaluation: Evaluation | None
     quantization: Quantization | None
+    auto: Auto | None = None
     tolerance: Tolerance
     providers: tuple[Provider, ...]
     session: Session
     size: Bound | None
     package: Package
+    guard: str
     strict_reads: bool
     places: dict[str, Place] = {}
     locked: Choice | None = None

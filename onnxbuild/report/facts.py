@@ -8,7 +8,9 @@ from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
-from onnxbuild.recipe.types import Axis, Input, Output, Tolerance
+from onnxbuild.recipe.types import Axis, Input, Output, OutputTolerance, Tolerance
+from onnxbuild.stages.auto import AutoFacts
+from onnxbuild.stages.blame import BlameFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
@@ -16,6 +18,7 @@ from onnxbuild.stages.package import PackageFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
+from onnxbuild.stages.repair import RepairFacts
 from onnxbuild.stages.validate import ValidateFacts
 
 TWIN_FORMAT = 1
@@ -73,12 +76,16 @@ class ActionRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The run that drew the report: all that is volatile. `actions` maps an action's name to how it came about."""
+    """The run that drew the report: all that is volatile. `actions` maps an action's name to how it came about.
+
+    `restored` maps a target to what keeping each of a few layers in float costs in time, as a ratio.
+    """
 
     drawn: str | None = None
     command: str | None = None
     seconds: float | None = None
     actions: dict[str, ActionRun] = {}
+    restored: dict[str, dict[str, float]] = {}
 
 
 class ProviderAccuracy(msgspec.Struct, frozen=True):
@@ -93,7 +100,7 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `label` is the stage with its number ("export", "optimize.1", "quantize"), `title` the step in the recipe's words,
     `action` the action's name. Just one of the stages' facts is set. `accuracy` is empty where the step's model was not
-    validated.
+    validated. `limits` are a tenth of what the recipe tolerates, by output: what passes are held to today.
     """
 
     label: str
@@ -103,13 +110,17 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
     optimize: OptimizeFacts | None = None
     prune: PruneFacts | None = None
     quantize: QuantizeFacts | None = None
+    auto: AutoFacts | None = None
+    repair: RepairFacts | None = None
     package: PackageFacts | None = None
     accuracy: tuple[ProviderAccuracy, ...] = ()
+    limits: dict[str, OutputTolerance] = {}
 
     @property
     def model(self) -> ModelFacts | None:
         """The model that the step delivered."""
-        for facts in (self.export, self.optimize, self.prune, self.quantize, self.package):
+        steps = (self.export, self.optimize, self.prune, self.quantize, self.auto, self.repair, self.package)
+        for facts in steps:
             if facts is not None:
                 return facts.model
         return None
@@ -132,7 +143,9 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `verdict` None is a target that is not built. `output` is the delivered model's path relative to the project,
     `bytes` its size with external data, `sha256` the model file's; they describe the model that was judged.
-    `stale` says that the folder in `build/` still holds an older model. `failed_action` names what stopped it.
+    `data` is what was read to evaluate it, with the edges of its dynamic axes. `stale` says that the folder in `build/`
+    still holds an older model. `failed_action` names what stopped it. `blame` ranks its layers, where that was asked
+    for or a tolerance was missed.
     """
 
     name: str
@@ -141,12 +154,14 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     gates: tuple[GateResult, ...] = ()
     steps: tuple[StepFacts, ...] = ()
+    data: DataFacts | None = None
     reference: ReferenceFacts | None = None
     output: str | None = None
     sha256: str | None = None
     bytes: int | None = None
     stale: bool = False
     failed_action: str | None = None
+    blame: BlameFacts | None = None
 
 
 class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,3 +240,10 @@ class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[IndexRow, ...]
     format: int = TWIN_FORMAT
     version: str = ""
+
+
+class DrawnRow(msgspec.Struct, frozen=True):
+    """A row of the index with its markup."""
+
+    row: IndexRow
+    markup: str

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,10 +16,10 @@ from markupsafe import Markup
 from onnxbuild import __version__
 from onnxbuild.base.codec import encode
 from onnxbuild.ir.facts import ComparisonFacts, ModelFacts
-from onnxbuild.report.facts import IndexFacts, ReportFacts
+from onnxbuild.report.facts import IndexFacts, IndexRow, ReportFacts
 from onnxbuild.report.names import markup_name, markup_text, script_json, visible
 from onnxbuild.report.pages.comparison import comparison_page
-from onnxbuild.report.pages.index import index_page
+from onnxbuild.report.pages.index import COLUMNS, index_page, index_row
 from onnxbuild.report.pages.model import model_page
 from onnxbuild.report.pages.recipe import recipe_page
 
@@ -29,6 +31,12 @@ PAGE_LIMIT = 1_000_000
 _DETAILED = (12, 6, 3, 1, 0)
 _SUMMARY_GATES = 50
 _TOO_LARGE = b'{"complete":false}'
+
+
+def load_templates() -> None:
+    """Read and compile the templates, which takes longer than one page."""
+    for name in ("recipe.html.j2", "index.html.j2", "base.html.j2", "parts.html.j2"):
+        _environment().get_template(name)
 
 
 def render_recipe(facts: ReportFacts) -> str:
@@ -49,13 +57,21 @@ def render_recipe(facts: ReportFacts) -> str:
     return html
 
 
-def render_index(facts: IndexFacts) -> str:
-    """Return the index page."""
+def render_row(row: IndexRow) -> str:
+    """Return one target's row of the index."""
+    parts: Any = _environment().get_template("parts.html.j2").module
+    return str(parts.table_row(index_row(row), COLUMNS))
+
+
+def render_index(facts: IndexFacts, drawn: Mapping[str, str] | None = None) -> str:
+    """Return the index page; `drawn` are rows by target that `render_row` returned before."""
     whole = encode(facts)
     complete = len(whole) <= EMBED_LIMIT
     data = whole if complete else encode({"complete": False, "twin": "index.json", "targets": len(facts.rows)})
     return _environment().get_template("index.html.j2").render(
-        page=index_page(facts), complete="true" if complete else "false", json=script_json(data)
+        page=index_page(facts, {name: Markup(row) for name, row in (drawn or {}).items()}),  # noqa: S704  # ours
+        complete="true" if complete else "false",
+        json=script_json(data),
     )  # fmt: skip
 
 

@@ -33,8 +33,8 @@ class Component(msgspec.Struct, frozen=True):
 class Discovered(msgspec.Struct, frozen=True, order=True):
     """An input that only running showed; `digest` is its content or version.
 
-    `kind` is file, folder, modules (what Python could import from a folder), glob, absent or package; `name` is a path
-    relative to the project, or a distribution's name.
+    `kind` is file, folder (its names), place (a folder that is there, whatever is in it), glob, absent or package;
+    `name` is a path relative to the project, or a distribution's name.
     """
 
     kind: str
@@ -131,10 +131,10 @@ class TraceStore:
         trace = self._read(self._folder(key) / f"{trace_id}.json")
         return trace if trace is not None and trace.key == key else None
 
-    def use(self, trace: Trace) -> bool:
+    def use(self, key: str, trace_id: str) -> bool:
         """Note that a trace is used now, so that no collection takes it; False when it is gone."""
         try:
-            os.utime(self._folder(trace.key) / f"{trace.id}.json")
+            os.utime(self._folder(key) / f"{trace_id}.json")
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:

@@ -14,6 +14,7 @@ from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.proof.gates import GateResult, Verdict, judge_metric, judge_outputs, judge_size, worst_verdict
 from onnxbuild.proof.size_gates import judge_exact_sizes, judge_sizes, unverified_sizes
 from onnxbuild.recipe.types import Provider, RandomData
+from onnxbuild.stages.repair import RepairFacts
 from onnxbuild.stages.table import STAGES
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Trace
@@ -33,6 +34,12 @@ class Judgement:
     gates: tuple[GateResult, ...] = ()
     failed_action: str | None = None
     failure: Failure | None = None
+
+
+def has_missed(judgement: Judgement | None) -> bool:
+    """Say whether a tolerance was measured and missed."""
+    gates = judgement.gates if judgement is not None else ()
+    return any(gate.verdict is Verdict.FAILED and gate.gate.startswith("tolerance.") for gate in gates)
 
 
 class Judge:
@@ -67,13 +74,26 @@ class Judge:
             measured = [msgspec.json.decode(t.facts, type=ValidateFacts) for t in traces if t is not None]
             if len(measured) < len(traces):
                 return None
-            gates += _accuracy_gates(plan, provider, measured)
+            gates += self._with_repair(plan, _accuracy_gates(plan, provider, measured))
         if plan.target.size is not None:
             size = self._size_gate(plan)
             if size is None:
                 return None
             gates.append(size)
         return Judgement(worst_verdict(gate.verdict for gate in gates), tuple(gates))
+
+    def _with_repair(self, plan: TargetPlan, gates: list[GateResult]) -> list[GateResult]:
+        """Return the gates, those that failed with what the best that repair found comes to."""
+        trace = self._trace(plan.models[-1].ref.action) if plan.models[-1].label == "repair" else None
+        if trace is None:
+            return gates
+        text = f"the best repair found: {msgspec.json.decode(trace.facts, type=RepairFacts).summary()}"
+        return [
+            msgspec.structs.replace(gate, reason=f"{gate.reason}; {text}" if gate.reason else text)
+            if gate.verdict is Verdict.FAILED
+            else gate
+            for gate in gates
+        ]
 
     def _size_gate(self, plan: TargetPlan) -> GateResult | None:
         bound = plan.target.size
@@ -133,8 +153,9 @@ def _accuracy_gates(plan: TargetPlan, provider: Provider, measured: Sequence[Val
     gates = _on_data(plan, provider, last)
     gates = [_name_first_step(gate, plan, provider, measured) for gate in gates]
     gates = judge_sizes(gates, limits, last.sizes or (), provider.name)
-    for facts in measured[:-1]:
-        gates = judge_exact_sizes(gates, limits, facts.outputs, facts.sizes or (), provider.name)
+    exact = next((facts for facts in measured if facts.sizes is not None), last)
+    sizes = exact.sizes or ()
+    gates = judge_exact_sizes(gates, limits, exact.outputs, sizes, provider.name, delivered=exact is last)
     axes = plan.target.dynamic_axes
     if axes and not any(size.outputs or size.failure for size in last.sizes or ()):
         gates = unverified_sizes(gates, axes)

@@ -11,6 +11,7 @@ from onnxbuild.engine.run import Outcome
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.recipe.lock import LockedMetric, LockedTarget
 from onnxbuild.recipe.types import Choice
+from onnxbuild.stages.reverts import Reverted
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.judge import Judgement, model_facts
@@ -20,7 +21,7 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a step's facts that a lock keeps, where the step has it."""
 
     choice: Choice | None = None
-    reverted: tuple[str, ...] = ()
+    reverted: tuple[Reverted, ...] = ()
 
 
 def describe_target(
@@ -39,8 +40,8 @@ def describe_target(
         output={name: blob.digest for name, blob in delivered.files.items()},
         opset=model.opsets,
         ir_version=model.ir_version,
-        choice=next((one.choice for one in reversed(told) if one.choice is not None), None),
-        reverted=tuple(name for one in told for name in one.reverted),
+        choice=next((one.choice for one in reversed(told) if one.choice not in (None, Choice())), None),
+        reverted=tuple(one.title for step in told for one in step.reverted),
         metrics=dict(_metrics(target, traces)),
         hardware=traces[target.validations[target.target.providers[0].name][-1]].host.hardware,
         versions=_versions(traces),
@@ -55,6 +56,7 @@ def differences(accepted: LockedTarget, now: LockedTarget) -> tuple[str, ...]:
         *_differ("opset", accepted.opset, now.opset),
         *_differ("ir_version", accepted.ir_version, now.ir_version),
         *_differ("choice", accepted.choice, now.choice),
+        *_differ("what was left out of `passes`", accepted.reverted, now.reverted),
     )
 
 
@@ -108,4 +110,5 @@ def _metrics(target: TargetPlan, traces: Mapping[str, Trace]) -> Iterator[tuple[
         trace = traces.get(names[-1])
         metric = msgspec.json.decode(trace.facts, type=ValidateFacts).metric if trace is not None else None
         if metric is not None:
-            yield provider, LockedMetric(name=metric.name, model=metric.model, source=metric.source)
+            interval = metric.intervals.value if metric.intervals is not None else None
+            yield provider, LockedMetric(name=metric.name, model=metric.model, source=metric.source, interval=interval)

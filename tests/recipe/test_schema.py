@@ -119,6 +119,9 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "quantization.calibrate": ("entropy", STATIC),
     "quantization.op_types": (["Conv"], STATIC),
     "quantization.exclude": (["a"], STATIC),
+    "quantization.repair": (True, STATIC),
+    "quantization.auto.candidates": (["dynamic"], {"quantization.mode": "auto"}),
+    "quantization.auto.objective": ("size", {"quantization.mode": "auto"}),
     "quantization.keep_io": (False, {"quantization.mode": "float16"}),
     "quantization.block_size": (64, {"quantization.mode": "int4"}),
     "quantization.symmetric": (False, {"quantization.mode": "int4"}),
@@ -142,10 +145,12 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "gates.size.at_most": ("2 MB", {}),
     "package.metadata": ({"a": "b"}, {}),
     "package.portable": (False, {}),
+    "guard": ("strict", {}),
     "strict_reads": (True, {}),
 }  # fmt: skip
 WITHOUT_FIELD = {
     "format": "only version 1 exists",
+    "quantization.auto.provider": "cpu is the only provider of this version",
     "package.formats": "onnx is the only format of this version",
 }
 

@@ -109,14 +109,10 @@ def test_a_file_that_is_a_list_is_refused(project: ProjectFiles):
 @pytest.mark.parametrize(
     ("text", "line", "column"),
     [
-        ("quantization: {mode: static, repair: true}", 6, 30),
-        ("quantization: {mode: auto}", 6, 16),
-        ("quantization: {mode: none, auto: {candidates: [static]}}", 6, 28),
         ("benchmark: {batch: [1]}", 6, 1),
         ("gates: {speed: {at_least: 1.1x of fp32}}", 6, 9),
         ("gates: {latency: {p95: 5 ms}}", 6, 9),
         ("gates: {memory: {peak: 200 MB}}", 6, 9),
-        ("guard: revert", 6, 1),
         ("providers: {cpu: {}, openvino: {}}", 6, 22),
         ("providers: {CUDAExecutionProvider: {}}", 6, 13),
         ("providers: {cpu: {min_nodes: 95%}}", 6, 19),
@@ -124,7 +120,7 @@ def test_a_file_that_is_a_list_is_refused(project: ProjectFiles):
         ("providers: {cpu: {required: true}}", 6, 19),
         ("session: {auto: latency}", 6, 11),
         ("package: {formats: [onnx, ort]}", 6, 27),
-        ("variants:\n  a: {guard: strict}", 7, 7),
+        ("variants:\n  a: {benchmark: {batch: [1]}}", 7, 7),
     ],
 )
 def test_what_this_version_lacks_is_refused_where_it_is_written(
@@ -135,5 +131,5 @@ def test_what_this_version_lacks_is_refused_where_it_is_written(
 
 
 def test_null_may_remove_what_this_version_lacks(project: ProjectFiles):
-    project.extend("guard: null\nbenchmark:\n")
+    project.extend("session: {auto: null}\nbenchmark:\n")
     assert project.target().name == "a:default"

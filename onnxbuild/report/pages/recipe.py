@@ -11,7 +11,18 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
 from onnxbuild.report.facts import ReportFacts, TargetFacts
-from onnxbuild.report.pages import accuracy, graph, provenance, size, stages, verdict, warnings
+from onnxbuild.report.pages import (
+    accuracy,
+    culprits,
+    front,
+    graph,
+    guards,
+    provenance,
+    size,
+    stages,
+    verdict,
+    warnings,
+)
 from onnxbuild.report.pages.table import Mark, Table
 
 MOST_DETAILED = 12
@@ -35,6 +46,9 @@ class VariantSection:
     accuracy: tuple[accuracy.Accuracy, ...]
     accuracy_empty: str
     nonfinite: str
+    front: front.Front | None
+    repair: culprits.Part | None
+    culprits: culprits.Part | None
     size: size.Size | None
     graph: graph.Graph | None
     empty: str
@@ -55,8 +69,10 @@ class RecipePage:
     gates: Table
     actions: Table
     commands: Table | None
+    guards: guards.Guards | None
     lineage: Markup | None
     scan: stages.Scan | None
+    times: Table | None
     variants: tuple[VariantSection, ...]
     variants_left_out: str
     provenance: provenance.Provenance
@@ -85,8 +101,10 @@ def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage
         gates=verdict.gate_table(facts),
         actions=stages.action_table(facts),
         commands=stages.command_table(facts),
+        guards=guards.guards(facts),
         lineage=stages.draw_lineage(facts),
         scan=stages.scan(facts),
+        times=culprits.times(facts),
         variants=sections,
         variants_left_out=f"showing {len(sections)} of {len(facts.targets)} variants in detail" if left_out else "",
         provenance=provenance.provenance(facts),
@@ -115,6 +133,9 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         accuracy=accuracy.accuracy(target),
         accuracy_empty=_accuracy_empty(target),
         nonfinite=f"The source's own outputs hold values that are not finite: {said}." if said else "",
+        front=front.front(target),
+        repair=culprits.repair(target),
+        culprits=culprits.culprits(target),
         size=size.size(target, tones, largest),
         graph=graph.graph(target, tones),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",
