@@ -163,7 +163,7 @@ def _needed(root: Path) -> set[tuple[str, str]]:
     if workplace is None or not workplace.is_sound:
         return set(LastTraces(root / ".onnxbuild/state/last.json").pointers())
     walked = _walked(workplace)
-    pointers = {walked.run.last.pointer(name) for name in walked.plan.actions}
+    pointers = {walked.run.last.pointer(name) for name in (*walked.plan.actions, *walked.plan.explaining)}
     now = {(o.trace.key, o.trace.id) for o in walked.run.outcomes.values() if o.trace is not None}
     return now | {pointer for pointer in pointers if pointer is not None}
 

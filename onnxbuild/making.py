@@ -434,7 +434,8 @@ class Making:
             names=evidence.names,
             blobs={blob.digest: blob.size for artifact in artifacts for blob in artifact.files.values()},
             traces=tuple(dict.fromkeys(pointer for pointer in pointers if pointer is not None)),
-            flawless=not self.workplace.flawed.intersection(group.recipes),
+            flawless=not self.workplace.flawed.intersection(group.recipes)
+            and all(action.name not in self.plan.explaining for action in actions),
         )
 
     def _keep_recipe(self, name: str, retold: Stretch) -> KeptRecipe:

@@ -285,7 +285,12 @@ def _add_auto(
 def _add_blame(
     drafts: _Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
 ) -> str | None:
-    """Add what ranks the layers of a target that loses something on purpose; None for any other."""
+    """Add what ranks the layers of a target that loses something on purpose; None for any other.
+
+    What `auto` chose is not known here, so there is none for it.
+    """
+    if target.auto is not None:
+        return None
     lossy = [number for number, model in enumerate(models) if model.label in ("prune", "quantize")]
     if not lossy:
         return None
@@ -299,7 +304,11 @@ def _add_blame(
         inputs["choice"] = Ref(models[-1].ref.action, "choice")
     quantization = _without_search(target.quantization) if target.quantization is not None else None
     params = BlameParams(
-        pruning=target.pruning, quantization=quantization, proofs=proofs.proofs, generated=proofs.generated
+        pruning=target.pruning,
+        quantization=quantization,
+        proofs=proofs.proofs,
+        generated=proofs.generated,
+        is_opset_free=target.opset is None and target.quantization is not None and target.quantization.repair,
     )
     return drafts.add(target, "blame", _action(target, "blame", params, inputs, proofs.files))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -102,6 +103,8 @@ class Prover:
             if failure.code == ABSENT:
                 return None
             raise
+        finally:
+            shutil.rmtree(scratch)  # a metric of the user's leaves the outputs of a whole walk there
         return judged(facts, proof, generated=self._generated)
 
 

@@ -127,7 +127,8 @@ def run(params: RepairParams, ws: Workspace) -> RepairFacts:
         ws.tell(f"{count} of at most {MEASUREMENTS} choices: {describe_choice(choice, ())}")
         return measured_draft(restorer, prover, choice)
 
-    search = Search(restorer.layers(), measure, MEASUREMENTS, lambda: time.monotonic() - began > SECONDS)
+    most = min(SECONDS, ws.seconds / 2)
+    search = Search(restorer.layers(), measure, MEASUREMENTS, lambda: time.monotonic() - began > most)
     found = search.run(base, switches(mended.quantization), ws.locked)
     return _deliver(found, base, mended, ws)
 
