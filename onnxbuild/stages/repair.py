@@ -222,7 +222,7 @@ def _deliver(found: Found, base: Measured, mended: Mended | None, ws: Workspace)
 
 REPAIR = Stage(
     name="repair",
-    version=2,
+    version=3,
     params=RepairParams,
     facts=RepairFacts,
     run=run,
