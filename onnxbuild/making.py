@@ -339,7 +339,6 @@ def _names(plan: Plan) -> tuple[str, ...]:
 
 
 def _concerns(target: TargetPlan) -> tuple[str, ...]:
-    proofs = (name for names in target.validations.values() for name in names)
     models = (model.ref.action for model in target.models)
     data = (target.evaluation, *((target.calibration,) if target.calibration else ()), target.reference)
-    return tuple(dict.fromkeys([*data, *models, *proofs, target.package]))
+    return tuple(dict.fromkeys([*data, *models, *target.proofs, target.package]))

@@ -79,7 +79,9 @@ _REASONS = (
 )  # fmt: skip
 """Lines of the log that say of a node why it went elsewhere: the pattern, and what it says of which node."""
 
-_GENERAL = re.compile(r"GetCapability\(\) for \S+ failed with error: (?:\[ONNXRuntimeError\] : \d+ : \w+ : )?([^\n\x1b]+)")
+_GENERAL = re.compile(
+    r"GetCapability\(\) for \S+ failed with error: (?:\[ONNXRuntimeError\] : \d+ : \w+ : )?([^\n\x1b]+)"
+)
 
 
 def read_reasons(log: str) -> dict[str, str]:

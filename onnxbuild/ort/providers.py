@@ -25,7 +25,7 @@ from onnxbuild.recipe.types import Session
 
 CPU = "CPUExecutionProvider"
 DEVICE_TYPE = "device_type"
-"""The option that names one of a plug-in's devices; ours, for the plug-ins leave the choice to who opens the session."""
+"""The option that names one of a plug-in's devices; ours, since plug-ins leave the choice to who opens the session."""
 
 VERBOSE = 0
 _KINDS = {

@@ -18,6 +18,7 @@ from onnxbuild.recipe.types import (
     Framework,
     LoaderData,
     OutputTolerance,
+    Provider,
     RandomData,
     Recipe,
     Source,
@@ -27,6 +28,7 @@ from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams
 from onnxbuild.stages.package import PackageParams
+from onnxbuild.stages.place import PlaceParams
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
 from onnxbuild.stages.reference import ReferenceParams
@@ -69,8 +71,7 @@ def _select(plan: Plan, selected: set[str]) -> Plan:
 
 
 def _needs(plan: TargetPlan) -> tuple[str, ...]:
-    proofs = tuple(name for names in plan.validations.values() for name in names)
-    return proofs if plan.support else (plan.package, *proofs)
+    return plan.proofs if plan.support else (plan.package, *plan.proofs)
 
 
 @dataclass
@@ -125,7 +126,11 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
         ),
     )
     validations = _add_validations(drafts, target, models, evaluation, reference)
-    after = tuple(dict.fromkeys(name for names in validations.values() for name in names))
+    placements = {
+        p.name: drafts.add(target, f"place@{p.name}", _place(target, p, models[-1].ref, evaluation))
+        for p in target.providers
+    }
+    after = tuple(dict.fromkeys([*(n for names in validations.values() for n in names), *placements.values()]))
     package = drafts.add(
         target,
         "package",
@@ -147,7 +152,7 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
             after=after,
         ),
     )
-    return TargetPlan(target, models, validations, evaluation, reference, package, calibration)
+    return TargetPlan(target, models, validations, evaluation, reference, package, calibration, placements=placements)
 
 
 def _add_models(
@@ -207,9 +212,10 @@ def _add_validations(
 def _validate(target: Target, provider: str, model: Ref, evaluation: str, reference: str) -> Action:
     wanted = target.evaluation
     metric = wanted.metric if wanted is not None else None
-    tolerance = next(p.tolerance for p in target.providers if p.name == provider)
+    own = next(p for p in target.providers if p.name == provider)
     params = ValidateParams(
         provider=provider,
+        options=own.options,
         session=target.session,
         metric=metric,
         output=(wanted.output if wanted and wanted.output else target.outputs[0].name) if metric else None,
@@ -218,7 +224,7 @@ def _validate(target: Target, provider: str, model: Ref, evaluation: str, refere
         k=wanted.k if wanted else 5,
         within=tuple(
             Within(output=name, atol=atol, rtol=rtol)
-            for name, limit in sorted(tolerance.outputs.items())
+            for name, limit in sorted(own.tolerance.outputs.items())
             for atol, rtol in required_within(limit)
         ),
     )
@@ -229,6 +235,11 @@ def _validate(target: Target, provider: str, model: Ref, evaluation: str, refere
         if metric.function is not None:
             files["metric"] = _in_project(target, metric.function.file)
     return _action(target, "validate", params, inputs, files)
+
+
+def _place(target: Target, provider: Provider, model: Ref, evaluation: str) -> Action:
+    params = PlaceParams(provider=provider.name, options=provider.options, session=target.session)
+    return _action(target, "place", params, {"model": model, "calls": Ref(evaluation, "inputs")})
 
 
 def _evaluation_data(target: Target) -> tuple[DataSource, int | None, str | None]:
@@ -331,6 +342,7 @@ def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
             plan,
             models=tuple(StageModel(m.label, ref(m.ref)) for m in plan.models),
             validations={p: tuple(names[n] for n in old) for p, old in plan.validations.items()},
+            placements={p: names[old] for p, old in plan.placements.items()},
             evaluation=names[plan.evaluation],
             reference=names[plan.reference],
             package=names[plan.package],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 OptionKind = str | tuple[str, ...]
-"""What an option takes: integer, number, boolean, text, json (a mapping, handed over as JSON), or one of these words."""
+"""What an option takes: integer, boolean, text, json (a mapping, handed over as JSON), or one of these words."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,12 @@ _ENTRIES = (
             "ModelCacheDirectory": "text",
         },
     ),
-    ProviderEntry("directml", "DmlExecutionProvider", needs="Windows with a DirectX 12 GPU and a build of ONNX Runtime "
-                  "with DirectML", options={"device_id": "integer"}),
+    ProviderEntry(
+        "directml",
+        "DmlExecutionProvider",
+        needs="Windows with a DirectX 12 GPU and a build of ONNX Runtime with DirectML",
+        options={"device_id": "integer"},
+    ),
     ProviderEntry(
         "qnn",
         "QNNExecutionProvider",
@@ -165,8 +169,12 @@ _ENTRIES = (
         plugin=Plugin("onnxruntime-ep-webgpu", "onnxruntime_ep_webgpu", ("GPU",)),
         options=None,
     ),
-    ProviderEntry("migraphx", "MIGraphXExecutionProvider", needs="an AMD GPU with ROCm and a build of ONNX Runtime with "
-                  "MIGraphX", options=None),
+    ProviderEntry(
+        "migraphx",
+        "MIGraphXExecutionProvider",
+        needs="an AMD GPU with ROCm and a build of ONNX Runtime with MIGraphX",
+        options=None,
+    ),
     ProviderEntry(
         "xnnpack",
         "XnnpackExecutionProvider",

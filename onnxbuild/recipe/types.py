@@ -246,8 +246,8 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """One execution provider to prove the target on, by its short name; its `tolerance` is merged over the target's.
 
-    `min_nodes` is a count, or a share `of` the "nodes"; None is the default, one node. `options` are the provider's own,
-    as the texts that ONNX Runtime takes. `required`: a missing device is a failure.
+    `min_nodes` is a count, or a share `of` the "nodes"; None is the default, one node. `options` are the provider's
+    own, as the texts that ONNX Runtime takes. `required`: a missing device is a failure.
     """
 
     name: str

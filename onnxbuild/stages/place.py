@@ -1,4 +1,4 @@
-"""The place stage: which nodes of the delivered model really run on a provider, and how its outputs agree; no verdict."""
+"""The place stage: which nodes of a model really run on a provider, and how its outputs agree; no verdict."""
 
 from __future__ import annotations
 
@@ -123,4 +123,6 @@ PLACE = Stage(
     runs_user_code=lambda _: False,
     only_reads=True,
     seconds=0.5,
+    hardware=lambda _: True,
+    devices=lambda params: params.provider != "cpu",
 )

@@ -8,6 +8,7 @@ from onnxbuild.stages.export import CANONICALIZE, EXPORT
 from onnxbuild.stages.inspect import INSPECT
 from onnxbuild.stages.optimize import OPTIMIZE
 from onnxbuild.stages.package import PACKAGE
+from onnxbuild.stages.place import PLACE
 from onnxbuild.stages.prune import PRUNE
 from onnxbuild.stages.quantize import QUANTIZE
 from onnxbuild.stages.reference import REFERENCE
@@ -25,6 +26,7 @@ STAGES: dict[str, AnyStage] = {
         PRUNE,
         QUANTIZE,
         VALIDATE,
+        PLACE,
         PACKAGE,
         INSPECT,
         DIFFERENCE,

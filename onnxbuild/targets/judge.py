@@ -11,8 +11,18 @@ from onnxbuild.engine.events import Failure, Status
 from onnxbuild.engine.run import Outcome
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Plan, TargetPlan
-from onnxbuild.proof.gates import GateResult, Verdict, judge_metric, judge_outputs, judge_size, worst_verdict
+from onnxbuild.proof.gates import (
+    GateResult,
+    Verdict,
+    judge_metric,
+    judge_outputs,
+    judge_size,
+    unmeasured,
+    worst_verdict,
+)
+from onnxbuild.proof.placement import judge_placement
 from onnxbuild.recipe.types import Provider, RandomData
+from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.table import STAGES
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Trace
@@ -62,11 +72,15 @@ class Judge:
             return Judgement(Verdict.FAILED, (), stopped, self._outcomes[stopped].failure)
         gates: list[GateResult] = []
         for provider in plan.target.providers:
-            trace = self._trace(plan.validations[provider.name][-1])
-            if trace is None:
+            trace, placed = (
+                self._trace(plan.validations[provider.name][-1]),
+                self._trace(plan.placements[provider.name]),
+            )
+            if trace is None or placed is None:
                 return None
             facts = msgspec.json.decode(trace.facts, type=ValidateFacts)
             gates += _accuracy_gates(plan, provider, facts)
+            gates += _placement_gates(provider, msgspec.json.decode(placed.facts, type=PlaceFacts))
         if plan.target.size is not None:
             size = self._size_gate(plan)
             if size is None:
@@ -91,10 +105,10 @@ class Judge:
         return judge_size(bound, own, self._bytes(self._plans[other]))
 
     def _is_settled(self, plan: TargetPlan) -> bool:
-        return all(name in self._outcomes for names in plan.validations.values() for name in names)
+        return all(name in self._outcomes for name in plan.proofs)
 
     def _first_failure(self, plan: TargetPlan) -> str | None:
-        seen, stack = set(), [plan.package, *(n for names in plan.validations.values() for n in names)]
+        seen, stack = set(), [plan.package, *plan.proofs]
         while stack:
             name = stack.pop()
             if name in seen or name not in self._actions:
@@ -115,6 +129,12 @@ class Judge:
         return outcome.trace if outcome is not None else None
 
 
+def _placement_gates(provider: Provider, facts: PlaceFacts) -> list[GateResult]:
+    assigned = facts.assignment
+    got, nodes = (assigned.got(facts.asked), assigned.nodes) if assigned is not None else (0, 0)
+    return judge_placement(provider, facts.absent, got, nodes)
+
+
 def model_facts(trace: Trace) -> ModelFacts:
     """Return the model's description from the trace of any stage that makes a model."""
     return msgspec.json.decode(trace.facts, type=_WithModel).model
@@ -130,6 +150,8 @@ def _accuracy_gates(plan: TargetPlan, provider: Provider, facts: ValidateFacts) 
     target = plan.target
     generated = target.evaluation is None or isinstance(target.evaluation.data, RandomData)
     tolerance, metric = provider.tolerance, facts.metric
+    if facts.absent is not None:
+        return unmeasured(tolerance, provider.name, f"there is no {provider.name} here")
     gates = judge_outputs(tolerance.outputs, facts.outputs, provider.name, generated)
     if tolerance.metric is not None and metric is not None:
         better = metric.higher_is_better

@@ -32,7 +32,10 @@ def _check_options(draft: Draft, written: str, entry: ProviderEntry) -> None:
         kind = entry.options.get(option)
         if kind is None:
             known = f"known options: {', '.join(entry.options)}" if entry.options else "it takes none"
-            message, place = f"{entry.name} has no option '{option}'", draft.key("providers", written, "options", option)
+            message, place = (
+                f"{entry.name} has no option '{option}'",
+                draft.key("providers", written, "options", option),
+            )
             hint = _INSTEAD.get((entry.name, option)) or did_you_mean(option, list(entry.options)) or known
             draft.error("unknown-option", message, place, "providers", hint=hint)
         elif not _fits(plain(item.node), kind):
