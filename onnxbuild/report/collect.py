@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +24,7 @@ from onnxbuild.report.facts import (
     FileFacts,
     ProvenanceFacts,
     ProviderAccuracy,
+    ProviderPlacement,
     ReportFacts,
     RunFacts,
     StepFacts,
@@ -34,6 +35,7 @@ from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
 from onnxbuild.stages.package import PackageFacts
+from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
@@ -89,6 +91,7 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         verdict=None if judgement is None else judgement.verdict,
         gates=() if judgement is None else judgement.gates,
         steps=_steps(plan, whole, outcomes),
+        placements=tuple(_placements(plan, outcomes)),
         reference=_facts(plan.reference, outcomes, ReferenceFacts),
         output=f"{folder}/model.onnx" if package is not None and not failed else None,
         sha256=last.outputs["model"].files["model.onnx"].digest if last is not None else None,
@@ -107,7 +110,7 @@ def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts
         accuracy = []
         for provider, validations in plan.validations.items():
             facts = _facts(validations[number], outcomes, ValidateFacts)
-            if facts is not None:
+            if facts is not None and facts.absent is None:
                 accuracy.append(ProviderAccuracy(provider, facts))
         steps.append(
             StepFacts(
@@ -126,6 +129,19 @@ def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts
     if (package := _facts(plan.package, outcomes, PackageFacts)) is not None:
         steps.append(StepFacts(label="package", action=plan.package, title="package", package=package))
     return tuple(steps)
+
+
+def _placements(plan: TargetPlan, outcomes: Outcomes) -> Iterator[ProviderPlacement]:
+    for provider, action in plan.placements.items():
+        facts = _facts(action, outcomes, PlaceFacts)
+        if facts is not None:
+            timeless = msgspec.structs.replace(facts.profile, time={}) if facts.profile is not None else None
+            yield ProviderPlacement(provider, msgspec.structs.replace(facts, profile=timeless))
+
+
+def _time(action: Action, outcomes: Outcomes) -> dict[str, float]:
+    facts = _facts(action.name, outcomes, PlaceFacts) if action.stage == "place" else None
+    return facts.profile.time if facts is not None and facts.profile is not None else {}
 
 
 def _action(action: Action, outcomes: Outcomes) -> ActionFacts:
@@ -165,6 +181,7 @@ def _action_run(action: Action, outcomes: Outcomes) -> ActionRun:
         made=trace.made if trace is not None else None,
         host=trace.host.cpu if trace is not None else None,
         key=trace.key if trace is not None else None,
+        time=_time(action, outcomes),
     )
 
 

@@ -13,6 +13,7 @@ from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
 from onnxbuild.stages.package import PackageFacts
+from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
@@ -59,7 +60,8 @@ class ActionRun(msgspec.Struct, frozen=True, kw_only=True):
 
     `decision` (up-to-date, restore, run, blocked) and `status` (ok, failed, cancelled, None: did not run) are of the
     run that drew the report; `reasons` say why its trace last ran; `seconds` what that took; `started` seconds after
-    the beginning of this run, if it ran in it; `made` the ISO time, `host` and `key` are the trace's.
+    the beginning of this run, if it ran in it; `made` the ISO time, `host` and `key` are the trace's; `time` a
+    placement's share of time by provider.
     """
 
     decision: str
@@ -70,6 +72,7 @@ class ActionRun(msgspec.Struct, frozen=True, kw_only=True):
     made: str | None = None
     host: str | None = None
     key: str | None = None
+    time: dict[str, float] = {}
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +118,13 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
+class ProviderPlacement(msgspec.Struct, frozen=True):
+    """Where the delivered model's nodes went on one provider; the time it took is volatile and left out."""
+
+    provider: str
+    facts: PlaceFacts
+
+
 class DeclaredFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the recipe asks of a target; `tolerances` by provider, `opset` and `ir_version` None: the source's own."""
 
@@ -141,6 +151,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     gates: tuple[GateResult, ...] = ()
     steps: tuple[StepFacts, ...] = ()
+    placements: tuple[ProviderPlacement, ...] = ()
     reference: ReferenceFacts | None = None
     output: str | None = None
     sha256: str | None = None
@@ -217,6 +228,7 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     gates_passed: int = 0
     gates: int = 0
     providers: tuple[str, ...] = ()
+    unverified_providers: tuple[str, ...] = ()
 
 
 class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from onnxbuild.recipe.types import FileData, LoaderData, Pruning, Quantization
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams, tool_name
+from onnxbuild.stages.place import PlaceParams
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
 from onnxbuild.stages.validate import ValidateParams
@@ -25,6 +26,8 @@ def title_action(action: Action) -> str:
             return _quantization(quantization)
         case ValidateParams(provider=provider):
             return f"measured {action.inputs['model'].action.partition('/')[2]} on {provider}"
+        case PlaceParams(provider=provider):
+            return f"placed {action.inputs['model'].action.partition('/')[2]} on {provider}"
         case DataParams(data=data):
             match data:
                 case FileData(path=path):

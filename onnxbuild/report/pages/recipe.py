@@ -11,7 +11,7 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
 from onnxbuild.report.facts import ReportFacts, TargetFacts
-from onnxbuild.report.pages import accuracy, graph, provenance, size, stages, verdict, warnings
+from onnxbuild.report.pages import accuracy, graph, provenance, providers, size, stages, verdict, warnings
 from onnxbuild.report.pages.table import Mark, Table
 
 MOST_DETAILED = 12
@@ -35,6 +35,7 @@ class VariantSection:
     accuracy: tuple[accuracy.Accuracy, ...]
     accuracy_empty: str
     nonfinite: str
+    providers: providers.Providers | None
     size: size.Size | None
     graph: graph.Graph | None
     empty: str
@@ -57,6 +58,7 @@ class RecipePage:
     commands: Table | None
     lineage: Markup | None
     scan: stages.Scan | None
+    time: Table | None
     variants: tuple[VariantSection, ...]
     variants_left_out: str
     provenance: provenance.Provenance
@@ -87,6 +89,7 @@ def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage
         commands=stages.command_table(facts),
         lineage=stages.draw_lineage(facts),
         scan=stages.scan(facts),
+        time=providers.time_table(facts),
         variants=sections,
         variants_left_out=f"showing {len(sections)} of {len(facts.targets)} variants in detail" if left_out else "",
         provenance=provenance.provenance(facts),
@@ -115,6 +118,7 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         accuracy=accuracy.accuracy(target),
         accuracy_empty=_accuracy_empty(target),
         nonfinite=f"The source's own outputs hold values that are not finite: {said}." if said else "",
+        providers=providers.providers(target),
         size=size.size(target, tones, largest),
         graph=graph.graph(target),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",
