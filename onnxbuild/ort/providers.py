@@ -196,7 +196,7 @@ def _reason(text: str) -> str:
     if missing is not None:
         return f"its libraries do not load: {missing[1]} is missing"
     lines = [line for line in _first_lines(_PREFIX.sub("", text)).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else "the session was opened without it, and nothing was said why"
+    return lines[-1].strip().rstrip(".") if lines else "the session was opened without it, and nothing was said why"
 
 
 def _first_lines(text: str, most: int = 12) -> str:

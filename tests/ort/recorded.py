@@ -78,8 +78,8 @@ TENSORRT_RECORD = [
 OPENVINO_PROFILE: list[dict[str, Any]] = [
     {"cat": "Session", "name": "session_initialization", "dur": 60651, "args": {}},
     *(
-        {"cat": "Node", "name": "OpenVINOExecutionProvider_OpenVINOExecutionProvider_102092_0_0_kernel_time", "dur": dur,
-         "args": {"node_index": "3", "op_name": "OpenVINOExecutionProvider_102092_0",
+        {"cat": "Node", "name": "OpenVINOExecutionProvider_OpenVINOExecutionProvider_1020_0_0_kernel_time", "dur": dur,
+         "args": {"node_index": "3", "op_name": "OpenVINOExecutionProvider_1020_0",
                   "provider": "OpenVINOExecutionProvider"}}
         for dur in (10925, 142, 203)
     ),
