@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.metadata
+import importlib.util
 import os
 import re
 import sys
@@ -181,9 +183,14 @@ def _choose(entry: ProviderEntry, plugin: Plugin, options: Mapping[str, str]) ->
 
 
 def _preload(entry: ProviderEntry) -> None:
-    """Load CUDA and cuDNN from their Python packages, where those are installed."""
+    """Load CUDA, cuDNN and TensorRT from their Python packages, where those are installed."""
     if "nvidia-cublas" in entry.packages and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
+    found = importlib.util.find_spec("tensorrt_libs") if entry.name == "tensorrt" else None
+    for folder in (found.submodule_search_locations or ()) if found is not None else ():
+        for library in ("libnvinfer.so.10", "libnvinfer_plugin.so.10", "libnvonnxparser.so.10"):
+            if (Path(folder) / library).exists():
+                ctypes.CDLL(str(Path(folder) / library), ctypes.RTLD_GLOBAL)
 
 
 _MISSING = re.compile(r"([\w.+-]+\.(?:so[.0-9]*|dylib|dll)): cannot open shared object file")

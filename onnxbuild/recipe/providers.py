@@ -120,7 +120,7 @@ _ENTRIES = (
         "tensorrt",
         "TensorrtExecutionProvider",
         needs="an NVIDIA GPU with its driver, CUDA 13, cuDNN 9 and TensorRT 10",
-        get="pip install 'onnxruntime-gpu[cuda,cudnn]' tensorrt-cu13",
+        get="pip install 'onnxruntime-gpu[cuda,cudnn]' 'tensorrt-cu13>=10,<11'",
         packages=(*_CUDA_PACKAGES, "tensorrt-cu13", "tensorrt-cu13-libs"),
         options=_TENSORRT_OPTIONS,
     ),

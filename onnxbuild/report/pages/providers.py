@@ -9,11 +9,13 @@ from onnxbuild.ort.facts import FellBack
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.proof.placement import GATE
+from onnxbuild.recipe.providers import TABLE
 from onnxbuild.report import numbers
 from onnxbuild.report.facts import ActionFacts, ProviderPlacement, ReportFacts, RunFacts, TargetFacts
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows, verdict_mark
 from onnxbuild.stages.place import PlaceFacts
 
+_SHORT_NAMES = {entry.full_name: name for name, entry in TABLE.items()}
 NOT_SAID = "not said by the runtime"
 
 
@@ -49,7 +51,7 @@ def _time_rows(action: ActionFacts, run: RunFacts | None) -> list[Row]:
     times = run.actions[action.name].time if run is not None and action.name in run.actions else {}
     asked = action.name.rpartition("@")[2].partition(".")[0]
     return [
-        Row((Cell(name=", ".join(action.targets)), Cell(asked), Cell(provider), Cell(numbers.percent(share))))
+        Row((Cell(name=", ".join(action.targets)), Cell(asked), Cell(_short(provider)), Cell(numbers.percent(share))))
         for provider, share in sorted(times.items(), key=lambda pair: -pair[1])
     ]
 
@@ -72,10 +74,9 @@ def _placement(target: TargetFacts) -> Table:
         Column("Asked for"),
         Column("Verdict"),
         Column("Got"),
-        Column("Device"),
         Column("Nodes on it", "num"),
-        Column("Required", "limit"),
         Column("Elsewhere"),
+        Column("Device"),
         Column("Kernels run", "num", note="after the runtime's fusion"),
         Column("Copies", "num", note="between devices"),
     )
@@ -86,25 +87,27 @@ def _placement(target: TargetFacts) -> Table:
 def _cells(placement: ProviderPlacement, gate: GateResult | None) -> tuple[Cell, ...]:
     facts, assignment, profile = placement.facts, placement.facts.assignment, placement.facts.profile
     name = Cell(placement.provider, note=facts.asked)
-    mark = Cell(mark=verdict_mark(gate.verdict)) if gate is not None else Cell("no limit")
-    required = Cell(gate.limit if gate is not None else numbers.NONE)
+    mark = Cell(mark=verdict_mark(gate.verdict), note=gate.limit) if gate is not None else Cell("no limit")
     if facts.absent is not None or assignment is None:
         blank = Cell(numbers.NONE)
-        return name, mark, Cell("no session", note=facts.absent or ""), blank, blank, required, blank, blank, blank
+        return name, mark, Cell("no session", note=facts.absent or ""), blank, blank, blank, blank, blank
     got, nodes = assignment.got(facts.asked), assignment.nodes
     share = got / nodes if nodes else None
-    others = [f"{p.provider} {p.nodes:,}" for p in assignment.placed if p.provider != facts.asked and p.nodes]
+    others = [f"{_short(p.provider)} {p.nodes:,}" for p in assignment.placed if p.provider != facts.asked and p.nodes]
     return (
         name,
         mark,
-        Cell(", ".join(facts.got)),
-        Cell(_device(facts) or numbers.NONE),
-        Cell(f"{numbers.percent(share)}", note=f"{got:,} of {nodes:,}", sort=str(share or 0)),
-        required,
+        Cell(", ".join(map(_short, facts.got))),
+        Cell(numbers.percent(share), note=f"{got:,} of {nodes:,}", sort=str(share or 0)),
         Cell(", ".join(others) or numbers.NONE),
+        Cell(_device(facts) or numbers.NONE),
         Cell(numbers.count(profile.kernels if profile else None), note=f"of {facts.model_nodes:,} in the file"),
         Cell(numbers.count(profile.copies if profile else None)),
     )
+
+
+def _short(full_name: str) -> str:
+    return _SHORT_NAMES.get(full_name, full_name)
 
 
 def _device(facts: PlaceFacts) -> str:
@@ -132,7 +135,7 @@ def _fell_back(provider: str, node: FellBack) -> tuple[Cell, ...]:
         Cell(provider),
         Cell(name=node.node or "(without a name)"),
         Cell(name=node.operator, code=True),
-        Cell(node.provider),
+        Cell(_short(node.provider)),
         Cell(name=node.reason or NOT_SAID, fold=200),
     )
 
