@@ -131,6 +131,7 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
         for p in target.providers
     }
     after = tuple(dict.fromkeys([*(n for names in validations.values() for n in names), *placements.values()]))
+    others = set(target.package.formats) - {"onnx"}
     package = drafts.add(
         target,
         "package",
@@ -147,7 +148,7 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
                     opset=target.opset,
                     ir_version=target.ir_version,
                 ),
-                {"model": models[-1].ref},
+                {"model": models[-1].ref, **({"calls": Ref(evaluation, "inputs")} if others else {})},
             ),
             after=after,
         ),

@@ -59,7 +59,3 @@ def _refused(layer: Node) -> Iterator[Path]:
     mode = find(layer, ("quantization", "mode"))
     if mode is not None and mode.value == "auto":
         yield ("quantization", "mode")
-    formats = find(layer, ("package", "formats"))
-    for index, item in enumerate(formats.items if formats is not None else ()):
-        if item.value == "ort":
-            yield ("package", "formats", index)

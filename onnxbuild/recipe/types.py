@@ -270,10 +270,11 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """How a target is delivered."""
+    """How a target is delivered: `formats` are onnx, and ort beside it where the recipe asks for it."""
 
     metadata: dict[str, str] = {}
     portable: bool = True
+    formats: tuple[str, ...] = ("onnx",)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

@@ -41,6 +41,7 @@ from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Host, Trace
+from onnxbuild.targets.deliver import tied_to
 from onnxbuild.targets.judge import Judge, model_facts
 
 F = TypeVar("F", bound=msgspec.Struct)
@@ -98,6 +99,7 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         bytes=model_facts(last).bytes if last is not None else None,
         stale=failed and (root / folder / "model.onnx").exists(),
         failed_action=None if judgement is None else judgement.failed_action,
+        tied_to=tied_to(filter(None, (_trace(name, outcomes) for name in (*_makers(plan), plan.package)))),
     )
 
 
@@ -129,6 +131,10 @@ def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts
     if (package := _facts(plan.package, outcomes, PackageFacts)) is not None:
         steps.append(StepFacts(label="package", action=plan.package, title="package", package=package))
     return tuple(steps)
+
+
+def _makers(plan: TargetPlan) -> Iterator[str]:
+    return (model.ref.action for model in plan.models)
 
 
 def _placements(plan: TargetPlan, outcomes: Outcomes) -> Iterator[ProviderPlacement]:

@@ -142,7 +142,8 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `verdict` None is a target that is not built. `output` is the delivered model's path relative to the project,
     `bytes` its size with external data, `sha256` the model file's; they describe the model that was judged.
-    `stale` says that the folder in `build/` still holds an older model. `failed_action` names what stopped it.
+    `stale` says that the folder in `build/` still holds an older model. `failed_action` names what stopped it;
+    `tied_to` is the hardware class of the machine that the model was optimised for, None: any.
     """
 
     name: str
@@ -158,6 +159,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int | None = None
     stale: bool = False
     failed_action: str | None = None
+    tied_to: str | None = None
 
 
 class FileFacts(msgspec.Struct, frozen=True, kw_only=True):

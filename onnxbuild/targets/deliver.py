@@ -25,6 +25,8 @@ from onnxbuild.targets.judge import Judgement
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+MACHINE_STAGES = ("optimize", "package")
+"""Stages that may make a model for the machine they run on; their keys then hold its hardware class."""
 SOURCE_STAGES = ("export", "canonicalize")
 
 
@@ -59,6 +61,7 @@ def describe_delivery(
         "gates": [to_builtins(gate) for gate in judgement.gates],
         "metric": {"model": metric[0].measured, "source": metric[0].source} if metric else None,
         "metadata": target.package.metadata,
+        "tied_to": tied_to(traces.values()),
         "versions": _versions(traces.values()),
         "source": {
             "framework": target.source.framework.value,
@@ -124,6 +127,12 @@ def _has_files(folder: Path, manifest: dict[str, Any], inputs: Inputs) -> bool:
 
 def _encode(manifest: dict[str, Any]) -> bytes:
     return json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def tied_to(traces: Iterable[Trace]) -> str | None:
+    """Return the hardware class of the machine that a model was optimised for, None where it serves every one."""
+    makers = (trace for trace in traces if trace.stage in MACHINE_STAGES)
+    return next((line.value for trace in makers for line in trace.manifest if line.label == "hardware"), None)
 
 
 def _placement(trace: Trace | None) -> dict[str, Any]:

@@ -145,11 +145,11 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "gates.size.at_most": ("2 MB", {}),
     "package.metadata": ({"a": "b"}, {}),
     "package.portable": (False, {}),
+    "package.formats": (["onnx", "ort"], {}),
     "strict_reads": (True, {}),
 }  # fmt: skip
 WITHOUT_FIELD = {
     "format": "only version 1 exists",
-    "package.formats": "onnx is the only format of this version",
 }
 
 

@@ -118,7 +118,6 @@ def test_a_file_that_is_a_list_is_refused(project: ProjectFiles):
         ("gates: {memory: {peak: 200 MB}}", 6, 9),
         ("guard: revert", 6, 1),
         ("session: {auto: latency}", 6, 11),
-        ("package: {formats: [onnx, ort]}", 6, 27),
         ("variants:\n  a: {guard: strict}", 7, 7),
     ],
 )

@@ -130,9 +130,10 @@ def _files(target: TargetFacts) -> tuple[tuple[str, str], ...]:
     if target.sha256 is None:
         return ()
     digest = ("SHA-256 of the judged model", target.sha256)
+    more = (digest, *((("Made for machines like", target.tied_to),) if target.tied_to is not None else ()))
     if target.verdict is Verdict.FAILED:
-        return ("Not delivered; to study it", f"onnxbuild get {target.name} --out DIR"), digest
-    return ("Delivered", target.output or ""), digest
+        return ("Not delivered; to study it", f"onnxbuild get {target.name} --out DIR"), *more
+    return ("Delivered", target.output or ""), *more
 
 
 def _accuracy_empty(target: TargetFacts) -> str:
