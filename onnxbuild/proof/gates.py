@@ -13,7 +13,7 @@ from fractions import Fraction
 import msgspec
 
 from onnxbuild.base.units import format_size
-from onnxbuild.proof.measures import OutputMeasures
+from onnxbuild.proof.measures import MetricIntervals, OutputMeasures
 from onnxbuild.recipe.types import Bound, OutputTolerance, Tolerance
 
 
@@ -30,7 +30,9 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `limit` is as people read it; `measured` in the measure's own unit, "nan", "inf" or "-inf", or None if unverified.
     `margin` is the distance to the limit in the same unit, negative when missed; `source` is the source's own
-    metric; `reason` says why a gate is failed or unverified, or carries a remark.
+    metric; `reason` says why a gate is failed or unverified, or carries a remark. `interval` is the 95 % interval of
+    what the limit is on (the value, the drop, or the share of the source's), `warning` the code of a doubt that
+    changes no verdict: DOUBT where the interval lies on both sides of the limit.
     """
 
     gate: str
@@ -41,6 +43,12 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     margin: float | None = None
     source: float | None = None
     reason: str | None = None
+    interval: tuple[float, float] | None = None
+    warning: str | None = None
+
+
+DOUBT = "data-cannot-decide"
+"""The warning where the data has too few samples to tell on which side of the limit a metric is."""
 
 
 def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
@@ -105,10 +113,12 @@ def judge_metric(
     higher_is_better: bool,
     provider: str | None,
     random_data: bool = False,
+    intervals: MetricIntervals | None = None,
 ) -> GateResult:
     """Judge the task metric; None is a metric that could not be computed, which fails.
 
-    Values are compared as the decimals that people read, unrounded: 0.97 less 0.005 is 0.965.
+    Values are compared as the decimals that people read, unrounded: 0.97 less 0.005 is 0.965. The point value decides;
+    an interval that lies on both sides of the limit is a warning.
     """
     relative = bound.of is not None or bound.kind == "max_drop"
     limit = bound.text or _words(bound)
@@ -125,8 +135,31 @@ def judge_metric(
     else:
         threshold = _exact(bound.value) * (_exact(source or 0.0) if bound.of is not None else 1)
     judged = _judge_exactly(gate, _exact(model), threshold, at_least)
-    judged = msgspec.structs.replace(judged, source=source)
+    judged = _with_interval(msgspec.structs.replace(judged, source=source), bound, intervals)
     return _unproven(judged) if random_data else judged
+
+
+def _with_interval(gate: GateResult, bound: Bound, intervals: MetricIntervals | None) -> GateResult:
+    """Return the gate with the interval of what its limit is on, which each kind of limit has its own of."""
+    if intervals is None:
+        return gate
+    drop = bound.kind == "max_drop"
+    interval = intervals.drop if drop else intervals.ratio if bound.of is not None else intervals.value
+    if interval is None:
+        return gate
+    undecided = interval[0] < bound.value < interval[1]
+    return msgspec.structs.replace(gate, interval=interval, warning=DOUBT if undecided else None)
+
+
+def describe_doubt(result: GateResult) -> str:
+    """Return the one line on a gate whose data cannot decide."""
+    assert result.interval is not None
+    where = f"{result.gate} on {result.provider}" if result.provider else result.gate
+    low, high = result.interval
+    return (
+        f"{where}: the data cannot decide: over other samples like these the limit, {result.limit}, is met or missed "
+        f"(95% interval {low:.6g} to {high:.6g}); more samples would tell"
+    )
 
 
 def judge_size(bound: Bound, size: int, other: int | None = None) -> GateResult:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -21,6 +21,7 @@ from onnxbuild.proof.gates import (
     worst_verdict,
 )
 from onnxbuild.proof.placement import judge_placement
+from onnxbuild.proof.size_gates import judge_exact_sizes, judge_sizes, unverified_sizes
 from onnxbuild.recipe.types import Provider, RandomData
 from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.table import STAGES
@@ -72,14 +73,12 @@ class Judge:
             return Judgement(Verdict.FAILED, (), stopped, self._outcomes[stopped].failure)
         gates: list[GateResult] = []
         for provider in plan.target.providers:
-            trace, placed = (
-                self._trace(plan.validations[provider.name][-1]),
-                self._trace(plan.placements[provider.name]),
-            )
-            if trace is None or placed is None:
+            traces = [self._trace(name) for name in plan.validations[provider.name]]
+            measured = [msgspec.json.decode(t.facts, type=ValidateFacts) for t in traces if t is not None]
+            placed = self._trace(plan.placements[provider.name])
+            if len(measured) < len(traces) or placed is None:
                 return None
-            facts = msgspec.json.decode(trace.facts, type=ValidateFacts)
-            gates += _accuracy_gates(plan, provider, facts)
+            gates += _accuracy_gates(plan, provider, measured)
             gates += _placement_gates(provider, msgspec.json.decode(placed.facts, type=PlaceFacts))
         if plan.target.size is not None:
             size = self._size_gate(plan)
@@ -146,14 +145,43 @@ def decode_facts(trace: Trace) -> msgspec.Struct:
     return facts
 
 
-def _accuracy_gates(plan: TargetPlan, provider: Provider, facts: ValidateFacts) -> list[GateResult]:
+def _accuracy_gates(plan: TargetPlan, provider: Provider, measured: Sequence[ValidateFacts]) -> list[GateResult]:
+    """Judge the delivered model on the data and at the edges of dynamic axes; `measured` has one item a model."""
+    last, limits = measured[-1], provider.tolerance.outputs
+    if last.absent is not None:
+        return unmeasured(provider.tolerance, provider.name, f"there is no {provider.name} here")
+    gates = _on_data(plan, provider, last)
+    gates = [_name_first_step(gate, plan, provider, measured) for gate in gates]
+    gates = judge_sizes(gates, limits, last.sizes or (), provider.name)
+    for facts in measured[:-1]:
+        gates = judge_exact_sizes(gates, limits, facts.outputs, facts.sizes or (), provider.name)
+    axes = plan.target.dynamic_axes
+    if axes and not any(size.outputs or size.failure for size in last.sizes or ()):
+        gates = unverified_sizes(gates, axes)
+    return gates
+
+
+def _on_data(plan: TargetPlan, provider: Provider, facts: ValidateFacts) -> list[GateResult]:
     target = plan.target
     generated = target.evaluation is None or isinstance(target.evaluation.data, RandomData)
     tolerance, metric = provider.tolerance, facts.metric
-    if facts.absent is not None:
-        return unmeasured(tolerance, provider.name, f"there is no {provider.name} here")
     gates = judge_outputs(tolerance.outputs, facts.outputs, provider.name, generated)
     if tolerance.metric is not None and metric is not None:
         better = metric.higher_is_better
-        gates.append(judge_metric(tolerance.metric, metric.model, metric.source, better, provider.name, generated))
+        values = metric.model, metric.source, better
+        gates.append(judge_metric(tolerance.metric, *values, provider.name, generated, metric.intervals))
     return gates
+
+
+def _name_first_step(
+    gate: GateResult, plan: TargetPlan, provider: Provider, measured: Sequence[ValidateFacts]
+) -> GateResult:
+    """Return a failed gate with the first step after which the model missed the limit, which is where to look."""
+    if gate.verdict is not Verdict.FAILED:
+        return gate
+    for model, facts in zip(plan.models, measured, strict=True):
+        found = next((g for g in _on_data(plan, provider, facts) if g.gate == gate.gate), None)
+        if found is not None and found.verdict is Verdict.FAILED:
+            reason = "; ".join(filter(None, (gate.reason, f"first missed after {model.label}")))
+            return msgspec.structs.replace(gate, reason=reason)
+    return gate
