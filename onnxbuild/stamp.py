@@ -98,11 +98,19 @@ def devices() -> str:
             if name.startswith(kind) and name[len(kind) :].isdigit() | (name == kind):
                 of = [_first_line(f"{root}/sys/class/drm/{name}/device/{part}") for part in ("vendor", "device")]
                 found.append(" ".join([name, *filter(None, of)]))
+    found += nvidia_gpus()
     if driver := _first_line(f"{root}/proc/driver/nvidia/version"):
         found.append(driver)
     if found and (hidden := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         found.append(f"visible: {hidden}")
     return "; ".join(found)
+
+
+def nvidia_gpus() -> list[str]:
+    """Return the models of NVIDIA's GPUs as their driver tells."""
+    folder = f"{os.environ.get('ONNXBUILD_DEVICES', '')}/proc/driver/nvidia/gpus"
+    lines = [_first_line(f"{folder}/{name}/information") for name in _names_in(folder)]
+    return [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
 
 
 def _names_in(folder: str) -> list[str]:

@@ -24,6 +24,7 @@ from onnxbuild.ort.facts import Device
 from onnxbuild.ort.session import options_for, session_options
 from onnxbuild.recipe.providers import TABLE, Plugin, ProviderEntry
 from onnxbuild.recipe.types import Session
+from onnxbuild.stamp import nvidia_gpus
 
 CPU = "CPUExecutionProvider"
 DEVICE_TYPE = "device_type"
@@ -147,8 +148,8 @@ def _open(
 
 
 def devices_of(entry: ProviderEntry) -> tuple[Device, ...]:
-    """Return the devices that the runtime lists for a provider; a built-in one may have some and list none."""
-    return tuple(
+    """Return the devices that the runtime lists for a provider, or its driver where a built-in one lists none."""
+    listed = tuple(
         Device(
             kind=_KINDS.get(device.device.type, "other"),
             vendor=device.device.vendor,
@@ -158,6 +159,8 @@ def devices_of(entry: ProviderEntry) -> tuple[Device, ...]:
         for device in ort.get_ep_devices()
         if device.ep_name == entry.full_name
     )
+    gpus = nvidia_gpus() if not listed and "nvidia-cublas" in entry.packages else ()
+    return listed or tuple(Device(kind="GPU", vendor="NVIDIA", name=name) for name in gpus)
 
 
 def _choose(entry: ProviderEntry, plugin: Plugin, options: Mapping[str, str]) -> list[ort.OrtEpDevice] | Absent:

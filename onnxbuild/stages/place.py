@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -125,4 +126,5 @@ PLACE = Stage(
     seconds=0.5,
     hardware=lambda _: True,
     devices=lambda params: params.provider != "cpu",
+    threads=lambda params: (os.cpu_count() or 1) if (n := params.session.intra_op_threads) == 0 else n or 1,
 )
