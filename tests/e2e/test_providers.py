@@ -96,12 +96,14 @@ def test_a_device_that_came_is_tried(project: Project, cuda: Done, tmp_path: Pat
     make(project, "cpu: {}, cuda: {}")
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/nvidia0").touch()
-    (tmp_path / "proc/driver/nvidia").mkdir(parents=True)
+    (tmp_path / "proc/driver/nvidia/gpus/0").mkdir(parents=True)
+    (tmp_path / "proc/driver/nvidia/gpus/0/information").write_text("Model: \t\t NVIDIA H100 PCIe\nIRQ: 1\n")
     (tmp_path / "proc/driver/nvidia/version").write_text("NVRM version: NVIDIA 580.1\n")
     with_device = project.make(env={"ONNXBUILD_DEVICES": str(tmp_path)})
     assert with_device.ran == ["mlp/place@cuda", "mlp/validate@cuda"]
     (reason,) = with_device.event("action", action="mlp/place@cuda")["reasons"]
     assert "nvidia0" in reason
+    assert "NVIDIA H100 PCIe" in reason
     (tmp_path / "proc/driver/nvidia/version").write_text("NVRM version: NVIDIA 590.2\n")
     newer = project.make(env={"ONNXBUILD_DEVICES": str(tmp_path)})
     assert newer.ran == ["mlp/place@cuda", "mlp/validate@cuda"]
@@ -158,3 +160,24 @@ def test_an_option_that_the_provider_refuses_fails_the_stage_with_its_words(proj
     failures = [e["failure"] for e in done.events if e["event"] == "action" and e["status"] == "failed"]
     assert {failure["code"] for failure in failures} == {"provider-refuses"}
     assert all("NONSENSE" in failure["message"] for failure in failures)
+
+
+def test_what_is_made_for_a_machine_says_for_which(tmp_path: Path):
+    project = Project(tmp_path / "tied")
+    write_mlp(project)
+    variants = "variants:\n  any: {}\n  mine: {passes: [{onnxruntime: all}], package: {portable: false}}\n"
+    project.recipe("mlp", MLP + "package: {formats: [onnx, ort]}\n" + variants)
+    done = project.make()
+    assert done.code == 0, done.out
+    manifests = {
+        name: json.loads((project.root / f"build/mlp/{name}/manifest.json").read_text()) for name in ("any", "mine")
+    }
+    assert manifests["any"]["tied_to"] is None
+    assert manifests["mine"]["tied_to"]
+    for name, manifest in manifests.items():
+        assert set(manifest["files"]) == {"model.onnx", "model.ort"}
+        file = str(project.root / f"build/mlp/{name}/model.ort")
+        session = ort.InferenceSession(file, providers=["CPUExecutionProvider"])
+        assert session.run(None, {"x": np.zeros((2, 8), np.float32)})[0].shape == (2, 4)
+    page = (project.root / "reports/mlp.html").read_text()
+    assert page.count("<dt>Made for machines like</dt>") == 1
