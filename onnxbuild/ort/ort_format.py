@@ -7,22 +7,19 @@ from pathlib import Path
 import onnxruntime as ort
 
 from onnxbuild.base.foreign import foreign_tool
-from onnxbuild.ort.session import LEVELS
+from onnxbuild.ort.session import session_options
+from onnxbuild.recipe.types import Session
 
 FILE = "model.ort"
 
 
-def write_ort(model: Path, folder: Path, scratch: Path, *, portable: bool) -> Path:
+def write_ort(model: Path, folder: Path, scratch: Path, session: Session) -> Path:
     """Write the model file as `model.ort` into `folder` and return its path; it holds the weights too.
 
-    What the runtime optimises when it writes is fixed in the file. `portable` stops at what every machine computes
-    alike; otherwise the file is made for this machine.
+    What the runtime optimises at the session's level is fixed in the file: basic is portable, all is for this machine.
     """
     out = folder / FILE
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    options.graph_optimization_level = LEVELS["basic" if portable else "all"]
+    options = session_options(session)
     options.optimized_model_filepath = str(out)
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.add_session_config_entry("session.disable_prepacking", "1")  # nothing runs here, and it costs memory

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from onnxbuild.base.codec import encode
-from onnxbuild.plan.action import Action, Plan, Ref, StageModel, TargetPlan
+from onnxbuild.base.digest import digest_bytes
+from onnxbuild.plan.action import Action, Plan, RecipeGroup, Ref, StageModel, TargetPlan
 from onnxbuild.proof.gates import required_within
-from onnxbuild.proof.limits import DEFAULT_STEP
 from onnxbuild.recipe.types import (
     CustomPass,
     DataSource,
@@ -67,7 +67,7 @@ def _select(plan: Plan, selected: set[str]) -> Plan:
         if name not in wanted:
             wanted.add(name)
             stack.extend(plan.actions[name].upstream)
-    return Plan({name: action for name, action in plan.actions.items() if name in wanted}, tuple(targets))
+    return Plan({name: action for name, action in plan.actions.items() if name in wanted}, tuple(targets), plan.groups)
 
 
 def _needs(plan: TargetPlan) -> tuple[str, ...]:
@@ -172,8 +172,10 @@ def _add_models(
 
     for number, entry in enumerate(target.passes, start=1):
         label = "optimize" if len(target.passes) == 1 else f"optimize.{number}"
-        params = OptimizeParams(step=entry, opset=target.opset, ir_version=target.ir_version, limits=limits)
-        step(label, "optimize", params, probe=Ref(probe, "probe"))
+        params = OptimizeParams(
+            step=entry, opset=target.opset, ir_version=target.ir_version, limits=limits, guard=target.guard
+        )
+        step(label, "optimize", params, probe=Ref(probe, "probe"), edges=Ref(probe, "edges"))
     if target.pruning is not None:
         step("prune", "prune", PruneParams(pruning=target.pruning))
     if target.quantization is not None:
@@ -277,7 +279,7 @@ def _add_data(
 
 
 def _step_limits(recipe: Recipe) -> dict[str, OutputTolerance]:
-    """Return what a graph pass may change: a tenth of the tightest tolerance that any variant names for an output.
+    """Return a tenth of the tightest tolerance that any variant names for an output; see proof.limits.step_limit.
 
     One answer for the recipe, so that variants share the passes they have in common.
     """
@@ -289,7 +291,6 @@ def _step_limits(recipe: Recipe) -> dict[str, OutputTolerance]:
             if (tolerance := target.tolerance.outputs.get(output)) is not None
             and not (tolerance.atol is None and tolerance.rtol is None)
         ]
-        limits[output] = DEFAULT_STEP
         if named:
             limits[output] = OutputTolerance(
                 atol=min(tolerance.atol or 0.0 for tolerance in named) / 10,
@@ -365,7 +366,32 @@ def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
         )
         for plan in plans
     )
-    return Plan(actions, targets)
+    return Plan(actions, targets, _groups(drafts))
+
+
+def _groups(drafts: _Drafts) -> tuple[RecipeGroup, ...]:
+    """Group the recipes that share actions: whoever shares one shares one without inputs that it comes from."""
+    group: dict[str, dict[str, None]] = {}
+    roots: dict[str, str] = {}
+    for name, draft in drafts.actions.items():
+        if draft.inputs:
+            continue
+        recipes = dict.fromkeys(target.recipe for target, _ in drafts.wishes[name])
+        roots[_digest(draft)] = next(iter(recipes))
+        joined = {r: None for recipe in recipes for r in group.get(recipe, {recipe: None})}
+        for recipe in joined:
+            group[recipe] = joined
+    names: dict[int, list[str]] = {}
+    for digest, recipe in roots.items():
+        names.setdefault(id(group[recipe]), []).append(digest)
+    groups = {id(recipes): tuple(recipes) for recipes in group.values()}
+    return tuple(RecipeGroup(recipes, tuple(names[number])) for number, recipes in groups.items())
+
+
+def _digest(root: Action) -> str:
+    """Return the digest of all by which an action without inputs is equal to another; see `_Drafts.add`."""
+    folder = root.folder if root.files else ""
+    return digest_bytes(encode([root.stage, root.params, sorted(root.files.items()), root.env, root.reads, folder]))
 
 
 def _final_names(drafts: _Drafts) -> dict[str, str]:

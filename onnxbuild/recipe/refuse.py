@@ -17,7 +17,6 @@ KEYS: tuple[Path, ...] = (
     ("gates", "speed"),
     ("gates", "latency"),
     ("gates", "memory"),
-    ("guard",),
     ("session", "auto"),
 )
 """Refused wherever written. A null, which only removes, is legal."""

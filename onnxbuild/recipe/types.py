@@ -281,9 +281,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """One recipe merged with one of its variants: everything that is to be built and proved.
 
     `file` is the recipe's path and `folder` its folder, both relative to the project ("recipes/a.yaml", "recipes").
-    `opset` None means the ONNX source's own. `places` tells where the recipe wrote a value, by dotted path
-    ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `locked` is what the recipe's
-    lock chose for it.
+    `opset` None means the ONNX source's own. `guard` is revert or strict. `places` tells where the recipe wrote a
+    value, by dotted path ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `locked` is
+    what the recipe's lock chose for it.
     """
 
     recipe: str
@@ -307,6 +307,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     session: Session
     size: Bound | None
     package: Package
+    guard: str
     strict_reads: bool
     places: dict[str, Place] = {}
     locked: Choice | None = None

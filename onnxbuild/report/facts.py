@@ -8,7 +8,7 @@ from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
-from onnxbuild.recipe.types import Axis, Input, Output, Tolerance
+from onnxbuild.recipe.types import Axis, Input, Output, OutputTolerance, Tolerance
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
@@ -96,7 +96,7 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `label` is the stage with its number ("export", "optimize.1", "quantize"), `title` the step in the recipe's words,
     `action` the action's name. Just one of the stages' facts is set. `accuracy` is empty where the step's model was not
-    validated.
+    validated. `limits` are a tenth of what the recipe tolerates, by output: what passes are held to today.
     """
 
     label: str
@@ -108,6 +108,7 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
     quantize: QuantizeFacts | None = None
     package: PackageFacts | None = None
     accuracy: tuple[ProviderAccuracy, ...] = ()
+    limits: dict[str, OutputTolerance] = {}
 
     @property
     def model(self) -> ModelFacts | None:
@@ -142,7 +143,8 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `verdict` None is a target that is not built. `output` is the delivered model's path relative to the project,
     `bytes` its size with external data, `sha256` the model file's; they describe the model that was judged.
-    `stale` says that the folder in `build/` still holds an older model. `failed_action` names what stopped it;
+    `data` is what was read to evaluate it, with the edges of its dynamic axes. `stale` says that the folder in `build/`
+    still holds an older model. `failed_action` names what stopped it;
     `tied_to` is the hardware class of the machine that the model was optimised for, None: any.
     """
 
@@ -153,6 +155,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     gates: tuple[GateResult, ...] = ()
     steps: tuple[StepFacts, ...] = ()
     placements: tuple[ProviderPlacement, ...] = ()
+    data: DataFacts | None = None
     reference: ReferenceFacts | None = None
     output: str | None = None
     sha256: str | None = None
@@ -239,3 +242,10 @@ class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[IndexRow, ...]
     format: int = TWIN_FORMAT
     version: str = ""
+
+
+class DrawnRow(msgspec.Struct, frozen=True):
+    """A row of the index with its markup."""
+
+    row: IndexRow
+    markup: str

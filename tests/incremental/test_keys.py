@@ -88,6 +88,7 @@ TARGET = Target(
     session=Session(),
     size=Bound(kind="at_most", value=1e6, text="at most 1 MB"),
     package=Package(metadata={"team": "kiosk"}),
+    guard="revert",
     strict_reads=False,
 )
 HARDWARE = "some CPU; avx"
@@ -104,6 +105,7 @@ NOT_IN_A_PLAN = {
     "providers.0.required": "gates are computed from measurements",
     "size": "a gate computed from the package's files",
     "strict_reads": "a limit: what was read is in the trace",
+    "guard": "a limit: what was left out is in the trace",
     "locked": "what a search tries first, under the same key",
     "places": "where the recipe says it",
 }

@@ -146,6 +146,7 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "package.metadata": ({"a": "b"}, {}),
     "package.portable": (False, {}),
     "package.formats": (["onnx", "ort"], {}),
+    "guard": ("strict", {}),
     "strict_reads": (True, {}),
 }  # fmt: skip
 WITHOUT_FIELD = {

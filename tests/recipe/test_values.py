@@ -116,9 +116,8 @@ def test_a_file_that_is_a_list_is_refused(project: ProjectFiles):
         ("gates: {speed: {at_least: 1.1x of fp32}}", 6, 9),
         ("gates: {latency: {p95: 5 ms}}", 6, 9),
         ("gates: {memory: {peak: 200 MB}}", 6, 9),
-        ("guard: revert", 6, 1),
         ("session: {auto: latency}", 6, 11),
-        ("variants:\n  a: {guard: strict}", 7, 7),
+        ("variants:\n  a: {benchmark: {batch: [1]}}", 7, 7),
     ],
 )
 def test_what_this_version_lacks_is_refused_where_it_is_written(
@@ -129,5 +128,5 @@ def test_what_this_version_lacks_is_refused_where_it_is_written(
 
 
 def test_null_may_remove_what_this_version_lacks(project: ProjectFiles):
-    project.extend("guard: null\nbenchmark:\n")
+    project.extend("session: {auto: null}\nbenchmark:\n")
     assert project.target().name == "a:default"

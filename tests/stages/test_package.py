@@ -149,14 +149,14 @@ def test_ort_format_is_the_same_bytes_each_time(tmp_path):
 def test_a_format_that_computes_something_else_is_refused(tmp_path, monkeypatch):
     from onnxbuild.ort import ort_format
 
-    def write(model, folder, scratch, *, portable):
+    def write(model, folder, scratch, session):
         changed = tmp_path / "changed"
         shutil.copytree(model.parent, changed)
         weights = bytearray((changed / WEIGHTS).read_bytes())
         weights[-1] ^= 0x40
         (changed / WEIGHTS).chmod(0o644)
         (changed / WEIGHTS).write_bytes(weights)
-        return original(changed / MODEL, folder, scratch, portable=portable)
+        return original(changed / MODEL, folder, scratch, session)
 
     original = ort_format.write_ort
     monkeypatch.setattr(ort_format, "write_ort", write)
