@@ -11,8 +11,6 @@ from onnxbuild.recipe.wording import dotted
 CODE = "not-in-this-version"
 
 KEYS: tuple[Path, ...] = (
-    ("quantization", "repair"),
-    ("quantization", "auto"),
     ("benchmark",),
     ("gates", "speed"),
     ("gates", "latency"),
@@ -55,6 +53,3 @@ def _refused(layer: Node) -> Iterator[Path]:
     for key in KEYS:
         if find(layer, key) is not None:
             yield key
-    mode = find(layer, ("quantization", "mode"))
-    if mode is not None and mode.value == "auto":
-        yield ("quantization", "mode")

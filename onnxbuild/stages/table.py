@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from onnxbuild.stages.auto import AUTO
+from onnxbuild.stages.blame import BLAME
 from onnxbuild.stages.data import DATA
 from onnxbuild.stages.describe import DESCRIBE
 from onnxbuild.stages.difference import DIFFERENCE
@@ -13,6 +15,7 @@ from onnxbuild.stages.place import PLACE
 from onnxbuild.stages.prune import PRUNE
 from onnxbuild.stages.quantize import QUANTIZE
 from onnxbuild.stages.reference import REFERENCE
+from onnxbuild.stages.repair import REPAIR
 from onnxbuild.stages.stage import AnyStage
 from onnxbuild.stages.validate import VALIDATE
 
@@ -26,9 +29,12 @@ STAGES: dict[str, AnyStage] = {
         OPTIMIZE,
         PRUNE,
         QUANTIZE,
+        AUTO,
+        REPAIR,
         VALIDATE,
         PLACE,
         PACKAGE,
+        BLAME,
         INSPECT,
         DIFFERENCE,
         DESCRIBE,

@@ -24,6 +24,7 @@ from onnxbuild.proof.placement import judge_placement
 from onnxbuild.proof.size_gates import judge_exact_sizes, judge_sizes, unverified_sizes
 from onnxbuild.recipe.types import Provider, RandomData
 from onnxbuild.stages.place import PlaceFacts
+from onnxbuild.stages.repair import RepairFacts
 from onnxbuild.stages.table import STAGES
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Trace
@@ -43,6 +44,12 @@ class Judgement:
     gates: tuple[GateResult, ...] = ()
     failed_action: str | None = None
     failure: Failure | None = None
+
+
+def has_missed(judgement: Judgement | None) -> bool:
+    """Say whether a tolerance was measured and missed."""
+    gates = judgement.gates if judgement is not None else ()
+    return any(gate.verdict is Verdict.FAILED and gate.gate.startswith("tolerance.") for gate in gates)
 
 
 class Judge:
@@ -78,7 +85,7 @@ class Judge:
             placed = self._trace(plan.placements[provider.name])
             if len(measured) < len(traces) or placed is None:
                 return None
-            gates += _accuracy_gates(plan, provider, measured)
+            gates += self._with_repair(plan, _accuracy_gates(plan, provider, measured))
             gates += _placement_gates(provider, msgspec.json.decode(placed.facts, type=PlaceFacts))
         if plan.target.size is not None:
             size = self._size_gate(plan)
@@ -86,6 +93,19 @@ class Judge:
                 return None
             gates.append(size)
         return Judgement(worst_verdict(gate.verdict for gate in gates), tuple(gates))
+
+    def _with_repair(self, plan: TargetPlan, gates: list[GateResult]) -> list[GateResult]:
+        """Return the gates, those that failed with what the best that repair found comes to."""
+        trace = self._trace(plan.models[-1].ref.action) if plan.models[-1].label == "repair" else None
+        if trace is None:
+            return gates
+        text = f"the best repair found: {msgspec.json.decode(trace.facts, type=RepairFacts).summary()}"
+        return [
+            msgspec.structs.replace(gate, reason=f"{gate.reason}; {text}" if gate.reason else text)
+            if gate.verdict is Verdict.FAILED
+            else gate
+            for gate in gates
+        ]
 
     def _size_gate(self, plan: TargetPlan) -> GateResult | None:
         bound = plan.target.size

@@ -74,7 +74,7 @@ variants:
   int8: {tolerance: {outputs: null}, providers: {openvino: {tolerance: null}}}
 """
 LACKING = [
-    "quantization.repair", "quantization.auto", "benchmark", "gates.speed", "gates.latency", "gates.memory",
+    "benchmark", "gates.speed", "gates.latency", "gates.memory",
 ]  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_the_catalogue_is_accepted_but_for_what_this_version_lacks(project: Proj
 
 def test_the_catalogue_without_it_is_two_targets(project: ProjectFiles):
     project.write("recipes/models/digits_cnn.safetensors", b"x")
-    drop = ("  repair", "  auto", "benchmark", "  speed", "  latency", "  memory")
+    drop = ("benchmark", "  speed", "  latency", "  memory")
     lines = [line for line in CATALOGUE.splitlines() if not line.startswith(drop)]
     project.recipe("\n".join(lines))
     fp32, int8 = project.target("fp32"), project.target("int8")

@@ -119,6 +119,17 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "quantization.calibrate": ("entropy", STATIC),
     "quantization.op_types": (["Conv"], STATIC),
     "quantization.exclude": (["a"], STATIC),
+    "quantization.repair": (True, STATIC),
+    "quantization.auto.candidates": (["dynamic"], {"quantization.mode": "auto"}),
+    "quantization.auto.objective": ("size", {"quantization.mode": "auto"}),
+    "quantization.auto.provider": (
+        "openvino",
+        {
+            "quantization.mode": "auto",
+            "quantization.auto.candidates": ["dynamic"],
+            "providers": {"cpu": {"required": True}, "openvino": {"required": True}},
+        },
+    ),
     "quantization.keep_io": (False, {"quantization.mode": "float16"}),
     "quantization.block_size": (64, {"quantization.mode": "int4"}),
     "quantization.symmetric": (False, {"quantization.mode": "int4"}),

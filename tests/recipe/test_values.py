@@ -109,9 +109,6 @@ def test_a_file_that_is_a_list_is_refused(project: ProjectFiles):
 @pytest.mark.parametrize(
     ("text", "line", "column"),
     [
-        ("quantization: {mode: static, repair: true}", 6, 30),
-        ("quantization: {mode: auto}", 6, 16),
-        ("quantization: {mode: none, auto: {candidates: [static]}}", 6, 28),
         ("benchmark: {batch: [1]}", 6, 1),
         ("gates: {speed: {at_least: 1.1x of fp32}}", 6, 9),
         ("gates: {latency: {p95: 5 ms}}", 6, 9),

@@ -11,7 +11,19 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
 from onnxbuild.report.facts import ReportFacts, TargetFacts
-from onnxbuild.report.pages import accuracy, graph, guards, provenance, providers, size, stages, verdict, warnings
+from onnxbuild.report.pages import (
+    accuracy,
+    culprits,
+    front,
+    graph,
+    guards,
+    provenance,
+    providers,
+    size,
+    stages,
+    verdict,
+    warnings,
+)
 from onnxbuild.report.pages.table import Mark, Table
 
 MOST_DETAILED = 12
@@ -36,6 +48,9 @@ class VariantSection:
     accuracy_empty: str
     nonfinite: str
     providers: providers.Providers | None
+    front: front.Front | None
+    repair: culprits.Part | None
+    culprits: culprits.Part | None
     size: size.Size | None
     graph: graph.Graph | None
     empty: str
@@ -60,6 +75,7 @@ class RecipePage:
     lineage: Markup | None
     scan: stages.Scan | None
     time: Table | None
+    times: Table | None
     variants: tuple[VariantSection, ...]
     variants_left_out: str
     provenance: provenance.Provenance
@@ -92,6 +108,7 @@ def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage
         lineage=stages.draw_lineage(facts),
         scan=stages.scan(facts),
         time=providers.time_table(facts),
+        times=culprits.times(facts),
         variants=sections,
         variants_left_out=f"showing {len(sections)} of {len(facts.targets)} variants in detail" if left_out else "",
         provenance=provenance.provenance(facts),
@@ -121,6 +138,9 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         accuracy_empty=_accuracy_empty(target),
         nonfinite=f"The source's own outputs hold values that are not finite: {said}." if said else "",
         providers=providers.providers(target),
+        front=front.front(target),
+        repair=culprits.repair(target),
+        culprits=culprits.culprits(target),
         size=size.size(target, tones, largest),
         graph=graph.graph(target),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",
