@@ -55,7 +55,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _lines(target: str, facts: BlameFacts | None, *, lossy: bool) -> list[str]:
     if facts is None:
-        why = "the ranking could not be made" if lossy else "neither pruned nor quantised: there is nothing to restore"
+        why = (
+            "the ranking could not be made"
+            if lossy
+            else "neither pruned nor quantised by settings of its own: there is nothing to restore"
+        )
         return [f"{target}: {why}"]
     head = (
         f"{target}: uses {share(facts.base.use)} of the tolerance ({facts.base.gate}); "

@@ -42,6 +42,9 @@ from onnxbuild.stages.repair import RepairParams
 from onnxbuild.stages.table import STAGES
 from onnxbuild.stages.validate import ValidateParams, Within
 
+INEXACT = ("prune", "quantize", "auto", "repair")
+"""Stages that change numbers by design."""
+
 
 def build_plan(recipes: Sequence[Recipe], selected: Iterable[str]) -> Plan:
     """Return the plan for the targets of `recipes` whose names are `selected`.
@@ -293,7 +296,12 @@ def _add_auto(
 def _add_blame(
     drafts: _Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
 ) -> str | None:
-    """Add what ranks the layers of a target that loses something on purpose; None for any other."""
+    """Add what ranks the layers of a target that loses something on purpose; None for any other.
+
+    What `auto` chose is not known here, so there is none for it.
+    """
+    if target.auto is not None:
+        return None
     lossy = [number for number, model in enumerate(models) if model.label in ("prune", "quantize")]
     if not lossy:
         return None
@@ -307,7 +315,11 @@ def _add_blame(
         inputs["choice"] = Ref(models[-1].ref.action, "choice")
     quantization = _without_search(target.quantization) if target.quantization is not None else None
     params = BlameParams(
-        pruning=target.pruning, quantization=quantization, proofs=proofs.proofs, generated=proofs.generated
+        pruning=target.pruning,
+        quantization=quantization,
+        proofs=proofs.proofs,
+        generated=proofs.generated,
+        is_opset_free=target.opset is None and target.quantization is not None and target.quantization.repair,
     )
     return drafts.add(target, "blame", _action(target, "blame", params, inputs, proofs.files))
 
@@ -349,7 +361,7 @@ def _last_exact(drafts: _Drafts, models: Sequence[StageModel]) -> int:
     That one and the delivered one are tried at the edges of dynamic axes; the others only on the data, which is cheap.
     """
     stages = [drafts.actions[model.ref.action].stage for model in models]
-    return next((i for i, stage in enumerate(stages) if stage in ("prune", "quantize")), len(stages)) - 1
+    return next((i for i, stage in enumerate(stages) if stage in INEXACT), len(stages)) - 1
 
 
 def _validate(target: Target, provider: str, model: Ref, evaluation: str, reference: str) -> Action:

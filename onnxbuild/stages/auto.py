@@ -261,7 +261,7 @@ def name_of(mode: str | None) -> str:
 
 AUTO = Stage(
     name="auto",
-    version=1,
+    version=2,
     params=AutoParams,
     facts=AutoFacts,
     run=run,

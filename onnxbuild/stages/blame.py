@@ -31,6 +31,7 @@ from onnxbuild.stages.proving import (
 from onnxbuild.stages.stage import Stage, Workspace
 
 if TYPE_CHECKING:
+    from onnxbuild.data.calls import Calls
     from onnxbuild.proof.ablation import Measured, Ranked
     from onnxbuild.stages.restoring import Restorer
 
@@ -50,7 +51,8 @@ ROUNDS = 6
 
 
 class BlameParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of blame. `proofs` are by provider; `generated` says that the data is random.
+    """Parameters of blame. `proofs` are by provider; `generated` says that the data is random, `is_opset_free`
+    that nobody asked for the model's opset.
 
     Inputs: `model` (in float, before pruning), `origins`, `choice` (of repair, if any), `calibration` (static),
     `calls`, `reference` and `labels` (if any); file `metric` if custom.
@@ -60,6 +62,7 @@ class BlameParams(msgspec.Struct, frozen=True, kw_only=True):
     quantization: Quantization | None
     proofs: dict[str, Proof]
     generated: bool = False
+    is_opset_free: bool = False
 
 
 class Culprit(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +111,9 @@ def run(params: BlameParams, ws: Workspace) -> BlameFacts:
     if "choice" in ws.inputs:
         choice = decode((ws.inputs["choice"] / CHOICE).read_bytes(), Choice)
     base = measured_draft(restorer, prover, choice)
+    if base is None and params.pruning is None and params.quantization is not None:
+        restorer = _as_mended(params, params.quantization, calls, ws)
+        base = measured_draft(restorer, prover, choice)
     if base is None:
         raise StageFailure("cannot-restore", "the model could not be made again, so nothing can be restored in it")
     layers = {name: nodes for name, nodes in restorer.layers().items() if not set(nodes) <= set(choice.keep)}
@@ -118,7 +124,7 @@ def run(params: BlameParams, ws: Workspace) -> BlameFacts:
 
     def measure(names: frozenset[str]) -> Measured | None:
         nonlocal count
-        if time.monotonic() - began > SECONDS:
+        if time.monotonic() - began > min(SECONDS, ws.seconds / 2):
             return None
         count += 1
         ws.tell(f"{count} of at most {MEASUREMENTS} restorings, {len(layers)} layers")
@@ -137,6 +143,18 @@ def run(params: BlameParams, ws: Workspace) -> BlameFacts:
             for number, entry in enumerate(ranked)
         ),
     )
+
+
+def _as_mended(params: BlameParams, quantization: Quantization, calls: Calls | None, ws: Workspace) -> Restorer:
+    """Return what restores in a model that was quantised although a tool fails on it; see stages.mending."""
+    from onnxbuild.stages.mending import Ladder
+    from onnxbuild.stages.restoring import Restorer
+
+    ladder = Ladder(ws.inputs["model"], calls, ws.scratch / "mended", is_opset_free=params.is_opset_free)
+    mended = ladder.quantize(quantization)
+    keep, skips = mended.keep, mended.skips_quantized
+    scratch = ws.scratch / "blame-mended"
+    return Restorer(mended.source, None, mended.quantization, calls, scratch, keep=keep, skips_quantized=skips)
 
 
 def _culprit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -105,7 +106,10 @@ class Prover:
         scratch.mkdir()
         inputs = {name: path for name, path in self._ws.inputs.items() if threads is None or "edges" not in name}
         ws = replace(self._ws, inputs={**inputs, "model": folder}, scratch=scratch, warnings=[])
-        facts = validate.run(params, ws)
+        try:
+            facts = validate.run(params, ws)
+        finally:
+            shutil.rmtree(scratch)  # a metric of the user's leaves the outputs of a whole walk there
         return judged(facts, proof, generated=self._generated) if facts.absent is None else None
 
 

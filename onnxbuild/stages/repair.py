@@ -135,7 +135,8 @@ def run(params: RepairParams, ws: Workspace) -> RepairFacts:
         ws.tell(f"{count} of at most {MEASUREMENTS} choices: {describe_choice(choice, ())}")
         return measured_draft(restorer, prover, choice)
 
-    search = Search(restorer.layers(), measure, MEASUREMENTS, lambda: time.monotonic() - began > SECONDS)
+    most = min(SECONDS, ws.seconds / 2)
+    search = Search(restorer.layers(), measure, MEASUREMENTS, lambda: time.monotonic() - began > most)
     found = search.run(base, switches(mended.quantization), ws.locked)
     return _deliver(found, base, mended, ws)
 
@@ -229,7 +230,7 @@ def _deliver(found: Found, base: Measured, mended: Mended | None, ws: Workspace)
 
 REPAIR = Stage(
     name="repair",
-    version=2,
+    version=3,
     params=RepairParams,
     facts=RepairFacts,
     run=run,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnxbuild.stages.auto import AUTO
 from onnxbuild.stages.blame import BLAME
+from onnxbuild.stages.compare import COMPARE
 from onnxbuild.stages.data import DATA
 from onnxbuild.stages.describe import DESCRIBE
 from onnxbuild.stages.difference import DIFFERENCE
@@ -37,6 +38,7 @@ STAGES: dict[str, AnyStage] = {
         BLAME,
         INSPECT,
         DIFFERENCE,
+        COMPARE,
         DESCRIBE,
     )
 }

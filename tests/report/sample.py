@@ -15,7 +15,7 @@ from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.data.edge import Edge, SkippedEdge
 from onnxbuild.engine.events import Failure
-from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
+from onnxbuild.ir.facts import InitializerFacts, ModelFacts, NodeFacts, PartFacts, PictureFacts, ValueFacts
 from onnxbuild.ort.facts import Assignment, Device, Placed, Profile
 from onnxbuild.ort.placement import read_assignment, read_profile
 from onnxbuild.proof.gates import GateResult, Verdict
@@ -171,11 +171,61 @@ def validated(
     return (ProviderAccuracy("cpu", facts),)
 
 
+def picture(dtype: str, *nodes: tuple[str, str]) -> PictureFacts:
+    """Return the picture of nodes (name, what each reads), with the weights that SHAPES has for its module."""
+    boxes = [NodeFacts(name="image", op="", kind="input", dtype="float32")]
+    for name, reads in nodes:
+        module, op = name.partition("/")[0], name.rpartition("/")[2]
+        constants = [
+            shape for weight, shape in SHAPES.items() if weight.startswith(f"{module}.") and op in ("Conv", "Gemm")
+        ]
+        boxes.append(
+            NodeFacts(
+                name=name,
+                op=op,
+                reads=tuple(n for n, box in enumerate(boxes) if box.name in reads.split()),
+                text={"Conv": "kernel_shape 3 3, pads 1 1 1 1", "MaxPool": "kernel_shape 2 2"}.get(op, ""),
+                weights=tuple(
+                    f"{dtype} {'×'.join(map(str, shape))}" for shape in sorted(constants, key=len, reverse=True)
+                ),
+                dtype="int8" if op == "QuantizeLinear" else "float32" if dtype == "int8" else dtype,
+            )
+        )
+    boxes.append(NodeFacts(name="logits", op="", kind="output", reads=(len(boxes) - 1,), dtype="float32"))
+    return PictureFacts(whole=True, parts=(PartFacts(tuple(boxes)),), nodes=len(nodes), shown=len(nodes))
+
+
+def drawn(facts: ModelFacts, dtype: str, *nodes: tuple[str, str]) -> ModelFacts:
+    return msgspec.structs.replace(facts, picture=picture(dtype, *nodes))
+
+
+CONVOLUTIONS = (("conv1/Conv", "image"), ("conv1/Relu", "conv1/Conv"), ("conv2/Conv", "conv1/Relu"),
+                ("conv2/Relu", "conv2/Conv"), ("pool/MaxPool", "conv2/Relu"))  # fmt: skip
+HEAD = (("fc1/Gemm", "flat/Flatten"), ("fc1/Relu", "fc1/Gemm"), ("fc2/Gemm", "fc1/Relu"))
+EXPORTED_NODES = (
+    *CONVOLUTIONS, ("flat/Shape", "pool/MaxPool"), ("flat/Gather", "flat/Shape"), ("flat/Concat", "flat/Gather"),
+    ("flat/Reshape", "pool/MaxPool flat/Concat"), ("fc1/Gemm", "flat/Reshape"), *HEAD[1:], ("drop/Identity", "fc2/Gemm"),
+)  # fmt: skip
+SLIM_NODES = (*CONVOLUTIONS, ("flat/Flatten", "pool/MaxPool"), *HEAD)
+
+
+def quantized() -> tuple[tuple[str, str], ...]:
+    """Return SLIM's nodes with a pair of quantisers before each, and before what ends."""
+    nodes, stands_for = [], {"image": "image"}
+    for name, reads in SLIM_NODES:
+        source = stands_for[reads]
+        nodes += [(f"{name}_q/QuantizeLinear", source), (f"{name}_q/DequantizeLinear", f"{name}_q/QuantizeLinear")]
+        nodes.append((name, f"{name}_q/DequantizeLinear"))
+        stands_for[name] = name
+    return tuple(nodes)
+
+
 EXPORTED = model(
     {"Conv": 2, "Relu": 3, "MaxPool": 1, "Reshape": 2, "Shape": 1, "Gather": 1, "Concat": 1, "Gemm": 2, "Identity": 2}
 )
-SLIM = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2})
-PRUNED = model(SLIM.operators, zeros=0.8)
+EXPORTED = drawn(EXPORTED, "float32", *EXPORTED_NODES)
+SLIM = drawn(model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2}), "float32", *SLIM_NODES)
+PRUNED = drawn(model(SLIM.operators, zeros=0.8), "float32", *SLIM_NODES)
 INT8 = model(
     {"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2, "QuantizeLinear": 7, "DequantizeLinear": 15},
     "int8",
@@ -183,6 +233,8 @@ INT8 = model(
     1,
 )
 FP16 = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2, "Cast": 2}, "float16")
+INT8 = drawn(INT8, "int8", *quantized())
+FP16 = drawn(FP16, "float16", *SLIM_NODES)
 
 
 DATA = DataFacts(

@@ -142,7 +142,7 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         repair=culprits.repair(target),
         culprits=culprits.culprits(target),
         size=size.size(target, tones, largest),
-        graph=graph.graph(target),
+        graph=graph.graph(target, tones),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",
     )
 
