@@ -66,8 +66,8 @@ class TargetPlan:
     """A target and the actions that build and prove it, by what they mean to it.
 
     `models` are in order, the last one is delivered; `blame` explains a missed tolerance and is in no other's way;
-    `validations` maps a provider to the validate action of each of
-    `models`, in the same order. `support` marks a target that is built only because another's ratio refers to it.
+    `validations` maps a provider to the validate action of each of `models`, in the same order, and `placements` to the
+    place action of the delivered one. `support` marks a target that is built only because another's ratio refers to it.
     """
 
     target: Target
@@ -79,6 +79,12 @@ class TargetPlan:
     calibration: str | None = None
     blame: str | None = None
     support: bool = False
+    placements: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def proofs(self) -> tuple[str, ...]:
+        """The names of all actions that measure the target."""
+        return (*(name for names in self.validations.values() for name in names), *self.placements.values())
 
 
 class RecipeGroup(msgspec.Struct, frozen=True):

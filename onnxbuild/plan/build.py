@@ -19,6 +19,7 @@ from onnxbuild.recipe.types import (
     Framework,
     LoaderData,
     OutputTolerance,
+    Provider,
     Quantization,
     RandomData,
     Recipe,
@@ -32,6 +33,7 @@ from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams
 from onnxbuild.stages.package import PackageParams
+from onnxbuild.stages.place import PlaceParams
 from onnxbuild.stages.proving import Proof
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
@@ -39,6 +41,9 @@ from onnxbuild.stages.reference import ReferenceParams
 from onnxbuild.stages.repair import RepairParams
 from onnxbuild.stages.table import STAGES
 from onnxbuild.stages.validate import ValidateParams, Within
+
+INEXACT = ("prune", "quantize", "auto", "repair")
+"""Stages that change numbers by design."""
 
 
 def build_plan(recipes: Sequence[Recipe], selected: Iterable[str]) -> Plan:
@@ -81,8 +86,7 @@ def _select(plan: Plan, selected: set[str]) -> Plan:
 
 
 def _needs(plan: TargetPlan) -> tuple[str, ...]:
-    proofs = tuple(name for names in plan.validations.values() for name in names)
-    return proofs if plan.support else (plan.package, *proofs)
+    return plan.proofs if plan.support else (plan.package, *plan.proofs)
 
 
 @dataclass
@@ -143,8 +147,13 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
     if target.auto is not None:
         models = (*models, _add_auto(drafts, target, target.auto, models[-1], calls, proofs))
     validations = _add_validations(drafts, target, models, evaluation, reference)
+    placements = {
+        p.name: drafts.add(target, f"place@{p.name}", _place(target, p, models[-1].ref, evaluation))
+        for p in target.providers
+    }
     blame = _add_blame(drafts, target, models, calls, proofs)
-    after = tuple(dict.fromkeys(name for names in validations.values() for name in names))
+    after = tuple(dict.fromkeys([*(n for names in validations.values() for n in names), *placements.values()]))
+    others = set(target.package.formats) - {"onnx"}
     package = drafts.add(
         target,
         "package",
@@ -161,12 +170,14 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
                     opset=target.opset,
                     ir_version=target.ir_version,
                 ),
-                {"model": models[-1].ref},
+                {"model": models[-1].ref, **({"calls": Ref(evaluation, "inputs")} if others else {})},
             ),
             after=after,
         ),
     )
-    return TargetPlan(target, models, validations, evaluation, reference, package, calibration, blame)
+    return TargetPlan(
+        target, models, validations, evaluation, reference, package, calibration, blame, placements=placements
+    )
 
 
 def _add_models(
@@ -350,7 +361,7 @@ def _last_exact(drafts: _Drafts, models: Sequence[StageModel]) -> int:
     That one and the delivered one are tried at the edges of dynamic axes; the others only on the data, which is cheap.
     """
     stages = [drafts.actions[model.ref.action].stage for model in models]
-    return next((i for i, stage in enumerate(stages) if stage in ("prune", "quantize")), len(stages)) - 1
+    return next((i for i, stage in enumerate(stages) if stage in INEXACT), len(stages)) - 1
 
 
 def _validate(target: Target, provider: str, model: Ref, evaluation: str, reference: str) -> Action:
@@ -361,9 +372,10 @@ def _validate(target: Target, provider: str, model: Ref, evaluation: str, refere
 def _measuring(target: Target, provider: str) -> ValidateParams:
     wanted = target.evaluation
     metric = wanted.metric if wanted is not None else None
-    tolerance = next(p.tolerance for p in target.providers if p.name == provider)
+    own = next(p for p in target.providers if p.name == provider)
     return ValidateParams(
         provider=provider,
+        options=own.options,
         session=target.session,
         metric=metric,
         output=(wanted.output if wanted and wanted.output else target.outputs[0].name) if metric else None,
@@ -372,7 +384,7 @@ def _measuring(target: Target, provider: str) -> ValidateParams:
         k=wanted.k if wanted else 5,
         within=tuple(
             Within(output=name, atol=atol, rtol=rtol)
-            for name, limit in sorted(tolerance.outputs.items())
+            for name, limit in sorted(own.tolerance.outputs.items())
             for atol, rtol in required_within(limit)
         ),
     )
@@ -388,6 +400,11 @@ def _measured(target: Target, evaluation: str, reference: str) -> tuple[dict[str
         if metric.function is not None:
             files["metric"] = _in_project(target, metric.function.file)
     return inputs, files
+
+
+def _place(target: Target, provider: Provider, model: Ref, evaluation: str) -> Action:
+    params = PlaceParams(provider=provider.name, options=provider.options, session=target.session)
+    return _action(target, "place", params, {"model": model, "calls": Ref(evaluation, "inputs")})
 
 
 def _evaluation_data(target: Target) -> tuple[DataSource, int | None, str | None]:
@@ -490,6 +507,7 @@ def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
             plan,
             models=tuple(StageModel(m.label, ref(m.ref)) for m in plan.models),
             validations={p: tuple(names[n] for n in old) for p, old in plan.validations.items()},
+            placements={p: names[old] for p, old in plan.placements.items()},
             evaluation=names[plan.evaluation],
             reference=names[plan.reference],
             package=names[plan.package],

@@ -142,6 +142,7 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         gates_passed=sum(gate.verdict is Verdict.PASSED for gate in target.gates),
         gates=len(target.gates),
         providers=tuple(target.declared.tolerances),
+        unverified_providers=tuple(p.provider for p in target.placements if p.facts.absent is not None),
     )
 
 

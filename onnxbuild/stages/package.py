@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from onnxbuild.base.atomic import link_or_copy
@@ -12,12 +14,19 @@ from onnxbuild.recipe.types import Axis, Input, Output, Package, Session
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MACHINE_TIED = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Domains whose operators ONNX Runtime writes for the machine it optimised on."""
 
 
+MOST_CALLS = 8
+"""Calls of the evaluation data on which another format is held against the model."""
+
+
 class PackageParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of package. Input: `model`."""
+    """Parameters of package. Inputs: `model`, and `calls` where another format is asked for."""
 
     package: Package
     session: Session
@@ -29,7 +38,10 @@ class PackageParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackageFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is delivered. Output: `package` (model.onnx, its external data). `digests` maps a file to its SHA-256."""
+    """What is delivered. Output: `package` (model.onnx, its external data, model.ort where asked for).
+
+    `digests` maps a file to its SHA-256.
+    """
 
     model: ModelFacts
     digests: dict[str, str]
@@ -39,7 +51,7 @@ def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
     """Pass the validated model on, add the recipe's metadata to its graph file, and read back what is delivered.
 
     The weights file is never rewritten. Raises StageFailure (`not-portable`, `contract-broken`, `invalid-model`,
-    `model-does-not-load`).
+    `model-does-not-load`, `format-changed-results`).
     """
     # The stage table is read by every command, also by those that touch no model.
     from onnxbuild.ir.check import check_model_file
@@ -60,7 +72,35 @@ def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
     check_contract(facts, params.inputs, params.outputs, opset=params.opset, ir_version=params.ir_version)
     check_model_file(folder)
     open_session(folder / FILE, params.session)
+    if "ort" in params.package.formats:
+        _add_ort(params, workspace, folder)
     return PackageFacts(model=facts, digests={name: digest_file(folder / name) for name in list_files(folder)})
+
+
+def _add_ort(params: PackageParams, workspace: Workspace, folder: Path) -> None:
+    """Write model.ort beside the model and hold its outputs against the model's own, at the level that it fixes."""
+    from itertools import islice
+
+    from onnxbuild.data.calls import read_calls
+    from onnxbuild.ir.model import MODEL as FILE
+    from onnxbuild.ort.ort_format import write_ort
+    from onnxbuild.ort.session import open_session, run_call
+    from onnxbuild.proof.compare import Comparison
+    from onnxbuild.proof.limits import exceeds, step_limit
+
+    session = msgspec.structs.replace(params.session, graph_optimization="basic" if params.package.portable else "all")
+    written = write_ort(folder / FILE, folder, workspace.scratch, session)
+    model, other = open_session(folder / FILE, session), open_session(written, session)
+    comparisons = {value.name: Comparison(value.name) for value in model.get_outputs()}
+    for call in islice(read_calls(workspace.inputs["calls"]), MOST_CALLS):
+        found = run_call(other, call)
+        for name, expected in run_call(model, call).items():
+            comparisons[name].add(expected, found[name], expected.shape[0] if expected.ndim else 1)
+    for measures in (comparison.result() for comparison in comparisons.values()):
+        if exceeds(measures, step_limit(None, measures.dtype, None)):
+            far = f"output '{measures.name}' differs in {measures.unequal} of {measures.elements} elements"
+            message = f"in ORT format the model computes something else: {far}"
+            raise StageFailure("format-changed-results", message, hint="formats: [onnx]", tool="onnxruntime")
 
 
 def _check_portable(facts: ModelFacts) -> None:
@@ -87,4 +127,5 @@ PACKAGE = Stage(
     preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
     only_reads=True,
+    hardware=lambda params: "ort" in params.package.formats and not params.package.portable,
 )

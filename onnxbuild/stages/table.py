@@ -12,6 +12,7 @@ from onnxbuild.stages.export import CANONICALIZE, EXPORT
 from onnxbuild.stages.inspect import INSPECT
 from onnxbuild.stages.optimize import OPTIMIZE
 from onnxbuild.stages.package import PACKAGE
+from onnxbuild.stages.place import PLACE
 from onnxbuild.stages.prune import PRUNE
 from onnxbuild.stages.quantize import QUANTIZE
 from onnxbuild.stages.reference import REFERENCE
@@ -32,6 +33,7 @@ STAGES: dict[str, AnyStage] = {
         AUTO,
         REPAIR,
         VALIDATE,
+        PLACE,
         PACKAGE,
         BLAME,
         INSPECT,

@@ -11,9 +11,19 @@ from onnxbuild.engine.events import Failure, Status
 from onnxbuild.engine.run import Outcome
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Plan, TargetPlan
-from onnxbuild.proof.gates import GateResult, Verdict, judge_metric, judge_outputs, judge_size, worst_verdict
+from onnxbuild.proof.gates import (
+    GateResult,
+    Verdict,
+    judge_metric,
+    judge_outputs,
+    judge_size,
+    unmeasured,
+    worst_verdict,
+)
+from onnxbuild.proof.placement import judge_placement
 from onnxbuild.proof.size_gates import judge_exact_sizes, judge_sizes, unverified_sizes
 from onnxbuild.recipe.types import Provider, RandomData
+from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.repair import RepairFacts
 from onnxbuild.stages.table import STAGES
 from onnxbuild.stages.validate import ValidateFacts
@@ -72,9 +82,11 @@ class Judge:
         for provider in plan.target.providers:
             traces = [self._trace(name) for name in plan.validations[provider.name]]
             measured = [msgspec.json.decode(t.facts, type=ValidateFacts) for t in traces if t is not None]
-            if len(measured) < len(traces):
+            placed = self._trace(plan.placements[provider.name])
+            if len(measured) < len(traces) or placed is None:
                 return None
             gates += self._with_repair(plan, _accuracy_gates(plan, provider, measured))
+            gates += _placement_gates(provider, msgspec.json.decode(placed.facts, type=PlaceFacts))
         if plan.target.size is not None:
             size = self._size_gate(plan)
             if size is None:
@@ -112,10 +124,10 @@ class Judge:
         return judge_size(bound, own, self._bytes(self._plans[other]))
 
     def _is_settled(self, plan: TargetPlan) -> bool:
-        return all(name in self._outcomes for names in plan.validations.values() for name in names)
+        return all(name in self._outcomes for name in plan.proofs)
 
     def _first_failure(self, plan: TargetPlan) -> str | None:
-        seen, stack = set(), [plan.package, *(n for names in plan.validations.values() for n in names)]
+        seen, stack = set(), [plan.package, *plan.proofs]
         while stack:
             name = stack.pop()
             if name in seen or name not in self._actions:
@@ -136,6 +148,12 @@ class Judge:
         return outcome.trace if outcome is not None else None
 
 
+def _placement_gates(provider: Provider, facts: PlaceFacts) -> list[GateResult]:
+    assigned = facts.assignment
+    got, nodes = (assigned.got(facts.asked), assigned.nodes) if assigned is not None else (0, 0)
+    return judge_placement(provider, facts.absent, got, nodes)
+
+
 def model_facts(trace: Trace) -> ModelFacts:
     """Return the model's description from the trace of any stage that makes a model."""
     return msgspec.json.decode(trace.facts, type=_WithModel).model
@@ -150,6 +168,8 @@ def decode_facts(trace: Trace) -> msgspec.Struct:
 def _accuracy_gates(plan: TargetPlan, provider: Provider, measured: Sequence[ValidateFacts]) -> list[GateResult]:
     """Judge the delivered model on the data and at the edges of dynamic axes; `measured` has one item a model."""
     last, limits = measured[-1], provider.tolerance.outputs
+    if last.absent is not None:
+        return unmeasured(provider.tolerance, provider.name, f"there is no {provider.name} here")
     gates = _on_data(plan, provider, last)
     gates = [_name_first_step(gate, plan, provider, measured) for gate in gates]
     gates = judge_sizes(gates, limits, last.sizes or (), provider.name)

@@ -15,10 +15,9 @@ from onnxbuild.targets.judge import Judge, Judgement
 
 def concerns(target: TargetPlan) -> tuple[str, ...]:
     """Return the names of all actions that a target is built and proved by."""
-    proofs = (name for names in target.validations.values() for name in names)
     models = (model.ref.action for model in target.models)
     data = (target.evaluation, *((target.calibration,) if target.calibration else ()), target.reference)
-    return tuple(dict.fromkeys([*data, *models, *proofs, target.package]))
+    return tuple(dict.fromkeys([*data, *models, *target.proofs, target.package]))
 
 
 class Concerned:

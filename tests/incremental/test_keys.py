@@ -103,6 +103,8 @@ NOT_IN_A_PLAN = {
     "source.sha256": "a pin is checked before anything runs; the file is keyed by content",
     "tolerance": "the providers hold it merged; gates are computed from measurements",
     "providers.0.tolerance": "gates are computed from measurements",
+    "providers.0.min_nodes": "gates are computed from measurements",
+    "providers.0.required": "gates are computed from measurements",
     "size": "a gate computed from the package's files",
     "strict_reads": "a limit: what was read is in the trace",
     "guard": "a limit: what was left out is in the trace",
@@ -223,7 +225,7 @@ def test_every_value_of_a_target_is_in_a_key_or_exempt() -> None:
     [
         ({"opset": 19}, {"export", "optimize", "package"}),
         ({"pruning": msgspec.structs.replace(TARGET.pruning, sparsity=0.6)}, {"prune"}),
-        ({"session": Session(intra_op_threads=2)}, {"validate", "package"}),
+        ({"session": Session(intra_op_threads=2)}, {"validate", "place", "package"}),
         ({"calibration": Calibration(data=FileData("train.npz"), samples=9)}, {"data"}),
         ({"package": Package(metadata={"team": "shop"})}, {"package"}),
         ({"outputs": (Output(name="z", method="predict"),)}, {"export", "reference", "package"}),
@@ -262,5 +264,5 @@ def test_stages_whose_results_depend_on_the_hardware_have_it_in_their_keys(monke
     before = [key(action) for action in found]
     monkeypatch.setattr(f"{__name__}.HARDWARE", "some CPU; avx avx512_vnni")
     changed = [action for action, old in zip(found, before, strict=True) if key(action) != old]
-    assert {action.stage for action in changed} == {"auto", "blame", "optimize", "repair", "validate"}
+    assert {action.stage for action in changed} == {"auto", "blame", "optimize", "place", "repair", "validate"}
     assert [action.params for action in changed if action.stage == "optimize"] == [params]

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import numbers
 from onnxbuild.report.facts import IndexFacts, IndexRow
+from onnxbuild.report.pages.providers import mark_providers
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, verdict_mark
 from onnxbuild.report.pages.verdict import against
 
@@ -86,7 +87,7 @@ def index_row(row: IndexRow) -> Row:
         Cell(numbers.size(row.bytes), title=numbers.exact_size(row.bytes) or "", sort=str(row.bytes or 0)),
         Cell(against(base, row.bytes), sort=str(row.size_ratio or 0)),
         Cell(f"{row.gates_passed} of {row.gates}" if row.gates else numbers.NONE),
-        Cell(", ".join(row.providers) or numbers.NONE),
+        Cell(mark_providers(row.providers, row.unverified_providers) or numbers.NONE),
         Cell(name=row.trouble, fold=240),
     )
     return Row(cells)
