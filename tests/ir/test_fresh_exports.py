@@ -1,4 +1,7 @@
-"""The same source, exported in two fresh processes with other hash seeds and folders, is the same bytes."""
+"""The same source, exported in two fresh processes with other hash seeds and folders, is the same bytes.
+
+Which the exporters' own files are not: each test shows first what differs in them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
@@ -39,6 +43,12 @@ def exported(script: str, folder: Path, seed: int, comment: str = "") -> subproc
 def run(path: Path, x: np.ndarray) -> list[np.ndarray]:
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     return session.run(None, {session.get_inputs()[0].name: x})
+
+
+def raw(tmp_path: Path) -> tuple[bytes, bytes]:
+    """Return the two files as the exporter wrote them."""
+    one, two = ((tmp_path / name / MODEL).read_bytes() for name in ("one", "two"))
+    return one, two
 
 
 def compare(
@@ -74,6 +84,13 @@ def compare(
 def test_torch(tmp_path):
     pytest.importorskip("torch")
     model, origins = compare("torch_net.py", Framework.TORCH, (3, 1, 8, 8), tmp_path)
+    one, two = raw(tmp_path)
+    assert f"{tmp_path}/one/torch_net.py".encode() in one, "the exporter writes where the source lay"
+    assert b"return self.norm(x + self.attn(" in one, "and the source itself"
+    assert one.replace(b"/one/", b"/two/") != two, "so that a comment above it changes the file, as a folder does"
+    ours = (tmp_path / "out0" / MODEL).read_bytes()
+    assert b"torch_net.py" not in ours
+    assert b"self.norm(" not in ours
     names = {node.name for node in model.graph}
     assert {"conv/Conv", "Relu", "MaxPool", "block/norm/LayerNormalization", "fc/Gemm"} <= names
     assert {"conv.weight", "block.norm.weight", "fc.weight", "block.attn.out_proj.weight"} <= set(
@@ -90,6 +107,10 @@ def test_torch(tmp_path):
 def test_keras(tmp_path):
     pytest.importorskip("tensorflow")
     model, _ = compare("keras_net.py", Framework.KERAS, (3, 8, 8, 1), tmp_path)
+    one, two = (onnx.load_from_string(file) for file in raw(tmp_path))
+    assert [node.op_type for node in one.graph.node] == [node.op_type for node in two.graph.node]
+    numbered = [[node.name for node in proto.graph.node] for proto in (one, two)]
+    assert numbered[0] != numbered[1], "the exporter numbers names otherwise in each process"
     names = {node.name for node in model.graph}
     assert {"conv/Conv", "conv/Relu", "fc_1/MatMul", "fc_2/MatMul", "fc_2/Softmax"} <= names
     assert not any("__" in name or "Partitioned" in name for name in (*names, *model.graph.initializers))
@@ -100,4 +121,6 @@ def test_keras(tmp_path):
 def test_sklearn(tmp_path):
     pytest.importorskip("skl2onnx")
     model, _ = compare("sklearn_net.py", Framework.SKLEARN, (3, 13), tmp_path)
+    one, two = raw(tmp_path)
+    assert one == two, "this exporter needs no mending"
     assert {node.name for node in model.graph} >= {"TreeEnsembleClassifier", "Scaler", "Concat"}

@@ -1,6 +1,7 @@
-"""Loaded by every interpreter of a build under measurement: takes the guards out of stages as they are imported.
+"""Loaded by every interpreter of a build under measurement: takes guards and ledger out of modules being imported.
 
-Passes are then applied, written and checked as before, but compared with nothing and in the action's own process.
+Passes are then applied, written and checked as before, but compared with nothing and in the action's own process; only
+the delivered model is measured, on the data's own calls and without intervals: what its gates need.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
 
 
 def _compare_nothing(agreement: ModuleType) -> None:
@@ -23,9 +25,31 @@ def _try_here(trial: ModuleType) -> None:
     trial.Bench._choose = lambda self, source: ([], [], trial.Tested())
 
 
+def _measure_the_last(build: ModuleType) -> None:
+    def add(drafts: Any, target: Any, models: Any, evaluation: str, reference: str) -> dict[str, tuple[str, ...]]:
+        found = {}
+        for provider in target.providers:
+            action = build._validate(target, provider.name, models[-1].ref, evaluation, reference)
+            found[provider.name] = (drafts.add(target, f"validate@{provider.name}", action),) * len(models)
+        return found
+
+    build._add_validations = add  # type: ignore[attr-defined]
+
+
+def _make_no_edges(edges: ModuleType) -> None:
+    edges.make_edges = lambda *_: edges.Edges((), ())  # type: ignore[attr-defined]
+
+
+def _draw_no_samples(bootstrap: ModuleType) -> None:
+    bootstrap.metric_intervals = lambda *_: None  # type: ignore[attr-defined]
+
+
 CHANGES: dict[str, Callable[[ModuleType], None]] = {
     "onnxbuild.stages.agreement": _compare_nothing,
     "onnxbuild.stages.trial": _try_here,
+    "onnxbuild.plan.build": _measure_the_last,
+    "onnxbuild.data.edges": _make_no_edges,
+    "onnxbuild.proof.bootstrap": _draw_no_samples,
 }
 """What is done to a module once it is imported."""
 
