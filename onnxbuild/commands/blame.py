@@ -41,9 +41,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     with console.live():
         found = api.blame(workplace, Options(jobs=jobs, limits=workplace.project.limits), console.hear)
     console.out = out
-    lossy = {
-        t.name for r in workplace.recipes for t in r.targets if t.pruning is not None or t.quantization is not None
-    }
+    lossy = {t.name for r in workplace.recipes for t in r.targets if t.pruning or t.quantization or t.auto}
     if arguments.format == "json":
         console.print(encode(found).decode())
     else:
@@ -61,6 +59,8 @@ def _lines(target: str, facts: BlameFacts | None, *, lossy: bool) -> list[str]:
             else "neither pruned nor quantised by settings of its own: there is nothing to restore"
         )
         return [f"{target}: {why}"]
+    if not facts.layers:
+        return [f"{target}: no layer of the delivered model is pruned or quantised: there is nothing to restore"]
     head = (
         f"{target}: uses {share(facts.base.use)} of the tolerance ({facts.base.gate}); "
         f"{facts.layers} layers, {facts.measured} restorings measured on {facts.samples} samples"

@@ -296,13 +296,8 @@ def _add_auto(
 def _add_blame(
     drafts: _Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
 ) -> str | None:
-    """Add what ranks the layers of a target that loses something on purpose; None for any other.
-
-    What `auto` chose is not known here, so there is none for it.
-    """
-    if target.auto is not None:
-        return None
-    lossy = [number for number, model in enumerate(models) if model.label in ("prune", "quantize")]
+    """Add what ranks the layers of a target that loses something on purpose; None for any other."""
+    lossy = [number for number, model in enumerate(models) if model.label in ("prune", "quantize", "auto")]
     if not lossy:
         return None
     inputs = {
@@ -311,15 +306,18 @@ def _add_blame(
         **proofs.inputs,
         **calls,
     }
-    if models[-1].label == "repair":
+    if models[-1].label in ("repair", "auto"):
         inputs["choice"] = Ref(models[-1].ref.action, "choice")
     quantization = _without_search(target.quantization) if target.quantization is not None else None
+    mends = any(wanted is not None and wanted.repair for wanted in (target.quantization, target.auto))
     params = BlameParams(
         pruning=target.pruning,
         quantization=quantization,
+        candidates=target.auto.candidates if target.auto is not None else (),
         proofs=proofs.proofs,
         generated=proofs.generated,
-        is_opset_free=target.opset is None and target.quantization is not None and target.quantization.repair,
+        mends=mends,
+        is_opset_free=target.opset is None and mends,
     )
     return drafts.add(target, "blame", _action(target, "blame", params, inputs, proofs.files))
 

@@ -1,7 +1,8 @@
 """How much of a tolerance a measurement uses: 1.0 is the limit, more is beyond it; decides no verdict.
 
 Elementwise limits use the pair of the frontier that comes nearest to the limit; the others their distance from a
-perfect result over the distance the limit allows. sqnr_db is turned into noise amplitude first.
+perfect result over the distance the limit allows. sqnr_db is turned into noise amplitude first. Integers and strings
+are equal or not, whatever the measure.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def used(tolerance: OutputTolerance, measure: str, measures: OutputMeasures) -> 
     if measure == "elementwise":
         return _elementwise(tolerance, measures)
     limit, value = getattr(tolerance, measure), getattr(measures, measure)
+    if limit is not None and measures.max_abs is None and measures.elements:
+        return _unequal(measures, limit if measure == "argmax_agreement" else tolerance.share)
     if limit is None or value is None:
         return None
     if measure == "max_abs" and tolerance.share < 1:
@@ -64,7 +67,7 @@ def allowed_change(bound: Bound, source: float | None, higher_is_better: bool) -
 def _elementwise(tolerance: OutputTolerance, measures: OutputMeasures) -> float | None:
     atol, rtol = tolerance.atol or 0.0, tolerance.rtol or 0.0
     if measures.max_abs is None:
-        return _over(measures.unequal / (measures.elements or 1), 1 - tolerance.share)
+        return _unequal(measures, tolerance.share)
     if tolerance.share < 1:
         return _loosened(tolerance, (atol, rtol), measures)
     if isinstance(measures.max_abs, str) or measures.nan_mismatches:
@@ -72,6 +75,11 @@ def _elementwise(tolerance: OutputTolerance, measures: OutputMeasures) -> float 
     if not measures.frontier:
         return 0.0 if measures.max_abs == 0 else None
     return max(_over(difference, atol + rtol * reference) for difference, reference in measures.frontier)
+
+
+def _unequal(measures: OutputMeasures, share: float) -> float:
+    """Return the share used of what may differ of integers and strings, of which `share` are to be equal."""
+    return _over(measures.unequal / (measures.elements or 1), 1 - share)
 
 
 def _loosened(tolerance: OutputTolerance, pair: tuple[float, float], measures: OutputMeasures) -> float | None:

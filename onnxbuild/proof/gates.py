@@ -216,7 +216,7 @@ def _judge_output(limits: OutputTolerance, measures: OutputMeasures) -> list[Gat
         reason = "the output has no elements on the evaluation data"
         return [_result(name, _limit_text(name, limits), None, Verdict.UNVERIFIED, reason=reason) for name in names]
     if measures.max_abs is None:
-        return [_judge_equal(names[0], limits, measures)]
+        return _judge_equal(names, limits, measures)
     judged = [_judge_one(name, limits, measures) for name in names]
     if measures.nonfinite < measures.elements:
         return judged
@@ -235,12 +235,18 @@ def _written(limits: OutputTolerance) -> list[str]:
     return elementwise + [name for name in others if getattr(limits, name) is not None]
 
 
-def _judge_equal(name: str, limits: OutputTolerance, measures: OutputMeasures) -> GateResult:
-    """Judge integers and strings, which are equal or not."""
-    if limits.share < 1:
-        equal = 1 - measures.unequal / measures.elements
-        return _at_least(name, f"{_percent(limits.share)} of elements equal", equal, limits.share)
-    return _at_most(name, "every element equal", float(measures.unequal), 0.0)
+def _judge_equal(names: Sequence[str], limits: OutputTolerance, measures: OutputMeasures) -> list[GateResult]:
+    """Judge integers and strings, which are equal or not; where they are indices, argmaxes agree as far as they are."""
+    equal = (measures.elements - measures.unequal) / measures.elements
+    others = [name for name in names if name != "argmax_agreement"]
+    judged = []
+    if others and limits.share < 1:
+        judged = [_at_least(others[0], f"{_percent(limits.share)} of elements equal", equal, limits.share)]
+    elif others:
+        judged = [_at_most(others[0], "every element equal", float(measures.unequal), 0.0)]
+    if (agreeing := limits.argmax_agreement) is not None:
+        judged.append(_at_least("argmax_agreement", f"{_percent(agreeing)} of elements equal", equal, agreeing))
+    return judged
 
 
 def _judge_one(name: str, limits: OutputTolerance, measures: OutputMeasures) -> GateResult:

@@ -281,7 +281,10 @@ class RawOutputTolerance(Raw, frozen=True):
     ] = None
     sqnr_db: Annotated[float | None, Meta(description="Signal to quantisation noise in dB, at least.")] = None
     argmax_agreement: Annotated[
-        Fraction | Percent | None, Meta(description="Share of samples with the same argmax, at least.")
+        Fraction | Percent | None,
+        Meta(
+            description="Share with the same argmax, at least; of an output of integers, the share of equal elements."
+        ),
     ] = None
     share: Annotated[
         Fraction | Percent | None, Meta(description="Share of elements within the elementwise limits; default 100%.")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.units import format_size
 from onnxbuild.ir.facts import ModelFacts
@@ -27,6 +28,7 @@ from onnxbuild.stages.proving import (
     score_of,
 )
 from onnxbuild.stages.quantize import Rung
+from onnxbuild.stages.repair import CHOICE
 from onnxbuild.stages.stage import Stage, Workspace
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class CandidateFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AutoFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was chosen, among what. Output: `model`.
+    """What was chosen, among what. Outputs: `model`, and `choice` (choice.json: a recipe.types.Choice).
 
     `candidates` are in the recipe's order, float32 first; with a `locked` choice that held they are those that were
     needed to see that it holds. `quantized` and `kept` count the winner's nodes by operator type.
@@ -205,10 +207,11 @@ def why_float(objective: str) -> str:
 def _deliver(search: _Search, winner: str, latencies: dict[str, Latency], *, from_lock: bool) -> AutoFacts:
     from onnxbuild.stages import delivery
 
-    made = search.made[winner]
+    made, choice = search.made[winner], Choice(winner=winner)
+    (search.ws.output("choice") / CHOICE).write_bytes(encode(choice))
     return AutoFacts(
         model=delivery.deliver(made.folder, search.ws),
-        choice=Choice(winner=winner),
+        choice=choice,
         objective=search.params.objective,
         provider=search.params.provider,
         candidates=tuple(_candidates(search, latencies)),
@@ -261,7 +264,7 @@ def name_of(mode: str | None) -> str:
 
 AUTO = Stage(
     name="auto",
-    version=2,
+    version=3,
     params=AutoParams,
     facts=AutoFacts,
     run=run,

@@ -7,7 +7,6 @@ import os
 import statistics
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,6 +27,7 @@ from onnxbuild.stages.proving import (
     runs_user_code,
     score_of,
 )
+from onnxbuild.stages.screening import fewer_samples
 from onnxbuild.stages.stage import Stage, Workspace
 
 if TYPE_CHECKING:
@@ -39,9 +39,6 @@ MEASUREMENTS = 96
 SECONDS = 600.0
 """How many restorings are measured at most, and for how long; what is left then stays in groups."""
 
-SAMPLES = 256
-"""Samples that are enough to rank; the gates are decided on all of them."""
-
 TIMED = 5
 """Culprits whose cost in time is measured."""
 
@@ -51,17 +48,19 @@ ROUNDS = 6
 
 
 class BlameParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of blame. `proofs` are by provider; `generated` says that the data is random, `is_opset_free`
-    that nobody asked for the model's opset.
+    """Parameters of blame. `proofs` are by provider; `generated` says that the data is random, `mends` and
+    `is_opset_free` are quantize's, and `candidates` are auto's, instead of a `quantization`.
 
-    Inputs: `model` (in float, before pruning), `origins`, `choice` (of repair, if any), `calibration` (static),
+    Inputs: `model` (in float, before pruning), `origins`, `choice` (of repair or auto, if any), `calibration` (static),
     `calls`, `reference` and `labels` (if any); file `metric` if custom.
     """
 
     pruning: Pruning | None
     quantization: Quantization | None
+    candidates: tuple[Quantization, ...] = ()
     proofs: dict[str, Proof]
     generated: bool = False
+    mends: bool = False
     is_opset_free: bool = False
 
 
@@ -84,9 +83,9 @@ class Culprit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BlameFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The ranking; no artifact. `base` is the model as delivered, on the first `samples` of the evaluation data.
+    """The ranking; no artifact. `base` is the model as delivered, on `samples` taken from all over the evaluation data.
 
-    `layers` counts all that could be restored, `measured` how many times something was.
+    `layers` counts all that could be restored (none where auto chose float32), `measured` how many times something was.
     """
 
     base: Score
@@ -98,24 +97,20 @@ class BlameFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(params: BlameParams, ws: Workspace) -> BlameFacts:
     """Restore layers one at a time, or in groups that are split, and rank them by what that gains."""
-    from onnxbuild.data.calls import read_calls
     from onnxbuild.proof.ablation import rank
     from onnxbuild.stages.repair import CHOICE, measured_draft
-    from onnxbuild.stages.restoring import Restorer
 
-    ws, samples = _with_fewer_samples(ws)
+    ws, samples = fewer_samples(ws)
     prover = Prover(params.proofs, ws, generated=params.generated, exact=False)
-    calls = read_calls(ws.inputs["calibration"]) if "calibration" in ws.inputs else None
-    restorer = Restorer(ws.inputs["model"], params.pruning, params.quantization, calls, ws.scratch / "blame")
     choice = Choice()
     if "choice" in ws.inputs:
         choice = decode((ws.inputs["choice"] / CHOICE).read_bytes(), Choice)
-    base = measured_draft(restorer, prover, choice)
-    if base is None and params.pruning is None and params.quantization is not None:
-        restorer = _as_mended(params, params.quantization, calls, ws)
-        base = measured_draft(restorer, prover, choice)
-    if base is None:
-        raise StageFailure("cannot-restore", "the model could not be made again, so nothing can be restored in it")
+    quantization = params.quantization
+    if params.candidates:
+        quantization = next((one for one in params.candidates if one.mode == choice.winner), None)
+    if quantization is None and params.pruning is None:
+        return BlameFacts(base=score_of(prover.measure(ws.inputs["model"])), samples=samples, layers=0, measured=0)
+    restorer, base = _as_delivered(params, quantization, choice, prover, ws)
     layers = {name: nodes for name, nodes in restorer.layers().items() if not set(nodes) <= set(choice.keep)}
     began, count = time.monotonic(), 0
 
@@ -145,16 +140,52 @@ def run(params: BlameParams, ws: Workspace) -> BlameFacts:
     )
 
 
-def _as_mended(params: BlameParams, quantization: Quantization, calls: Calls | None, ws: Workspace) -> Restorer:
-    """Return what restores in a model that was quantised although a tool fails on it; see stages.mending."""
-    from onnxbuild.stages.mending import Ladder
+def _as_delivered(
+    params: BlameParams, quantization: Quantization | None, choice: Choice, prover: Prover, ws: Workspace
+) -> tuple[Restorer, Measured]:
+    """Return what makes the delivered model again, and what that comes to; raises StageFailure (`cannot-restore`)."""
+    from onnxbuild.data.calls import read_calls
+    from onnxbuild.stages.repair import measure_draft
     from onnxbuild.stages.restoring import Restorer
 
-    ladder = Ladder(ws.inputs["model"], calls, ws.scratch / "mended", is_opset_free=params.is_opset_free)
+    calls = read_calls(ws.inputs["calibration"]) if "calibration" in ws.inputs else None
+    try:
+        restorer = Restorer(ws.inputs["model"], params.pruning, quantization, calls, ws.scratch / "blame")
+        return restorer, measure_draft(restorer, prover, choice)
+    except StageFailure as failure:
+        if quantization is None or not params.mends:
+            raise _cannot_restore(failure, params, quantization) from None
+    try:
+        restorer = _as_mended(params, quantization, calls, ws)
+        return restorer, measure_draft(restorer, prover, choice)
+    except StageFailure as failure:
+        raise _cannot_restore(failure, params, quantization) from None
+
+
+def _cannot_restore(failure: StageFailure, params: BlameParams, quantization: Quantization | None) -> StageFailure:
+    hint = failure.hint
+    if quantization is not None and not params.mends:
+        hint = hint or "`quantization: {repair: true}` goes on where a tool fails, and then layers can be restored"
+    message = f"the model cannot be made again, so no layer can be restored in it: {failure.message}"
+    return StageFailure("cannot-restore", message, hint=hint, tool=failure.tool, node=failure.node)
+
+
+def _as_mended(params: BlameParams, quantization: Quantization, calls: Calls | None, ws: Workspace) -> Restorer:
+    """Return what restores in a model that was quantised although a tool fails on it; see stages.mending."""
+    from onnxbuild.ir.model import read_model
+    from onnxbuild.stages.mending import Ladder, upgrade
+    from onnxbuild.stages.restoring import Restorer, write_pruned
+
+    source, scratch = ws.inputs["model"], ws.scratch / "mended"
+    pruned = source if params.pruning is None else write_pruned(source, params.pruning, scratch / "pruned")
+    ladder = Ladder(pruned, calls, scratch / "ladder", is_opset_free=params.is_opset_free)
     mended = ladder.quantize(quantization)
+    if mended.source != pruned:
+        opset = read_model(mended.source).opset_imports[""]
+        source = mended.source if params.pruning is None else upgrade(source, opset, scratch / "upgraded", "pruning")
     keep, skips = mended.keep, mended.skips_quantized
     scratch = ws.scratch / "blame-mended"
-    return Restorer(mended.source, None, mended.quantization, calls, scratch, keep=keep, skips_quantized=skips)
+    return Restorer(source, params.pruning, mended.quantization, calls, scratch, keep=keep, skips_quantized=skips)
 
 
 def _culprit(
@@ -190,30 +221,6 @@ def origin_of(layer: str, nodes: Iterable[str], origins: Mapping[str, Origin]) -
     return max(within, key=lambda origin: (len(origin.module), origin.line is not None), default=None)
 
 
-def _with_fewer_samples(ws: Workspace) -> tuple[Workspace, int]:
-    """Return a workspace with the first calls only, as many as hold SAMPLES, and how many samples they have."""
-    from onnxbuild.data.calls import read_calls, write_calls
-    from onnxbuild.proof.walk import count_rows
-
-    calls = read_calls(ws.inputs["calls"])
-    rows = [count_rows(call) for call in calls]
-    number = total = 0
-    while number < len(rows) and (number == 0 or total + rows[number] <= SAMPLES):
-        total += rows[number]
-        number += 1
-    if number == len(rows):
-        return ws, total
-    inputs = dict(ws.inputs)
-    for label in ("calls", "reference"):
-        inputs[label] = ws.scratch / "fewer" / label
-        write_calls(inputs[label], read_calls(ws.inputs[label])[:number])
-    if "labels" in inputs:
-        labels = read_calls(ws.inputs["labels"])[0]["labels"]
-        inputs["labels"] = ws.scratch / "fewer" / "labels"
-        write_calls(inputs["labels"], [{"labels": labels[:total]}])
-    return replace(ws, inputs=inputs), total
-
-
 def _times(restorer: Restorer, choices: list[Choice], params: BlameParams, ws: Workspace) -> list[float | None]:
     """Return the time of each choice but the first as a ratio to the first's; medians of interleaved calls."""
     from onnxbuild.data.calls import read_calls
@@ -244,7 +251,7 @@ def _times(restorer: Restorer, choices: list[Choice], params: BlameParams, ws: W
 
 BLAME = Stage(
     name="blame",
-    version=2,
+    version=3,
     params=BlameParams,
     facts=BlameFacts,
     run=run,

@@ -106,9 +106,7 @@ class Ladder:
         return quantization, keep
 
     def _upgrade(self, quantization: Quantization, opset: int) -> None:
-        folder = self._scratch / "upgraded"
-        model = convert_opset(read_model(self._source), opset)
-        write_changed(model, self._source, folder, TOOLS[quantization.mode], opset=opset)
+        folder = upgrade(self._source, opset, self._scratch / "upgraded", TOOLS[quantization.mode])
         skips = self._requantizer.skips_quantized
         self._source = folder
         self._requantizer = Requantizer(folder, self._calls, self._scratch / "requantized")
@@ -132,6 +130,12 @@ class Ladder:
             names, lambda some: self._works(quantization, [name for name in names if name not in some]), ATTEMPTS
         )
         return tuple(found if self._works(quantization, found) else names)
+
+
+def upgrade(source: Path, opset: int, folder: Path, tool: str) -> Path:
+    """Write the model in `source` at another opset into `folder`, for what `tool` asks, and return that."""
+    write_changed(convert_opset(read_model(source), opset), source, folder, tool, opset=opset)
+    return folder
 
 
 def find_culprits(names: Sequence[str], works: Callable[[frozenset[str]], bool], attempts: int) -> list[str]:

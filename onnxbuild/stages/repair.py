@@ -24,6 +24,7 @@ from onnxbuild.stages.proving import (
     runs_user_code,
     score_of,
 )
+from onnxbuild.stages.screening import Screen, fewer_samples
 from onnxbuild.stages.stage import Stage, Workspace
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 MEASUREMENTS = 160
 SECONDS = 600.0
 """How many choices are measured at most, and for how long: what ends a search, and decides no verdict."""
+
+SCREENED = 1024
+"""Samples of evaluation data from which choices are measured on a part of it first; see stages.screening."""
 
 CHOICE = "choice.json"
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -78,6 +82,7 @@ class RepairFacts(msgspec.Struct, frozen=True, kw_only=True):
     tried: tuple[TriedFacts, ...] = ()
     stopped: str | None = None
     locked: Choice | None = None
+    screened: int | None = None
 
     def summary(self) -> str:
         """Return in one line what was found and what that comes to."""
@@ -126,6 +131,9 @@ def run(params: RepairParams, ws: Workspace) -> RepairFacts:
         keep=mended.keep,
         skips_quantized=mended.skips_quantized,
     )
+    few, samples = fewer_samples(ws, SCREENED)
+    part = Prover(params.proofs, few, generated=params.generated, exact=False)
+    measures: Prover | Screen = prover if few is ws else Screen(part, prover)
     began = time.monotonic()
     count = 0
 
@@ -133,12 +141,30 @@ def run(params: RepairParams, ws: Workspace) -> RepairFacts:
         nonlocal count
         count += 1
         ws.tell(f"{count} of at most {MEASUREMENTS} choices: {describe_choice(choice, ())}")
-        return measured_draft(restorer, prover, choice)
+        return measured_draft(restorer, prover if choice == ws.locked else measures, choice)
 
     most = min(SECONDS, ws.seconds / 2)
     search = Search(restorer.layers(), measure, MEASUREMENTS, lambda: time.monotonic() - began > most)
-    found = search.run(base, switches(mended.quantization), ws.locked)
-    return _deliver(found, base, mended, ws)
+    # A part of the data can be easier than the whole: what choices are compared with is measured on the same part.
+    start = base if few is ws else msgspec.structs.replace(_as_it_is(part, ws.inputs["quantized"]), meets=base.meets)
+    found = search.run(start, switches(mended.quantization), ws.locked)
+    if few is ws:
+        return _deliver(found, base, mended, ws)
+    facts = _deliver(_on_all(found, base, restorer, prover), base, mended, ws)
+    return msgspec.structs.replace(facts, screened=samples)
+
+
+def _on_all(found: Found, base: Measured, restorer: Restorer, prover: Prover) -> Found:
+    """Return what was found with the best measured on all of the data; of two that miss there, what the recipe asks."""
+    from onnxbuild.proof.repairing import Tried
+
+    best = found.best
+    if best.measured is not None and best.measured.meets:
+        return found
+    whole = base if best.choice == Choice() else measured_draft(restorer, prover, best.choice)
+    if whole is None or whole.order() >= base.order():
+        best, whole = Tried(choice=Choice(), layers=(), measured=base), base
+    return msgspec.structs.replace(found, best=msgspec.structs.replace(best, measured=whole))
 
 
 def _as_it_is(prover: Prover, folder: Path) -> Measured:
@@ -154,16 +180,19 @@ def _as_it_is(prover: Prover, folder: Path) -> Measured:
         return Measured(use=math.inf, sqnr_db=-math.inf, meets=False, gate=failure.message, bytes=size)
 
 
-def measured_draft(restorer: Restorer, prover: Prover, choice: Choice) -> Measured | None:
+def measured_draft(restorer: Restorer, prover: Prover | Screen, choice: Choice) -> Measured | None:
     """Make and measure a choice; None where a tool refuses it or the model does not run."""
     try:
-        folder = restorer.draft(choice)
+        return measure_draft(restorer, prover, choice)
     except StageFailure:
         return None
+
+
+def measure_draft(restorer: Restorer, prover: Prover | Screen, choice: Choice) -> Measured:
+    """Make and measure a choice; raises StageFailure where a tool refuses it or the model does not run."""
+    folder = restorer.draft(choice)
     try:
         return prover.measure(folder)
-    except StageFailure:
-        return None
     finally:
         restorer.discard(folder)
 
@@ -230,7 +259,7 @@ def _deliver(found: Found, base: Measured, mended: Mended | None, ws: Workspace)
 
 REPAIR = Stage(
     name="repair",
-    version=3,
+    version=4,
     params=RepairParams,
     facts=RepairFacts,
     run=run,

@@ -27,6 +27,14 @@ def chosen(quantization: Quantization, choice: Choice) -> Quantization:
     return msgspec.structs.replace(quantization, **changed)
 
 
+def write_pruned(source: Path, pruning: Pruning, folder: Path) -> Path:
+    """Write the model in `source`, pruned, into `folder` and return that."""
+    model = read_model(source)
+    prune(model, pruning)
+    write_changed(model, source, folder, "pruning")
+    return folder
+
+
 class Restorer:
     """The lossy steps of a target over the float model in `source`, to be done again with nodes restored.
 
@@ -87,12 +95,9 @@ class Restorer:
 
     def _prune(self, unpruned: Collection[str]) -> Path:
         assert self._pruning is not None
-        model = read_model(self._source)
         exclude = (*self._pruning.exclude, *sorted(unpruned))
-        prune(model, msgspec.structs.replace(self._pruning, exclude=exclude))
         folder = self._scratch / f"prune-{sum(1 for _ in self._scratch.iterdir())}"
-        write_changed(model, self._source, folder, "pruning")
-        return folder
+        return write_pruned(self._source, msgspec.structs.replace(self._pruning, exclude=exclude), folder)
 
     def _weights(self) -> list[list[str]]:
         return [weight.nodes for weight in find_weights(read_model(self._source))]

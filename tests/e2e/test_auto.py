@@ -188,3 +188,14 @@ def test_a_wrong_recipe_is_refused_with_its_place(project: Project, old: str, ne
     done = project.run("check")
     assert done.code == 2
     assert said in done.out + done.err
+
+
+def test_blame_restores_layers_of_the_winner_and_says_when_there_is_nothing_to_restore(project: Project) -> None:
+    done = project.run("blame", "net")
+    assert done.code == 0, done.out + done.err
+    assert "fc1" in done.out
+    assert "fc2" in done.out
+    project.recipe("net", AUTO.replace("sqnr_db: 20", "sqnr_db: 120"))
+    done = project.run("blame", "net")
+    assert done.code == 0, done.out + done.err
+    assert "no layer of the delivered model is pruned or quantised: there is nothing to restore" in done.out

@@ -123,6 +123,22 @@ def test_integers_and_strings_are_one_gate_of_equality() -> None:
     assert (loose.limit, loose.measured, loose.verdict) == ("70% of elements equal", 0.75, PASSED)
 
 
+def test_the_agreement_of_an_output_of_indices_is_the_share_of_equal_ones() -> None:
+    reference, found = np.arange(100), np.arange(100)
+    found[:7] += 1
+    result = judge(reference, found, argmax_agreement=0.93)
+    assert (result.gate, result.limit, result.measured, result.verdict) == (
+        "tolerance.y.argmax_agreement", "93% of elements equal", 0.93, PASSED,
+    )  # fmt: skip
+    assert judge(reference, found, argmax_agreement=0.94).verdict is FAILED
+    measures = measure("y", [(reference, found)])
+    both = judge_outputs({"y": OutputTolerance(atol=0.0, argmax_agreement=0.93)}, [measures], "cpu")
+    assert [(gate.gate, gate.verdict) for gate in both] == [
+        ("tolerance.y.atol", FAILED),
+        ("tolerance.y.argmax_agreement", PASSED),
+    ]
+
+
 def test_nothing_to_compare_is_unverified() -> None:
     result = judge(np.zeros((0, 3)), np.zeros((0, 3)), atol=1.0)
     assert (result.measured, result.verdict) == (None, UNVERIFIED)

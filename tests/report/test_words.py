@@ -92,7 +92,10 @@ def test_what_is_not_finite_is_beyond_any_limit() -> None:
 def test_integers_are_equal_or_beyond_any_limit() -> None:
     label = OutputMeasures(name="label", dtype="int64", elements=9, unequal=0)
     assert used(OutputTolerance(atol=1e-4, rtol=1e-3), "elementwise", label) == 0.0
-    assert used(OutputTolerance(atol=1.0), "elementwise", msgspec.structs.replace(label, unequal=1)) == math.inf
+    other = msgspec.structs.replace(label, unequal=1)
+    assert used(OutputTolerance(atol=1.0), "elementwise", other) == math.inf
+    assert used(OutputTolerance(max_abs=1.0), "max_abs", other) == math.inf
+    assert used(OutputTolerance(argmax_agreement=7 / 9), "argmax_agreement", other) == pytest.approx(0.5)
 
 
 def test_metric_budget_and_sentence() -> None:

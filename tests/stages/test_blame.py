@@ -8,11 +8,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from onnxbuild.base.codec import encode
+from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.facts import Origin
-from onnxbuild.recipe.types import Pruning, Quantization
+from onnxbuild.recipe.types import Choice, Pruning, Quantization
 from onnxbuild.stages.blame import BLAME, BlameFacts, BlameParams, origin_of
-from tests.stages.models import floats, model, node, value, weight
+from onnxbuild.stages.repair import CHOICE
+from tests.stages.models import floats, mlp, model, node, value, weight
 from tests.stages.searching import bench, joined, proofs
+from tests.stages.test_mending import narrow_bias
 
 ROWS = floats("x", (32, 8), (32, 8))
 ORIGINS = {
@@ -22,10 +26,18 @@ ORIGINS = {
 
 
 def blame(
-    folder: Path, proto: onnx.ModelProto, quantization: Quantization | None, pruning: Pruning | None = None
+    folder: Path,
+    proto: onnx.ModelProto,
+    quantization: Quantization | None,
+    pruning: Pruning | None = None,
+    *,
+    mends: bool = False,
 ) -> BlameFacts:
     ws = bench(folder, proto, ROWS, ORIGINS)
-    return BLAME.run(BlameParams(pruning=pruning, quantization=quantization, proofs=proofs(sqnr_db=40.0)), ws)
+    params = BlameParams(
+        pruning=pruning, quantization=quantization, proofs=proofs(sqnr_db=40.0), mends=mends, is_opset_free=mends
+    )
+    return BLAME.run(params, ws)
 
 
 def test_the_layer_behind_a_common_scale_is_named_with_its_line_and_its_cost(tmp_path: Path) -> None:
@@ -86,6 +98,44 @@ def test_pruning_is_blamed_by_restoring_what_was_pruned(tmp_path: Path) -> None:
     assert isinstance(facts.base.use, float)
     assert facts.culprits[0].score.use < facts.base.use
     assert [culprit.bytes for culprit in facts.culprits] == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("proto", "reason", "hint"),
+    [
+        (mlp(opset=12), "needs opset 13", "set `opset: 13`"),
+        (narrow_bias(), "IndexError", "`quantization: {repair: true}`"),
+    ],
+    ids=["opset", "tool"],
+)
+def test_a_pruned_model_on_which_a_quantiser_fails_is_blamed_as_it_was_mended(
+    tmp_path: Path, proto: onnx.ModelProto, reason: str, hint: str
+) -> None:
+    wanted, pruning = Quantization(mode="static", per_channel=True), Pruning(method="magnitude", sparsity=0.6)
+    with pytest.raises(StageFailure) as caught:
+        blame(tmp_path / "plain", proto, wanted, pruning)
+    assert caught.value.code == "cannot-restore"
+    assert reason in caught.value.message
+    assert (caught.value.hint or "").startswith(hint)
+    facts = blame(tmp_path / "mended", proto, wanted, pruning, mends=True)
+    assert facts.layers == len(facts.culprits) >= 2
+    assert facts.culprits[0].score.use < facts.base.use
+
+
+@pytest.mark.parametrize(("winner", "pruned", "layers"), [("dynamic", False, 3), ("none", False, 0), ("none", True, 3)])
+def test_layers_of_what_auto_chose_are_restored(tmp_path: Path, winner: str, pruned: bool, layers: int) -> None:
+    ws = bench(tmp_path, outlier("fc2"), ROWS, ORIGINS)
+    ws.inputs["choice"] = tmp_path / "choice"
+    ws.inputs["choice"].mkdir()
+    (ws.inputs["choice"] / CHOICE).write_bytes(encode(Choice(winner=winner)))
+    pruning = Pruning(method="magnitude", sparsity=0.7) if pruned else None
+    candidates = (Quantization(mode="static"), Quantization(mode="dynamic"))
+    limits = proofs(sqnr_db=40.0)
+    facts = BLAME.run(BlameParams(pruning=pruning, quantization=None, candidates=candidates, proofs=limits), ws)
+    assert facts.layers == len(facts.culprits) == layers
+    if winner == "dynamic":
+        assert facts.culprits[0].layers == ("fc2",)
+        assert facts.base == blame(tmp_path / "plain", outlier("fc2"), candidates[1]).base
 
 
 def test_a_layer_is_found_in_the_source_by_its_node_else_by_its_module() -> None:

@@ -28,7 +28,7 @@ class Part:
 def culprits(target: TargetFacts) -> Part | None:
     """Return the ranking of layers; None where nothing was ranked."""
     facts = target.blame
-    if facts is None:
+    if facts is None or not facts.layers:
         return None
     columns = (
         Column("Kept in float"),
@@ -93,6 +93,8 @@ def _culprit(culprit: Culprit) -> tuple[Cell, ...]:
 
 def _repaired(facts: RepairFacts) -> str:
     search = f"{numbers.plural(len(facts.tried), 'choice')} measured on the evaluation data, from which it was chosen"
+    if facts.screened is not None:
+        search += f" (on {numbers.plural(facts.screened, 'sample')} of it first, on all where they met the tolerance)"
     stopped = f"; the search ended because {facts.stopped}" if facts.stopped else ""
     before, after = facts.before.gate or "nothing is limited", facts.after.gate
     if not facts.changed:
