@@ -199,6 +199,8 @@ class Console:
             self.print(line)
         for culprit in event.culprits:
             self.say(f"          {self._paint('culprit', 'yellow')} {culprit}")
+        if event.hint:
+            self.say(f"          {self._paint('hint', 'bold')} {event.hint}")
         for warning in (w for gate in self._gates.get(event.target, ()) for w in gate.warnings):
             self.say(f"          {self._paint('warning', 'yellow')} {warning.message} [{warning.code}]")
 

@@ -33,7 +33,7 @@ from onnxbuild.report.collect import collect
 from onnxbuild.report.draw import draw_if_changed, drawn_file, prepare_to_draw
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.accepting import compare
-from onnxbuild.targets.blame import top_culprits
+from onnxbuild.targets.blame import top_culprits, what_next
 from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
 from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
@@ -276,12 +276,14 @@ class Making:
             output = os.path.relpath(self.workplace.output(target) / "model.onnx", self.workplace.project.root)
             sha256 = outcome.trace.outputs["package"].files["model.onnx"].digest
         blamed = self.run.outcomes.get(target.blame) if target.blame is not None else None
+        culprits = top_culprits(blamed.trace) if blamed is not None and blamed.trace is not None else ()
         return TargetJudged(
             target=target.target.name,
             verdict=judgement.verdict.value,
             output=output,
             sha256=sha256,
-            culprits=top_culprits(blamed.trace) if blamed is not None and blamed.trace is not None else (),
+            culprits=culprits,
+            hint=what_next(target.target, culprits),
         )
 
     def _agrees_with_locks(self) -> bool:

@@ -52,7 +52,7 @@ def _try(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
             failure=Failure(
                 code=failure.code,
                 message=failure.message,
-                hint=kept or failure.hint,
+                hint="; ".join(filter(None, (failure.hint, kept))) or None,
                 tool=failure.tool,
                 node=failure.node,
                 traceback=failure.traceback,

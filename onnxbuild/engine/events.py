@@ -107,7 +107,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ga
 class TargetJudged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="verdict"):
     """What a target came to. `output` is relative to the project, None when failed.
 
-    `culprits` are the layers whose restoring gains most, in words, where a tolerance was missed.
+    `culprits` are the layers whose restoring gains most, in words, where a tolerance was missed; `hint`: what to do.
     """
 
     target: str
@@ -115,6 +115,7 @@ class TargetJudged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event",
     output: str | None
     sha256: str | None
     culprits: tuple[str, ...] = ()
+    hint: str | None = None
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="notice"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from onnxbuild.base.units import format_size
+from onnxbuild.recipe.types import Target
 from onnxbuild.stages.blame import BlameFacts, Culprit
 from onnxbuild.store.traces import Trace
 
@@ -17,6 +18,18 @@ def top_culprits(trace: Trace) -> tuple[str, ...]:
     facts = msgspec.json.decode(trace.facts, type=BlameFacts)
     gaining = [culprit for culprit in facts.culprits if isinstance(culprit.gain, str) or culprit.gain > 0]
     return tuple(f"{number}. {describe(culprit, facts)}" for number, culprit in enumerate(gaining[:TOP], start=1))
+
+
+def what_next(target: Target, culprits: tuple[str, ...]) -> str | None:
+    """Return what to do about a tolerance that was missed because of `culprits`; None without any."""
+    if not culprits:
+        return None
+    ranking = f"`onnxbuild blame {target.name}` ranks every layer"
+    if target.quantization is not None and not target.quantization.repair:
+        return f"`quantization: {{repair: true}}` looks for the fewest to keep in float; {ranking}"
+    if target.quantization is None and target.pruning is not None:
+        return f"`exclude` under `pruning` leaves layers as they are; {ranking}"
+    return ranking
 
 
 def describe(culprit: Culprit, facts: BlameFacts) -> str:

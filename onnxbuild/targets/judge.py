@@ -204,5 +204,8 @@ def _name_first_step(
         found = next((g for g in _on_data(plan, provider, facts) if g.gate == gate.gate), None)
         if found is not None and found.verdict is Verdict.FAILED:
             reason = "; ".join(filter(None, (gate.reason, f"first missed after {model.label}")))
+            if model is plan.models[0] and plan.target.session.graph_optimization != "disable":
+                reason += f": either {model.label} or ONNX Runtime's own optimiser, which "
+                reason += "`session: {graph_optimization: disable}` leaves out"
             return msgspec.structs.replace(gate, reason=reason)
     return gate

@@ -70,6 +70,9 @@ def test_a_missed_tolerance_names_its_culprits_at_once(made: tuple[Project, Done
     assert verdict["culprits"][0].startswith("1. fc2: kept in float it uses 0.")
     assert "culprit 1. fc2" in done.out
     assert len(verdict["culprits"]) <= 3
+    hint = "`quantization: {repair: true}` looks for the fewest to keep in float; `onnxbuild blame net:naive` ranks"
+    assert verdict["hint"].startswith(hint)
+    assert f"hint {hint}" in done.out
     assert "net:naive/blame" in done.ran or "net/blame" in done.ran
     ranked = facts(project, "net:naive")["blame"]["culprits"]
     assert ranked[0]["layers"] == ["fc2"]
