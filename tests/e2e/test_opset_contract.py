@@ -95,21 +95,24 @@ def test_what_no_converter_delivers_fails_its_stage_and_names_the_nearest(projec
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "said", "nearest"),
     [
-        ("opset: 27", "on cpu ONNX Runtime loads 7 to 26"),
-        ("opset: 6", "on cpu ONNX Runtime loads 7 to 26"),
-        ("opset: 20\nir_version: 14", "4 to 13 are possible"),
-        ("opset: 20\nir_version: 3", "4 to 13 are possible"),
-        ("opset: 10\nquantization: {mode: dynamic}", "dynamic quantisation needs opset 11 or newer"),
+        ("opset: 27", "on cpu ONNX Runtime loads 7 to 26", "opset: 26"),
+        ("opset: 6\nproviders: {cpu: {}, cuda: {}}", "on cpu, cuda ONNX Runtime loads 7 to 26", "opset: 7"),
+        ("opset: 20\nir_version: 14", "on cpu 4 to 13 are possible", "ir_version: 13"),
+        ("opset: 20\nir_version: 3", "on cpu 4 to 13 are possible", "ir_version: 4"),
+        ("opset: 10\nquantization: {mode: dynamic}", "dynamic quantisation needs opset 11 or newer", "opset: 11"),
     ],
 )
-def test_known_limits_are_refused_before_any_work(project: Project, line: str, said: str) -> None:
+def test_known_limits_are_refused_before_any_work_with_the_nearest_that_is_possible(
+    project: Project, line: str, said: str, nearest: str
+) -> None:
     write_mlp(project)
     project.recipe("mlp", MLP.replace("opset: 20", line))
     done = project.make()
     assert done.code == 2
     assert said in done.err
+    assert f"hint: {nearest}" in done.err
     assert not done.ran
 
 

@@ -229,24 +229,6 @@ def test_histograms_of_tensors_whose_shape_depends_on_the_data(tmp_path: Path) -
     assert facts.quantized["MatMul"] == 1
 
 
-def test_calibration_data_outside_the_index_range_names_the_node(tmp_path: Path) -> None:
-    proto = model(
-        [
-            node("Gather", ["table", "ids"], ["e"], name="emb/Gather"),
-            node("MatMul", ["e", "w"], ["y"], name="fc/MatMul"),
-        ],
-        [weight("table", 10, 8), weight("w", 8, 4)],
-        inputs=[value("ids", "batch", dtype=onnx.TensorProto.INT64)],
-        outputs=[value("y", "batch", 4)],
-    )
-    with pytest.raises(StageFailure) as caught:
-        quantize(tmp_path, proto, [{"ids": np.array([3, 99])}], mode="static")
-    assert caught.value.code == "tool-failed"
-    assert caught.value.tool == "onnxruntime quantize_static"
-    assert caught.value.node == "emb/Gather"
-    assert not (tmp_path / "out/model").exists()
-
-
 def test_float16_keeps_the_interface(tmp_path: Path) -> None:
     facts, ws = quantize(tmp_path, cnn(), IMAGES, mode="float16")
     graph = delivered(ws)

@@ -6,14 +6,28 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
+import pytest
 from onnxruntime.quantization import CalibrationDataReader, quantize_dynamic, quantize_static
 
+from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.recipe.types import Quantization
 from onnxbuild.stages.quantize import QUANTIZE, QuantizeFacts, QuantizeParams
 from onnxbuild.stages.stage import Workspace
-from tests.stages.models import cnn, constant, floats, model, node, value, workspace
+from tests.stages.models import cnn, constant, floats, model, node, value, weight, workspace
+from tests.stages.test_edge_models import trees
+from tests.stages.test_quantize import branches
 
 ROWS = floats("x", (1, 8), (5, 8))
+
+
+def gru() -> onnx.ModelProto:
+    return model(
+        [node("GRU", ["x", "w", "r"], ["y"], name="rnn/Cell", hidden_size=6)],
+        [weight("w", 1, 18, 8), weight("r", 1, 18, 6)],
+        inputs=[value("x", 5, "batch", 8)],
+        outputs=[value("y", 5, 1, "batch", 6)],
+    )
 
 
 class Reader(CalibrationDataReader):
@@ -63,6 +77,55 @@ def test_the_dynamic_tool_passes_over_constant_weights_silently_and_ours_quantiz
     facts, _ = ours(tmp_path / "ours", proto, ROWS, "dynamic")
     assert facts.quantized == {"MatMul": 1}
     assert facts.left == ()
+
+
+@pytest.mark.parametrize(
+    ("proto", "calls", "quantized"),
+    [
+        (branches(), [{**ROWS[1], "flag": np.array(True)}], {"MatMul": 2}),
+        (gru(), floats("x", (5, 3, 8)), {}),
+        (trees(), ROWS, {}),
+    ],
+    ids=["branches", "gru", "trees"],
+)
+def test_the_dynamic_tool_does_nothing_silently_and_ours_quantizes_or_says_so(
+    tmp_path: Path, proto: onnx.ModelProto, calls: list[dict[str, np.ndarray]], quantized: dict[str, int]
+) -> None:
+    onnx.save(proto, tmp_path / "m.onnx")
+    quantize_dynamic(tmp_path / "m.onnx", tmp_path / "raw.onnx")
+    for call in calls:
+        for wanted, got in zip(_run(tmp_path / "m.onnx", call), _run(tmp_path / "raw.onnx", call), strict=True):
+            np.testing.assert_array_equal(wanted, got)
+    facts, ws = ours(tmp_path / "ours", proto, calls, "dynamic")
+    assert facts.quantized == quantized
+    assert facts.changed == bool(quantized)
+    assert [warning.code for warning in ws.warnings] == ([] if quantized else ["no-effect"])
+
+
+def _run(path: Path, call: dict[str, np.ndarray]) -> list[np.ndarray]:
+    found: list[np.ndarray] = ort.InferenceSession(path, providers=["CPUExecutionProvider"]).run(None, call)
+    return found
+
+
+def test_the_static_tool_fails_on_an_index_out_of_range_and_ours_names_the_node(tmp_path: Path) -> None:
+    proto = model(
+        [
+            node("Gather", ["table", "ids"], ["e"], name="emb/Gather"),
+            node("MatMul", ["e", "w"], ["y"], name="fc/MatMul"),
+        ],
+        [weight("table", 10, 8), weight("w", 8, 4)],
+        inputs=[value("ids", "batch", dtype=onnx.TensorProto.INT64)],
+        outputs=[value("y", "batch", 4)],
+    )
+    calls = [{"ids": np.array([3, 99])}]
+    onnx.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(Exception, match="out of"):
+        quantize_static(tmp_path / "m.onnx", tmp_path / "raw.onnx", Reader(calls))
+    with pytest.raises(StageFailure) as caught:
+        ours(tmp_path / "ours", proto, calls, "static")
+    failure = caught.value
+    assert (failure.code, failure.tool, failure.node) == ("tool-failed", "onnxruntime quantize_static", "emb/Gather")
+    assert not (tmp_path / "ours/out/model").exists()
 
 
 def test_the_static_tool_leaves_constant_weights_in_float_silently_and_ours_quantizes_them(tmp_path: Path) -> None:

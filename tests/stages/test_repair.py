@@ -66,6 +66,20 @@ def test_the_bad_layer_is_kept_in_float_in_every_mode(tmp_path: Path, mode: str,
     assert msgspec.json.decode((ws.out / "choice" / CHOICE).read_bytes(), type=Choice) == facts.choice
 
 
+def test_a_model_whose_output_is_an_index_is_repaired_by_how_many_agree(tmp_path: Path) -> None:
+    proto = wide("fc2")
+    proto.graph.node[-1].output[0] = "logits"
+    proto.graph.node.append(node("ArgMax", ["logits"], ["y"], name="arg/ArgMax", axis=1, keepdims=0))
+    proto.graph.output[0].CopyFrom(value("y", "batch", dtype=onnx.TensorProto.INT64))
+    facts, ws = repair(tmp_path, proto, Quantization(mode="dynamic"), proofs(argmax_agreement=0.99))
+    assert not facts.before.meets
+    assert isinstance(facts.before.use, float)
+    assert facts.after.meets
+    assert facts.layers == ("fc2",)
+    same = [np.mean(outputs_of(ws.inputs["model"], c)["y"] == outputs_of(ws.out / "model", c)["y"]) for c in ROWS]
+    assert np.mean(same) >= 0.99
+
+
 def test_a_provider_that_is_not_there_is_not_searched_for(tmp_path: Path) -> None:
     proof = proofs(sqnr_db=300.0)["cpu"]
     absent = {

@@ -1,7 +1,8 @@
 """Opset and IR version against what the runtime loads and the steps need; reads no file.
 
 A converter that ends earlier (tf2onnx at 18, torch's exporter below 18) is no limit here: models are converted on,
-and what cannot be converted fails its stage.
+and what cannot be converted fails its stage. No provider tells which opsets it takes: what one leaves to another is
+seen when nodes are placed.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ LEAST_IR = 4
 def check_opset(draft: Draft, target: Target) -> None:
     """Note an opset or IR version that ONNX Runtime does not load, whichever provider runs it, or inputs rule out."""
     low, high = OPSETS
+    where = f"on {', '.join(provider.name for provider in target.providers)}"
     if target.opset is not None and not low <= target.opset <= high:
-        where = f"on {', '.join(provider.name for provider in target.providers)} "
-        message = f"opset {target.opset} is impossible: {where}ONNX Runtime loads {low} to {high}"
-        draft.error("impossible-opset", message, draft.value("opset"), "opset", hint="opset: 20")
+        message = f"opset {target.opset} is impossible: {where} ONNX Runtime loads {low} to {high}"
+        hint = f"opset: {_nearest(target.opset, low, high)}"
+        draft.error("impossible-opset", message, draft.value("opset"), "opset", hint=hint)
     half = next((value.name for value in target.inputs if value.dtype == "bfloat16"), None)
     if half is not None and target.opset is not None and low <= target.opset < BFLOAT16_OPSET:
         message = (
@@ -34,8 +36,13 @@ def check_opset(draft: Draft, target: Target) -> None:
         draft.error("impossible-opset", message, draft.value("opset"), "opset", hint=f"opset: {BFLOAT16_OPSET}")
     low, high = max(IR_VERSIONS[0], LEAST_IR), IR_VERSIONS[1]
     if target.ir_version is not None and not low <= target.ir_version <= high:
-        message = f"IR version {target.ir_version} is impossible: {low} to {high} are possible"
-        draft.error("impossible-ir-version", message, draft.value("ir_version"), "ir_version", hint="ir_version: 10")
+        message = f"IR version {target.ir_version} is impossible: {where} {low} to {high} are possible"
+        hint = f"ir_version: {_nearest(target.ir_version, low, high)}"
+        draft.error("impossible-ir-version", message, draft.value("ir_version"), "ir_version", hint=hint)
+
+
+def _nearest(wanted: int, low: int, high: int) -> int:
+    return min(max(wanted, low), high)
 
 
 def check_quantization(draft: Draft, target: Target) -> None:
