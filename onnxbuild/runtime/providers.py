@@ -40,7 +40,7 @@ def check_provider(session: ort.InferenceSession, provider: str) -> None:
     wanted, got = PROVIDERS.get(provider, provider), session.get_providers()
     if got[0] != wanted:
         raise ProviderError(
-            f"asked for '{provider}' and got {', '.join(got)}: no such device here, or its libraries are missing; {_HINT}"
+            f"asked for '{provider}' and got {', '.join(got)}: the device or its libraries are missing; {_HINT}"
         )
 
 
