@@ -16,6 +16,10 @@ FOLDER = ".onnxbuild/state/stamps"
 PLACEHOLDER = "\0"
 """Stands in what is to be told for how long it took."""
 
+ARM_MODEL = ("CPU implementer", "CPU variant", "CPU part")
+INSTRUCTION_SETS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "fphp", "asimd", "neon", "vfp", "sve", "sme", "i8mm")
+"""How the processor's features begin that arithmetic is made with."""
+
 Signature = tuple[int, int, int, int, int]
 
 
@@ -59,7 +63,24 @@ def decode(data: bytes) -> Stamp | None:
 
 def machine() -> tuple[str, ...]:
     """Return what tells this interpreter and machine from others."""
-    return (sys.version, sys.executable, os.uname().nodename, *sys.path[1:])
+    return (sys.version, sys.executable, os.uname().nodename, *processor(), *sys.path[1:])
+
+
+def processor() -> tuple[str, str]:
+    """Return model and instruction sets of the first processor as Linux tells them, empty where it tells nothing.
+
+    What else the kernel lists, such as its clock and its bugs, changes no result. ONNXBUILD_CPUINFO names the file to
+    ask instead (for tests).
+    """
+    try:
+        with open(os.environ.get("ONNXBUILD_CPUINFO", "/proc/cpuinfo"), "rb", 0) as file:
+            first = file.read(16384).decode(errors="replace").partition("\n\n")[0]
+    except OSError:
+        return "", ""
+    told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.split("\n"))}
+    model = told.get("model name") or " ".join(f"{name} {told[name]}" for name in ARM_MODEL if name in told)
+    flags = told.get("flags", told.get("Features", "")).split()
+    return model, " ".join(sorted(flag for flag in flags if flag.startswith(INSTRUCTION_SETS)))
 
 
 def signature(name: str, at: int | None = None) -> Signature | None:

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         return 1 if problems else 0
     host = describe_host()
     console.print(f"onnxbuild {__version__}, Python {host.python} on {host.system} {host.machine}")
-    console.print(f"{host.cpu}, {host.cores} cores")
+    console.print(f"{host.cpu}, {host.cores} cores; {host.instructions or host.machine}")
     _print_versions(console, "base", BASE, versions)
     for extra, members in EXTRAS.items():
         missing = _missing(members, versions)

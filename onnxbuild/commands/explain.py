@@ -52,7 +52,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
 def _changes(changes: Iterable[Difference]) -> Iterator[str]:
     for difference in changes:
         change = difference.change
-        yield f"    {change.component}  {change.name}"
+        yield f"    {change.component}  {change.name}".rstrip()
         yield f"      old  {_shown(change.old)}"
         yield f"      new  {_shown(change.new)}"
         if difference.model is not None:

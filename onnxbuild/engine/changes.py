@@ -69,9 +69,21 @@ def _line_change(label: str, old: Component | None, new: Component | None) -> Ch
             text = f"{note} delivered another {name}"
         case "version":
             text = f"the stage's own version rose from {_shown(before)} to {_shown(now)}"
+        case "hardware":
+            text = _hardware_text(before or "", now or "")
         case _:
             text = f"{label} changed from {_shown(before)} to {_shown(now)}"
     return Change(component=label, name=note or name, old=before, new=now, text=text)
+
+
+def _hardware_text(old: str, new: str) -> str:
+    """Say what of a hardware class differs: the model, or else the instruction sets."""
+    (was, _, had), (model, _, has) = old.partition("; "), new.partition("; ")
+    if was != model:
+        return f"the CPU is another: {_shown(model or None)}, not {_shown(was or None)}"
+    gone, come = sorted({*had.split()} - {*has.split()}), sorted({*has.split()} - {*had.split()})
+    parts = [f"without {' '.join(gone)}"] * bool(gone) + [f"with {' '.join(come)}"] * bool(come)
+    return f"the CPU has other instruction sets: {' and '.join(parts)}"
 
 
 def _discovered_change(found: Discovered, value: str) -> Change:

@@ -114,6 +114,7 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         out=scratch / "out",
         scratch=Path(job.scratch, "tmp"),
         recipe_folder=Path(job.folder),
+        locked=job.locked,
     )
     watch = Watch(Path(job.project), (*job.hidden, job.store), scratch, _external_data)
     if job.user_code:

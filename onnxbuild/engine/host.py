@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from onnxbuild.stamp import processor
 from onnxbuild.store.traces import Host
 
 OFFLINE = {
@@ -74,20 +76,21 @@ def declared_values(declared: Iterable[str]) -> Mapping[str, str | None]:
 
 def describe_host() -> Host:
     """Return this machine's description."""
+    model, instructions = processor()
     return Host(
         system=platform.system(),
         machine=platform.machine(),
-        cpu=_cpu_model(),
+        cpu=model or _brand() or platform.processor() or "unknown",
         cores=os.cpu_count() or 1,
         python=platform.python_version(),
+        instructions=instructions,
     )
 
 
-def _cpu_model() -> str:
+def _brand() -> str:
+    """Return the CPU's name where sysctl tells it (macOS); it settles which instruction sets there are."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=False).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

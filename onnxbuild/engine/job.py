@@ -6,6 +6,7 @@ import msgspec
 
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.events import Failure
+from onnxbuild.recipe.types import Choice
 from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.known import KnownFile
 from onnxbuild.store.traces import Discovered
@@ -16,7 +17,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `project`, `folder` (the recipe's) and `hidden` (folders whose files are never inputs) are for user code and for
     what it is seen to read, of which `strict_reads` forbids what lies outside the project; `environment` is all that
-    user code sees; `memory` is in bytes; `known` are blobs that the run has verified already.
+    user code sees; `memory` is in bytes; `known` are blobs that the run has verified already; `locked` is what a search
+    tries first.
     """
 
     action: str
@@ -36,6 +38,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     strict_reads: bool = False
     known: tuple[KnownFile, ...] = ()
+    locked: Choice | None = None
 
 
 NO_FACTS = msgspec.Raw(b"null")

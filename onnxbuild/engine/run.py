@@ -288,6 +288,7 @@ class Run:
             {name: self.inputs.version(name) for name in stage.packages(action.params)},
             declared_values(action.env),
             stage.unkeyed,
+            self._host.hardware if stage.hardware(action.params) else None,
         )
         return decide(
             manifest,
@@ -357,6 +358,7 @@ class Run:
             user_code=STAGES[action.stage].runs_user_code(action.params),
             memory=self._memory,
             strict_reads=action.strict_reads,
+            locked=action.locked,
             known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from onnxbuild.recipe.types import Target
+from onnxbuild.recipe.types import Choice, Target
 
 
 class Ref(msgspec.Struct, frozen=True, order=True):
@@ -21,7 +21,7 @@ class Action:
     """One planned step. `files` maps a label to a path relative to the project.
 
     `after` are actions that must be done first although nothing of theirs is read; `env`, `reads` and `strict_reads`
-    are what the recipe declares for user code.
+    are what the recipe declares for user code. `locked` is what a search is to try first, as the lock has it.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Action:
     strict_reads: bool = False
     after: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
+    locked: Choice | None = None
 
     @property
     def upstream(self) -> tuple[str, ...]:
@@ -48,6 +49,7 @@ NOT_KEYED = {
     "strict_reads": "a limit: a trace that read outside the project does not hold under it",
     "after": "order, not content",
     "targets": "who asked is not what is made",
+    "locked": "it stands in for a search under the same key: what it names must meet the same tolerance",
 }
 """Fields of Action that are in no key, with the reason; every other field is in it."""
 

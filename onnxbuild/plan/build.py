@@ -99,6 +99,7 @@ class _Drafts:
             known,
             targets=tuple(dict.fromkeys((*known.targets, target.name))),
             strict_reads=known.strict_reads or action.strict_reads,
+            locked=known.locked or action.locked,
         )
         self.wishes.setdefault(name, []).append((target, label))
         return name

@@ -22,12 +22,14 @@ def make_manifest(
     packages: Mapping[str, str],
     environment: Mapping[str, str | None],
     unkeyed: Sequence[str] = (),
+    hardware: str | None = None,
 ) -> tuple[Component, ...]:
     """Return the manifest of `action`.
 
     `file_digests` are by file label, `input_digests` by input label, `packages` distribution to version,
-    `environment` the declared variables (None: unset), `unkeyed` parameters that are in no key. Parameters are walked
-    in declared order; a parameter of a type without a canonical form raises TypeError.
+    `environment` the declared variables (None: unset), `unkeyed` parameters that are in no key, `hardware`
+    the hardware class where results depend on it. Parameters are walked in declared order; a parameter of a type
+    without a canonical form raises TypeError.
     """
     lines = [Component("scheme", SCHEME), Component("stage", action.stage), Component("version", str(version))]
     parameters = to_builtins(action.params)
@@ -38,6 +40,8 @@ def make_manifest(
         for label in sorted(action.inputs)
     ]
     lines += [Component(f"package {name}", packages[name]) for name in sorted(packages)]
+    if hardware is not None:
+        lines.append(Component("hardware", hardware))
     if action.reads:
         lines.append(Component("reads", _text(action.reads)))
     lines += [Component(f"environment {name}", _text(environment[name])) for name in sorted(environment)]

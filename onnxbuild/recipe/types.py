@@ -194,6 +194,22 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     symmetric: bool = True
 
 
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What a search chose, or what a lock says it is to choose: repair's settings and layers, auto's winner.
+
+    `keep` are names of nodes that stay in float, besides the recipe's `exclude`. A setting that is not None stands in
+    place of the recipe's. `winner` is auto's candidate by its mode.
+    """
+
+    keep: tuple[str, ...] = ()
+    calibrate: str | None = None
+    per_channel: bool | None = None
+    weights: str | None = None
+    activations: str | None = None
+    op_types: tuple[str, ...] | None = None
+    winner: str | None = None
+
+
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
     """One limit. `kind` is at_least, at_most or max_drop; `of` names what a share or ratio refers to.
 
@@ -258,7 +274,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     `file` is the recipe's path and `folder` its folder, both relative to the project ("recipes/a.yaml", "recipes").
     `opset` None means the ONNX source's own. `places` tells where the recipe wrote a value, by dotted path
-    ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key.
+    ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `locked` is what the recipe's
+    lock chose for it.
     """
 
     recipe: str
@@ -284,6 +301,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     package: Package
     strict_reads: bool
     places: dict[str, Place] = {}
+    locked: Choice | None = None
 
     @property
     def name(self) -> str:

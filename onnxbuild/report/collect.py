@@ -38,7 +38,7 @@ from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
 from onnxbuild.stages.validate import ValidateFacts
-from onnxbuild.store.traces import Trace
+from onnxbuild.store.traces import Host, Trace
 from onnxbuild.targets.judge import Judge, model_facts
 
 F = TypeVar("F", bound=msgspec.Struct)
@@ -181,17 +181,21 @@ def _provenance(targets: list[TargetPlan], actions: list[Action], outcomes: Outc
         for found in trace.discovered:
             if found.kind == "file":
                 files.setdefault(found.name, _file("read by user code", found.name, found.digest, root))
-    host = traces[0].host if traces else None
+    measured = [trace for trace in traces if any(line.label == "hardware" for line in trace.manifest)]
+    host = next((trace.host for trace in (*measured, *traces)), None)
     return ProvenanceFacts(
         commit=commit,
         dirty=dirty,
         files=tuple(files[name] for name in sorted(files)),
         data=_data_sets(targets, outcomes),
         versions=dict(sorted(versions.items())),
-        hardware={}
-        if host is None
-        else {"cpu": host.cpu, "system": f"{host.system} {host.machine}", "python": host.python},
+        hardware={} if host is None else _hardware(host),
     )
+
+
+def _hardware(host: Host) -> dict[str, str]:
+    instructions = {"instruction sets": host.instructions} if host.instructions else {}
+    return {"cpu": host.cpu, **instructions, "system": f"{host.system} {host.machine}", "python": host.python}
 
 
 def _file(label: str, name: str, digest: str, root: Path) -> FileFacts:

@@ -29,7 +29,23 @@ def write_candidate(
     ir_version: int | None = None,
     keep_dtypes: bool = True,
 ) -> Path:
-    """Write `model`, which `tool` made from the artifact in `source`, to a scratch folder and return that folder.
+    """Write `model` to a scratch folder as `write_changed` does, and return that folder."""
+    folder = ws.scratch / "candidate"
+    write_changed(model, source, folder, tool, opset=opset, ir_version=ir_version, keep_dtypes=keep_dtypes)
+    return folder
+
+
+def write_changed(
+    model: ir.Model,
+    source: Path,
+    folder: Path,
+    tool: str,
+    *,
+    opset: int | None = None,
+    ir_version: int | None = None,
+    keep_dtypes: bool = True,
+) -> None:
+    """Write `model`, which `tool` made from the artifact in `source`, to `folder`.
 
     It gets the source's metadata and declared shapes, the canonical form, and the opset and IR version asked for
     (None: the source's). Raises StageFailure when its inputs or outputs are not the source's (`keep_dtypes` false:
@@ -43,7 +59,6 @@ def write_candidate(
         model = convert_opset(model, opset)
     canonicalize(model, before=names_of(like))
     set_ir_version(model, ir_version if ir_version is not None else like.ir_version)
-    folder = ws.scratch / "candidate"
     write_model(model, folder, like=source)
     try:
         check_model_file(folder)
@@ -56,7 +71,6 @@ def write_candidate(
             tool=tool,
             node=failure.node,
         ) from failure
-    return folder
 
 
 def is_same(one: Path, other: Path) -> bool:

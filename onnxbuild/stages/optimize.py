@@ -172,6 +172,10 @@ def _holds(params: OptimizeParams, facts: OptimizeFacts) -> bool:
     return not any(exceeds(measures, params.limits.get(measures.name, DEFAULT_STEP)) for measures in facts.probe)
 
 
+def _is_tied_to_the_machine(params: OptimizeParams) -> bool:
+    return isinstance(params.step, OnnxruntimePass) and params.step.level != "basic"
+
+
 def _runs_user_code(params: OptimizeParams) -> bool:
     return isinstance(params.step, CustomPass)
 
@@ -187,4 +191,5 @@ OPTIMIZE = Stage(
     runs_user_code=_runs_user_code,
     unkeyed=("limits",),
     holds=_holds,
+    hardware=_is_tied_to_the_machine,
 )

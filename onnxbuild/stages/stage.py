@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from onnxbuild.base.diagnostics import Remark
+from onnxbuild.recipe.types import Choice
 
 P = TypeVar("P", bound=msgspec.Struct)
 F = TypeVar("F", bound=msgspec.Struct)
@@ -20,7 +21,8 @@ class Workspace:
     """Where one action runs. The engine made it; the working directory is `recipe_folder`.
 
     `inputs` maps each input's label to a read-only folder that holds the artifact's files; `files` maps each
-    label of a file or folder named by the recipe to where it is; each output is a folder below `out`.
+    label of a file or folder named by the recipe to where it is; each output is a folder below `out`. `locked` is what
+    a search tries first.
     """
 
     inputs: dict[str, Path]
@@ -30,6 +32,7 @@ class Workspace:
     recipe_folder: Path
     warnings: list[Remark] = field(default_factory=list)
     seen: list[Path] = field(default_factory=list)
+    locked: Choice | None = None
 
     def output(self, name: str) -> Path:
         """Return the new, empty folder of the output artifact `name`."""
@@ -55,7 +58,8 @@ class Stage(Generic[P, F]):
     names parameters that are limits: in no key; instead `holds` tells whether what was measured once keeps them.
     `threads` are the cores that `run` keeps busy, constant for given parameters; `seconds` is what to expect of an
     action while none was ever measured. `only_reads` says that `run` neither writes to its inputs' files nor hands them
-    to a tool that refuses hard links, as onnx.load, onnx.checker and onnx_ir's external tensors do.
+    to a tool that refuses hard links, as onnx.load, onnx.checker and onnx_ir's external tensors do. `hardware` tells
+    whether what it delivers depends on the machine: then the hardware class is in the key.
     """
 
     name: str
@@ -71,6 +75,7 @@ class Stage(Generic[P, F]):
     threads: Callable[[P], int] = lambda params: 1
     seconds: float = 1.0
     only_reads: bool = False
+    hardware: Callable[[P], bool] = lambda params: False
 
 
 AnyStage = Stage[Any, Any]

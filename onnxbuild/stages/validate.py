@@ -169,5 +169,6 @@ VALIDATE = Stage(
     preload=lambda _: PRELOAD,
     runs_user_code=lambda params: params.metric is not None and params.metric.function is not None,
     only_reads=True,
+    hardware=lambda _: True,
     threads=lambda params: (os.cpu_count() or 1) if (n := params.session.intra_op_threads) == 0 else n or 1,
 )

@@ -43,13 +43,19 @@ class Discovered(msgspec.Struct, frozen=True, order=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a trace was made."""
+    """Where a trace was made; `instructions` are the instruction sets that the CPU has, separated by spaces."""
 
     system: str
     machine: str
     cpu: str
     cores: int
     python: str
+    instructions: str = ""
+
+    @property
+    def hardware(self) -> str:
+        """The hardware class as it stands in keys: the CPU's model and instruction sets."""
+        return f"{self.cpu}; {self.instructions}" if self.instructions else f"{self.cpu}; {self.machine}"
 
 
 class Trace(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from onnxbuild.stamp import Signature, decode, parse, signature
+from onnxbuild.stamp import Signature, decode, parse, processor, signature
 from onnxbuild.targets.evidence import Doubt, Evidence
 from tests.project import ENVIRONMENT, MLP, Project, write_mlp
 
@@ -161,6 +161,33 @@ def test_another_python_path_is_another_place(made: Project) -> None:
     elsewhere = made.root / "libraries"
     elsewhere.mkdir()
     assert not is_answered(made, env={"PYTHONPATH": f"{ROOT}{os.pathsep}{elsewhere}"})
+
+
+def test_another_cpu_is_another_place(made: Project, tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    own.write_text(Path("/proc/cpuinfo").read_text().partition("\n\n")[0].replace("cpu MHz", "cpu MHz today"))
+    other.write_text("processor: 0\nmodel name: Other\nflags: avx\n")
+    assert is_answered(made, env={"ONNXBUILD_CPUINFO": str(own)})
+    assert not is_answered(made, env={"ONNXBUILD_CPUINFO": str(other)})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("model name : A  B\nflags : fpu sse2 avx md_clear\n\nmodel name : C\nflags : fma\n", ("A  B", "avx sse2")),
+        ("processor : 0\nFeatures : fphp asimd crc32\nCPU implementer : 0x41\nCPU part : 0xd0c\n",
+         ("CPU implementer 0x41 CPU part 0xd0c", "asimd fphp")),
+        ("", ("", "")),
+        (None, ("", "")),
+    ],
+)  # fmt: skip
+def test_what_the_kernel_tells_of_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, found: tuple[str, str]
+) -> None:
+    if text is not None:
+        (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setenv("ONNXBUILD_CPUINFO", str(tmp_path / "cpuinfo"))
+    assert processor() == found
 
 
 def test_damaged_stamp_is_no_stamp(made: Project, monkeypatch: pytest.MonkeyPatch) -> None:

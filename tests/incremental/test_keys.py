@@ -40,6 +40,7 @@ from onnxbuild.recipe.types import (
     Tolerance,
     TransformersPass,
 )
+from onnxbuild.stages.optimize import OptimizeParams
 from onnxbuild.stages.stage import AnyStage
 from onnxbuild.stages.table import STAGES
 from tests.incremental.variations import variations
@@ -89,6 +90,7 @@ TARGET = Target(
     package=Package(metadata={"team": "kiosk"}),
     strict_reads=False,
 )
+HARDWARE = "some CPU; avx"
 NOT_IN_A_PLAN = {
     "recipe": "a renamed recipe is the same work",
     "variant": "a renamed variant is the same work",
@@ -100,6 +102,7 @@ NOT_IN_A_PLAN = {
     "providers.0.tolerance": "gates are computed from measurements",
     "size": "a gate computed from the package's files",
     "strict_reads": "a limit: what was read is in the trace",
+    "locked": "what a search tries first, under the same key",
     "places": "where the recipe says it",
 }
 """Fields of a target, with all below them, whose change may leave every key as it is."""
@@ -120,7 +123,8 @@ def key(action: Action, inputs: Mapping[str, str] | None = None, stage: AnyStage
     stage = stage if stage is not None else STAGES[action.stage]
     content = {label: f"digest of {label}" for label in action.files}
     environment = dict.fromkeys(action.env, "value")
-    return key_of(make_manifest(action, stage.version, content, inputs, {}, environment, stage.unkeyed))
+    hardware = HARDWARE if stage.hardware(action.params) else None
+    return key_of(make_manifest(action, stage.version, content, inputs, {}, environment, stage.unkeyed, hardware))
 
 
 def actions() -> list[Action]:
@@ -224,3 +228,15 @@ def test_parameter_of_a_type_without_a_canonical_form_is_an_error() -> None:
     action = Action(name="a", stage="prune", params=params, inputs={}, files={}, folder="")
     with pytest.raises(TypeError):
         key(action)
+
+
+def test_stages_whose_results_depend_on_the_hardware_have_it_in_their_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export, reference, portable passes, pruning, quantising and packaging serve every CPU."""
+    params = OptimizeParams(step=OnnxruntimePass("all"), opset=20, ir_version=10, limits={})
+    tied = dataclasses.replace(next(a for a in actions() if a.stage == "optimize"), params=params)
+    found = [*actions(), tied]
+    before = [key(action) for action in found]
+    monkeypatch.setattr(f"{__name__}.HARDWARE", "some CPU; avx avx512_vnni")
+    changed = [action for action, old in zip(found, before, strict=True) if key(action) != old]
+    assert {action.stage for action in changed} == {"optimize", "validate"}
+    assert [action.params for action in changed if action.stage == "optimize"] == [params]

@@ -7,6 +7,7 @@ Others of the kind are in tests/e2e/test_reuse.py (labels, what loaders import a
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 from onnx import numpy_helper
 
 from tests.incremental.projects import edit, on_path, pretend, ran, reasons, rewrite_arrays, waiting, write_weights
-from tests.project import Project, write_mlp
+from tests.project import MLP, Project, write_mlp
 
 PASSES = {f"optimize.{n}" for n in range(1, 6)}
 MODELS = ["canonicalize", *sorted(PASSES), "prune", "quantize"]
@@ -301,3 +302,57 @@ def test_stage_version_change_reruns(steps: Project, tmp_path: Path) -> None:
     done = steps.make(env=on_path(tmp_path / "later"))
     assert ran(done) == {"prune"}
     assert reasons(done, "mlp/prune") == ["the stage's own version rose from 1 to 2"]
+
+
+TIED = """\
+passes: [onnxruntime: basic, onnxruntime: extended]
+package: {portable: false}
+quantization: {mode: dynamic}
+tolerance: {outputs: {y: {mean_abs: 90}}}
+"""
+CPU = "processor\t: 0\nmodel name\t: {}\ncpu MHz\t: {}\nflags\t: fpu {}\n\nprocessor\t: 1\nmodel name\t: small\n"
+
+
+def on_cpu(folder: Path, model: str, instructions: str, clock: int = 3000) -> dict[str, str]:
+    """Return an environment on a machine whose kernel tells of such a CPU."""
+    file = folder / f"{model}-{clock}"
+    file.write_text(CPU.format(model, clock, instructions))
+    return {"ONNXBUILD_CPUINFO": str(file)}
+
+
+@pytest.fixture(scope="session")
+def built_tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = Project(tmp_path_factory.mktemp("tied") / "project")
+    write_mlp(project)
+    project.recipe("mlp", MLP + TIED)
+    assert ran(project.make(env=on_cpu(project.root, "Fast 1", "avx sse2")))
+    return project.root
+
+
+def test_hardware_change_reruns(built_tied: Path, tmp_path: Path) -> None:
+    """What measures and what is tied to the machine; export, portable passes and quantisation serve every CPU."""
+    tied = Project(built_tied)
+    for model, instructions, why in (
+        ("Fast 2", "avx sse2", "the CPU is another: Fast 2, not Fast 1"),
+        ("Fast 1", "avx avx512_vnni", "the CPU has other instruction sets: without sse2 and with avx512_vnni"),
+    ):
+        done = tied.make("-n", env=on_cpu(tmp_path, model, instructions))
+        assert ran(done) == {"optimize.2", "validate@cpu.1", "validate@cpu.2"}
+        assert waiting(done) == {"quantize", "validate@cpu", "validate@cpu.3", "package"}
+        assert reasons(done, "mlp/optimize.2") == [why]
+        assert reasons(done, "mlp/validate@cpu.1") == [why]
+
+
+def test_clock_of_the_cpu_and_the_other_processors_run_nothing(built_tied: Path, tmp_path: Path) -> None:
+    assert ran(Project(built_tied).make("-n", env=on_cpu(tmp_path, "Fast 1", "sse2 avx", clock=1200))) == set()
+
+
+def test_hardware_of_a_measurement_is_told(built_tied: Path, tmp_path: Path) -> None:
+    tied = Project(built_tied)
+    report = json.loads((tied.root / "reports/mlp.json").read_bytes())
+    assert report["provenance"]["hardware"]["cpu"] == "Fast 1"
+    assert report["provenance"]["hardware"]["instruction sets"] == "avx sse2"
+    told = tied.run("explain", "mlp/optimize.2", env=on_cpu(tmp_path, "Fast 2", "avx sse2")).out.splitlines()
+    assert [line.strip() for line in told[1:4]] == [
+        "hardware", "old  Fast 1; avx sse2", "new  Fast 2; avx sse2",
+    ]  # fmt: skip

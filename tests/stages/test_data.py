@@ -9,6 +9,7 @@ import pytest
 
 from onnxbuild.base.digest import digest_file, list_files
 from onnxbuild.data.calls import read_calls
+from onnxbuild.data.edges import read_edges
 from onnxbuild.recipe.types import Axis, DataSource, FileData, Function, Input, LoaderData, RandomData
 from onnxbuild.stages.data import DATA, DataFacts, DataParams
 from onnxbuild.stages.stage import Workspace
@@ -39,7 +40,9 @@ def test_file_with_labels(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=x, y=np.repeat([0, 1], 10))
     work = workspace(tmp_path, data=tmp_path / "d.npz")
     facts = run(work, FileData("d.npz"), labels="y", samples=15)
-    assert facts == DataFacts(calls=2, samples=15, label_counts={"0": 10, "1": 5})
+    assert facts == DataFacts(calls=2, samples=15, label_counts={"0": 10, "1": 5}, edges=facts.edges)
+    assert [edge.name for edge in facts.edges] == ["batch 1", "batch 3", "batch 8"]
+    assert [len(call["x"]) for _, call in read_edges(work.out / "edges")] == [1, 3, 8]
     inputs = read_calls(work.out / "inputs")
     assert [call["x"].shape for call in inputs] == [(8, 2), (7, 2)]
     assert inputs[0]["x"].dtype == np.float32
@@ -84,7 +87,7 @@ def test_without_labels_there_is_no_labels_artifact(tmp_path: Path) -> None:
     work = workspace(tmp_path)
     facts = run(work, RandomData(seed=3, samples=13))
     assert (facts.samples, facts.label_counts) == (13, {})
-    assert sorted(p.name for p in work.out.iterdir()) == ["inputs", "probe"]
+    assert sorted(p.name for p in work.out.iterdir()) == ["edges", "inputs", "probe"]
     assert [len(call["x"]) for call in read_calls(work.out / "probe")] == [1, 4, 8]
 
 
@@ -112,7 +115,7 @@ def test_the_same_data_in_another_folder_is_the_same_bytes(tmp_path: Path) -> No
         outputs = [folder / name for name in list_files(folder) if "/" in name]
         digests.append([(p.relative_to(folder), digest_file(p)) for p in outputs])
     assert digests[0] == digests[1]
-    assert len(digests[0]) == 10
+    assert len(digests[0]) == 16
 
 
 def test_the_stage_says_what_it_needs() -> None:
