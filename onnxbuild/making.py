@@ -210,6 +210,7 @@ class Making:
                 verdict=gate.verdict.value,
                 source=gate.source,
                 margin=gate.margin,
+                interval=gate.interval,
                 reason=describe_miss(gate) if gate.verdict is not Verdict.PASSED else gate.reason,
             )
             for gate in judgement.gates
@@ -339,7 +340,7 @@ def _names(plan: Plan) -> tuple[str, ...]:
 
 
 def _concerns(target: TargetPlan) -> tuple[str, ...]:
-    proofs = (name for names in target.validations.values() for name in names)
+    proofs = (*target.proofs, *([target.versus] if target.versus is not None else []))
     models = (model.ref.action for model in target.models)
     data = (target.evaluation, *((target.calibration,) if target.calibration else ()), target.reference)
     return tuple(dict.fromkeys([*data, *models, *proofs, target.package]))

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="decide only; run nothing")
     parser.add_argument("--force", action="store_true", help="run every action although nothing changed")
+    parser.add_argument("--remeasure", action="store_true", help="run every benchmark although nothing changed")
     parser.add_argument("--watch", action="store_true", help="make again whenever an input changes, until Ctrl-C")
     parser.add_argument("--strict", action="store_true", help="fail on what could not be verified")
     parser.add_argument(
@@ -80,6 +81,7 @@ def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emi
         keep_going=arguments.keep_going,
         dry_run=arguments.dry_run,
         force=arguments.force,
+        remeasure=arguments.remeasure,
         limits=workplace.project.limits,
     )
     rebuild = arguments.check_determinism

@@ -92,6 +92,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ga
     verdict: str
     source: float | None = None
     margin: float | None = None
+    interval: tuple[float, float | None] | None = None
     reason: str | None = None
 
 

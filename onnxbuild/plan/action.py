@@ -66,7 +66,8 @@ class TargetPlan:
     """A target and the actions that build and prove it, by what they mean to it.
 
     `models` are in order, the last one is delivered; `validations` maps a provider to the validate action of each of
-    `models`, in the same order. `support` marks a target that is built only because another's ratio refers to it.
+    `models`, in the same order, `benchmarks` to the benchmark of the delivered one. `versus` is the one against the
+    variant that a ratio names. `support` marks a target that is built only because another's ratio refers to it.
     """
 
     target: Target
@@ -77,6 +78,13 @@ class TargetPlan:
     package: str
     calibration: str | None = None
     support: bool = False
+    benchmarks: dict[str, str] = field(default_factory=dict)
+    versus: str | None = None
+
+    @property
+    def proofs(self) -> tuple[str, ...]:
+        """The names of all actions that measure the target by itself, which must succeed."""
+        return (*(name for names in self.validations.values() for name in names), *self.benchmarks.values())
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -11,7 +11,9 @@ from onnxbuild.base.codec import encode
 from onnxbuild.plan.action import Action, Plan, Ref, StageModel, TargetPlan
 from onnxbuild.proof.gates import required_within
 from onnxbuild.proof.limits import DEFAULT_STEP
+from onnxbuild.proof.timing import TimeLimit
 from onnxbuild.recipe.types import (
+    Benchmark,
     CustomPass,
     DataSource,
     FileData,
@@ -23,6 +25,7 @@ from onnxbuild.recipe.types import (
     Source,
     Target,
 )
+from onnxbuild.stages.benchmark import BenchmarkParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams
@@ -41,21 +44,15 @@ def build_plan(recipes: Sequence[Recipe], selected: Iterable[str]) -> Plan:
     ones need is kept. A target that only a ratio gate of a selected one refers to comes along as support.
     """
     drafts = _Drafts()
-    plans = [
-        _plan_target(drafts, target, limits)
-        for recipe in recipes
-        for limits in [_step_limits(recipe)]
-        for target in recipe.targets
-    ]
+    plans: list[TargetPlan] = []
+    for recipe in recipes:
+        limits = _step_limits(recipe)
+        plans += _compare(drafts, [_plan_target(drafts, target, limits) for target in recipe.targets])
     return _select(_name(drafts, plans), set(selected))
 
 
 def _select(plan: Plan, selected: set[str]) -> Plan:
-    support = {
-        f"{p.target.recipe}:{p.target.size.of}"
-        for p in plan.targets
-        if p.target.name in selected and p.target.size is not None and p.target.size.of is not None
-    } - selected
+    support = _referred(plan, selected) - selected
     targets = [p for p in plan.targets if p.target.name in selected]
     targets += [replace(p, support=True) for p in plan.targets if p.target.name in support]
     wanted: set[str] = set()
@@ -68,8 +65,25 @@ def _select(plan: Plan, selected: set[str]) -> Plan:
     return Plan({name: action for name, action in plan.actions.items() if name in wanted}, tuple(targets))
 
 
+def _referred(plan: Plan, selected: set[str]) -> set[str]:
+    """Return the targets that ratio gates of the selected ones, or of those they refer to, name."""
+    named = {p.target.name: [f"{p.target.recipe}:{of}" for of in _references(p.target)] for p in plan.targets}
+    found: set[str] = set()
+    stack = [*selected]
+    while stack:
+        new = [name for name in named.get(stack.pop(), ()) if name not in found]
+        found.update(new)
+        stack += new
+    return found
+
+
+def _references(target: Target) -> list[str]:
+    bounds = [target.size, target.speed.bound if target.speed is not None else None]
+    return [bound.of for bound in bounds if bound is not None and bound.of is not None]
+
+
 def _needs(plan: TargetPlan) -> tuple[str, ...]:
-    proofs = tuple(name for names in plan.validations.values() for name in names)
+    proofs = (*plan.proofs, *([plan.versus] if plan.versus is not None else []))
     return proofs if plan.support else (plan.package, *proofs)
 
 
@@ -125,7 +139,8 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
         ),
     )
     validations = _add_validations(drafts, target, models, evaluation, reference)
-    after = tuple(dict.fromkeys(name for names in validations.values() for name in names))
+    benchmarks = _add_benchmarks(drafts, target, models[-1].ref, evaluation)
+    after = tuple(dict.fromkeys([*(n for names in validations.values() for n in names), *benchmarks.values()]))
     package = drafts.add(
         target,
         "package",
@@ -147,7 +162,7 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
             after=after,
         ),
     )
-    return TargetPlan(target, models, validations, evaluation, reference, package, calibration)
+    return TargetPlan(target, models, validations, evaluation, reference, package, calibration, benchmarks=benchmarks)
 
 
 def _add_models(
@@ -229,6 +244,61 @@ def _validate(target: Target, provider: str, model: Ref, evaluation: str, refere
         if metric.function is not None:
             files["metric"] = _in_project(target, metric.function.file)
     return _action(target, "validate", params, inputs, files)
+
+
+def _add_benchmarks(drafts: _Drafts, target: Target, model: Ref, evaluation: str) -> dict[str, str]:
+    """Add a benchmark of the delivered model on each provider, where the recipe or a gate asks for it."""
+    if target.benchmark is None:
+        return {}
+    added = {}
+    for provider in target.providers:
+        gates = [gate for gate in target.latency if gate.provider == provider.name]
+        limits = [TimeLimit(measure=g.percentile, batch=g.batch, value=g.bound.value) for g in gates]
+        if target.memory is not None and target.memory.provider == provider.name:
+            limits.append(TimeLimit(measure="memory", batch=0, value=target.memory.bound.value))
+        batches = tuple(dict.fromkeys([*target.benchmark.batch, *(gate.batch for gate in gates)]))
+        params = _benchmark_params(target, target.benchmark, provider.name, batches, limits)
+        inputs = {"model": model, "calls": Ref(evaluation, "inputs")}
+        added[provider.name] = drafts.add(
+            target, f"benchmark@{provider.name}", _action(target, "benchmark", params, inputs)
+        )
+    return added
+
+
+def _compare(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Iterator[TargetPlan]:
+    """Add to each target of a recipe with a speed gate the benchmark in turns with the variant that it names."""
+    by_variant = {plan.target.variant: plan for plan in plans}
+    for plan in plans:
+        target, gate, benchmark = plan.target, plan.target.speed, plan.target.benchmark
+        other = by_variant.get(gate.bound.of or "") if gate is not None else None
+        if gate is None or benchmark is None or other is None:
+            yield plan
+            continue
+        limits = [TimeLimit(measure="speed", batch=gate.batch, value=gate.bound.value)]
+        params = _benchmark_params(target, benchmark, gate.provider, (gate.batch,), limits)
+        params = msgspec.structs.replace(params, memory=False, other_session=other.target.session)
+        inputs = {
+            "model": plan.models[-1].ref,
+            "other": other.models[-1].ref,
+            "calls": Ref(plan.evaluation, "inputs"),
+        }
+        label = f"benchmark@{gate.provider}.1"
+        yield replace(plan, versus=drafts.add(target, label, _action(target, "benchmark", params, inputs)))
+
+
+def _benchmark_params(
+    target: Target, benchmark: Benchmark, provider: str, batches: tuple[int, ...], limits: Sequence[TimeLimit]
+) -> BenchmarkParams:
+    return BenchmarkParams(
+        provider=provider,
+        session=target.session,
+        inputs=target.inputs,
+        axes=target.dynamic_axes,
+        batches=batches,
+        min_seconds=benchmark.min_seconds,
+        memory=benchmark.memory,
+        limits=tuple(limits),
+    )
 
 
 def _evaluation_data(target: Target) -> tuple[DataSource, int | None, str | None]:
@@ -331,6 +401,8 @@ def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
             plan,
             models=tuple(StageModel(m.label, ref(m.ref)) for m in plan.models),
             validations={p: tuple(names[n] for n in old) for p, old in plan.validations.items()},
+            benchmarks={p: names[old] for p, old in plan.benchmarks.items()},
+            versus=names[plan.versus] if plan.versus is not None else None,
             evaluation=names[plan.evaluation],
             reference=names[plan.reference],
             package=names[plan.package],

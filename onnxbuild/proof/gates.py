@@ -29,8 +29,9 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     """One gate, judged.
 
     `limit` is as people read it; `measured` in the measure's own unit, "nan", "inf" or "-inf", or None if unverified.
-    `margin` is the distance to the limit in the same unit, negative when missed; `source` is the source's own
-    metric; `reason` says why a gate is failed or unverified, or carries a remark.
+    `margin` is the distance to the limit in the same unit, negative when missed; `interval` holds the true value as
+    good as certainly, as far as that is known (None: no upper end); `source` is the source's own metric; `reason` says
+    why a gate is failed or unverified, or carries a remark.
     """
 
     gate: str
@@ -39,6 +40,7 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     measured: float | str | None
     verdict: Verdict
     margin: float | None = None
+    interval: tuple[float, float | None] | None = None
     source: float | None = None
     reason: str | None = None
 
@@ -148,8 +150,10 @@ def describe_miss(result: GateResult) -> str:
 def _shown(result: GateResult, value: float | str | None) -> str:
     if not isinstance(value, int | float):
         return str(value)
-    if result.gate == "size":
+    if result.gate in ("size", "memory"):
         return f"{value:.4%}" if " of " in result.limit else format_size(value)
+    if result.gate in ("speed", "latency"):
+        return f"{value:.3f}x" if result.gate == "speed" else f"{value:.4g} ms"
     return f"{value:.6g}"
 
 

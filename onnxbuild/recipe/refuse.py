@@ -13,10 +13,6 @@ CODE = "not-in-this-version"
 KEYS: tuple[Path, ...] = (
     ("quantization", "repair"),
     ("quantization", "auto"),
-    ("benchmark",),
-    ("gates", "speed"),
-    ("gates", "latency"),
-    ("gates", "memory"),
     ("guard",),
     ("session", "auto"),
 )

@@ -262,6 +262,38 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     cpu_arena: bool | None = None
 
 
+class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
+    """How speed and memory are measured: rows of a call, seconds a model at least, and whether memory is measured."""
+
+    batch: tuple[int, ...]
+    min_seconds: float = 0.5
+    memory: bool = True
+
+
+class SpeedGate(msgspec.Struct, frozen=True, kw_only=True):
+    """How many times as fast as the variant `bound.of` a call of `batch` rows must be on a provider."""
+
+    bound: Bound
+    provider: str
+    batch: int
+
+
+class LatencyGate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a percentile ("p95") of the latency of a call of `batch` rows may be on a provider, in milliseconds."""
+
+    percentile: str
+    bound: Bound
+    provider: str
+    batch: int
+
+
+class MemoryGate(msgspec.Struct, frozen=True, kw_only=True):
+    """How many bytes a fresh process may hold at its peak on a provider, above one with a model of one node."""
+
+    bound: Bound
+    provider: str
+
+
 class Package(msgspec.Struct, frozen=True, kw_only=True):
     """How a target is delivered."""
 
@@ -274,8 +306,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     `file` is the recipe's path and `folder` its folder, both relative to the project ("recipes/a.yaml", "recipes").
     `opset` None means the ONNX source's own. `places` tells where the recipe wrote a value, by dotted path
-    ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `locked` is what the recipe's
-    lock chose for it.
+    ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `benchmark` is also set where only
+    a gate needs it. `locked` is what the recipe's lock chose for it.
     """
 
     recipe: str
@@ -300,6 +332,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     size: Bound | None
     package: Package
     strict_reads: bool
+    benchmark: Benchmark | None = None
+    speed: SpeedGate | None = None
+    latency: tuple[LatencyGate, ...] = ()
+    memory: MemoryGate | None = None
     places: dict[str, Place] = {}
     locked: Choice | None = None
 

@@ -59,7 +59,8 @@ class Stage(Generic[P, F]):
     `threads` are the cores that `run` keeps busy, constant for given parameters; `seconds` is what to expect of an
     action while none was ever measured. `only_reads` says that `run` neither writes to its inputs' files nor hands them
     to a tool that refuses hard links, as onnx.load, onnx.checker and onnx_ir's external tensors do. `hardware` tells
-    whether what it delivers depends on the machine: then the hardware class is in the key.
+    whether what it delivers depends on the machine: then the hardware class is in the key. `alone` says that it
+    measures time and memory: nothing runs beside it, and `make --remeasure` runs it again.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Stage(Generic[P, F]):
     seconds: float = 1.0
     only_reads: bool = False
     hardware: Callable[[P], bool] = lambda params: False
+    alone: bool = False
 
 
 AnyStage = Stage[Any, Any]

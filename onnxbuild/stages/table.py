@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnxbuild.stages.benchmark import BENCHMARK
 from onnxbuild.stages.data import DATA
 from onnxbuild.stages.difference import DIFFERENCE
 from onnxbuild.stages.export import CANONICALIZE, EXPORT
@@ -25,6 +26,7 @@ STAGES: dict[str, AnyStage] = {
         PRUNE,
         QUANTIZE,
         VALIDATE,
+        BENCHMARK,
         PACKAGE,
         INSPECT,
         DIFFERENCE,
