@@ -21,13 +21,16 @@ from onnxbuild.making import NO_OP_SECONDS, Made, Making, NoOp
 from onnxbuild.plan.build import build_plan
 from onnxbuild.recipe.load import check_project
 from onnxbuild.recipe.project import FILE, load_project
-from onnxbuild.recipe.types import Project
+from onnxbuild.recipe.types import Project, Source
 from onnxbuild.report.draw import draw
+from onnxbuild.sources.description import SourceFacts
+from onnxbuild.stages.describe import DESCRIBE, DescribeFacts, DescribeParams
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.collection import Policy, Sweep, plan_sweep, remove
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Discovered
+from onnxbuild.targets import accepting
 from onnxbuild.targets.standing import Explainer, Explanation, Standing
 from onnxbuild.workplace import Workplace, open_project
 
@@ -37,8 +40,10 @@ __all__ = [
     "NoOp",
     "Options",
     "Workplace",
+    "accept",
     "check",
     "collect_garbage",
+    "describe",
     "explain",
     "get",
     "inspect",
@@ -58,18 +63,19 @@ def make(
     emit: Emit,
     *,
     strict: bool = False,
+    locked: bool = False,
     rebuild: bool = False,
     began: int = 0,
 ) -> Made:
     """Build and prove the selected targets, deliver those that did not fail, draw the reports.
 
     `began` is the file system's time before the project was opened (see targets.evidence.file_clock); without it
-    nothing is said about the next make. `rebuild` asks to rebuild the models elsewhere and to fail when they are not
-    the same; see targets.determinism.
+    nothing is said about the next make. `locked` fails what differs from the recipes' locks. `rebuild` asks to rebuild
+    the models elsewhere and to fail when they are not the same; see targets.determinism.
     """
-    make = Making(workplace, options, emit, strict, rebuild)
+    make = Making(workplace, options, emit, strict, rebuild, locked)
     code = make.execute()
-    return Made(code, make.no_op(code, began) if not rebuild else None)
+    return Made(code, make.no_op(code, began) if not (rebuild or locked) else None)
 
 
 def watched_project(root: Path) -> Watched:
@@ -163,6 +169,16 @@ def check(root: Path, patterns: Sequence[str]) -> tuple[Diagnostic, ...]:
     return tuple(check_project(root, patterns).diagnostics)
 
 
+def accept(workplace: Workplace, waive: tuple[str, ...] = (), reason: str = "") -> tuple[str, ...]:
+    """Merge the selected targets' results into the locks beside their recipes; return the locks' paths.
+
+    A failed gate must be named in `waive`, with a reason. Raises UserError, and then nothing was written.
+    """
+    walked = _walked(workplace)
+    root = Path(workplace.project.root)
+    return accepting.accept(root, workplace.recipes, walked.plan, walked.run.outcomes, walked.judge, waive, reason)
+
+
 def get(workplace: Workplace, out: Path) -> Path:
     """Copy the one selected target's last model to the folder `out` and return the model's file.
 
@@ -189,6 +205,20 @@ def get(workplace: Workplace, out: Path) -> Path:
         hint = f"run: onnxbuild make {workplace.selected[0]}"
         raise UserError(Diagnostic(code="corrupt-artifact", message=str(error), hint=hint)) from None
     return out / "model.onnx"
+
+
+def describe(source: Source, model: Path) -> SourceFacts:
+    """Describe a saved model of any framework, in a worker with limits; raises UserError when it cannot be opened.
+
+    What can run code (`source.trust_pickle`) runs it there.
+    """
+    with tempfile.TemporaryDirectory(prefix="onnxbuild-") as scratch:
+        result = run_alone(DESCRIBE, DescribeParams(source), {"path": model.resolve()}, Path(scratch))
+    if result.failure is not None:
+        failure = result.failure
+        code = "not-a-model" if failure.code != "missing-extra" else failure.code
+        raise UserError(Diagnostic(code=code, message=f"{model}: {failure.message}", hint=failure.hint))
+    return decode(bytes(result.facts), DescribeFacts).source
 
 
 def inspect(model: Path) -> tuple[ModelFacts, tuple[str, ...]]:

@@ -17,6 +17,7 @@ from onnxbuild.engine.events import (
     DecisionKind,
     Event,
     Gate,
+    LockCompared,
     Notice,
     PlanMade,
     Rebuilt,
@@ -100,6 +101,8 @@ class Console:
                 self._verdict(event)
             case Notice():
                 self.say(f"{self._paint('note', 'yellow')} {event.message}")
+            case LockCompared():
+                self._lock(event)
             case Rebuilt():
                 self._rebuilt(event)
             case RunEnded():
@@ -145,6 +148,12 @@ class Console:
                 lines.append(f"          log {failure.log}")
         self._write("\n".join(lines), self.err)
 
+    def _lock(self, event: LockCompared) -> None:
+        if event.agrees:
+            self.say(f"{self._paint('locked', 'green'):9} {event.target} is as it was accepted")
+        for difference in event.differences:
+            self.print(f"{self._paint('differs', 'red'):9} {event.target}: {difference}")
+
     def _rebuilt(self, event: Rebuilt) -> None:
         self._acted = True
         if event.verdict == "same":
@@ -163,6 +172,8 @@ class Console:
             self.say(line)
         else:
             self.print(line)
+        for warning in (w for gate in self._gates.get(event.target, ()) for w in gate.warnings):
+            self.say(f"          {self._paint('warning', 'yellow')} {warning.message} [{warning.code}]")
 
     def _end(self, event: RunEnded) -> None:
         took = format_duration(event.seconds)

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxbuild.base.atomic import sweep_files, sweep_folders
+from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.events import (
     ActionDone,
     DecisionKind,
     Emit,
     Event,
     Gate,
+    LockCompared,
     PlanMade,
     RunEnded,
     Status,
@@ -22,10 +24,11 @@ from onnxbuild.engine.events import (
 from onnxbuild.engine.run import Hooks, Options, Outcome, Run
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
-from onnxbuild.proof.gates import Verdict, describe_miss
+from onnxbuild.proof.gates import Verdict, describe_doubt, describe_miss
 from onnxbuild.recipe.project import FILE
 from onnxbuild.report.draw import draw_if_changed, pages_of
 from onnxbuild.store.traces import Trace
+from onnxbuild.targets.accepting import compare
 from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
 from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
@@ -62,6 +65,7 @@ class Making:
     emit: Emit
     strict: bool
     rebuild: bool
+    locked: bool = False
     began: float = field(default_factory=time.monotonic)
     gates: dict[str, list[Gate]] = field(default_factory=dict)
     heard: dict[str, ActionDone] = field(default_factory=dict)
@@ -94,6 +98,8 @@ class Making:
                 self.emit(event)
         draw_if_changed(self.workplace, plan, self.run.outcomes)
         code = self._exit_code()
+        if self.locked and not self._agrees_with_locks():
+            code = max(code, 1)
         if self.rebuild and not self._is_repeatable():
             code = max(code, 1)
         return self._end(code)
@@ -210,8 +216,9 @@ class Making:
                 verdict=gate.verdict.value,
                 source=gate.source,
                 margin=gate.margin,
-                interval=gate.interval,
                 reason=describe_miss(gate) if gate.verdict is not Verdict.PASSED else gate.reason,
+                interval=gate.interval,
+                warnings=(Remark(gate.warning, describe_doubt(gate)),) if gate.warning is not None else (),
             )
             for gate in judgement.gates
         ]
@@ -241,6 +248,15 @@ class Making:
             output = os.path.relpath(self.workplace.output(target) / "model.onnx", self.workplace.project.root)
             sha256 = outcome.trace.outputs["package"].files["model.onnx"].digest
         return TargetJudged(target=target.target.name, verdict=judgement.verdict.value, output=output, sha256=sha256)
+
+    def _agrees_with_locks(self) -> bool:
+        """Tell, target by target, what differs from the lock."""
+        root = Path(self.workplace.project.root)
+        found = compare(root, self.plan, self.run.outcomes, self.judge)
+        for target, differences in found.items():
+            if differences or self.held is None:
+                self.emit(LockCompared(target=target, agrees=not differences, differences=differences))
+        return not any(found.values())
 
     def _is_repeatable(self) -> bool:
         store, places = self.workplace.store, self.workplace.places

@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--remeasure", action="store_true", help="run every benchmark although nothing changed")
     parser.add_argument("--watch", action="store_true", help="make again whenever an input changes, until Ctrl-C")
     parser.add_argument("--strict", action="store_true", help="fail on what could not be verified")
+    parser.add_argument("--locked", action="store_true", help="fail on what differs from the recipes' locks")
     parser.add_argument(
         "--check-determinism",
         action="store_true",
@@ -86,7 +87,9 @@ def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emi
     )
     rebuild = arguments.check_determinism
     with console.live():
-        made = api.make(workplace, options, emit, strict=arguments.strict, rebuild=rebuild, began=began)
+        made = api.make(
+            workplace, options, emit, strict=arguments.strict, locked=arguments.locked, rebuild=rebuild, began=began
+        )
     if made.again is not None:
         chosen = stamp.selection(arguments.targets, strict=arguments.strict)
         _write_stamp(root, chosen, made.again, workplace.warnings, made.code)

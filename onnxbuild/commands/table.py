@@ -7,6 +7,7 @@ VERBS = {
     "status": "tell what make would do, target by target",
     "explain": "tell why an action would run, or why it last ran",
     "check": "tell everything that is wrong with the recipes, without running anything",
+    "accept": "write what targets came to into the locks beside their recipes",
     "get": "copy a target's model out, also one that failed its gates",
     "report": "draw the reports from what was built",
     "inspect": "describe a model file",

@@ -42,8 +42,8 @@ def decide(
 
     `find` returns the traces under a key, `last` is the trace that stood for the action in this project before. `now`
     returns a discovered input's digest or version of today, None for what is absent. `holds` tells whether what a
-    trace measured keeps the limits of today, `is_in_place` whether what it delivered outside the store is there
-    unaltered.
+    trace measured and chose keeps the limits and the lock of today, `is_in_place` whether what it delivered outside
+    the store is there unaltered.
     """
     key = key_of(manifest)
     if force:
@@ -61,7 +61,12 @@ def decide(
     if matching:
         return Decision(DecisionKind.RUN, key, manifest, ("an artifact of it is no longer in the store",))
     if current:
-        return Decision(DecisionKind.RUN, key, manifest, ("what it measured or read is beyond the limits of today",))
+        return Decision(
+            DecisionKind.RUN,
+            key,
+            manifest,
+            ("what it measured, read or chose is not within the limits of today or the lock",),
+        )
     if last is None:
         return Decision(DecisionKind.RUN, key, manifest, ("never built",))
     changes = (*manifest_changes(last.manifest, manifest), *discovered_changes(last.discovered, now))

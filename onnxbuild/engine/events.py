@@ -82,7 +82,7 @@ class ActionDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="gate"):
-    """One gate of one target, judged."""
+    """One gate of one target, judged. `warnings` are doubts that change no verdict, with their codes."""
 
     target: str
     gate: str
@@ -92,8 +92,9 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ga
     verdict: str
     source: float | None = None
     margin: float | None = None
-    interval: tuple[float, float | None] | None = None
     reason: str | None = None
+    interval: tuple[float, float | None] | None = None
+    warnings: tuple[Remark, ...] = ()
 
 
 class TargetJudged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="verdict"):
@@ -110,6 +111,14 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
 
     code: str
     message: str
+
+
+class LockCompared(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="lock"):
+    """A target was held against what was accepted of it; `differences` are in words."""
+
+    target: str
+    agrees: bool
+    differences: tuple[str, ...] = ()
 
 
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="rebuilt"):
@@ -132,5 +141,5 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
     up_to_date: int
 
 
-Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | Rebuilt | RunEnded
+Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | LockCompared | Rebuilt | RunEnded
 Emit = Callable[[Event], None]

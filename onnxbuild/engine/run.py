@@ -32,6 +32,7 @@ from onnxbuild.engine.state import LastTraces
 from onnxbuild.plan.action import Action, Plan, Ref
 from onnxbuild.plan.manifest import make_manifest
 from onnxbuild.recipe.types import Limits
+from onnxbuild.stages.stage import AnyStage
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.blobs import CorruptBlobError
@@ -298,10 +299,7 @@ class Run:
             self.last.get(action.name, self.store.traces),
             self.inputs.now,
             self.store.blobs.has_artifact,
-            lambda trace: (
-                stage.holds(action.params, msgspec.json.decode(trace.facts, type=stage.facts))
-                and not (action.strict_reads and any(r.code == READ_OUTSIDE for r in trace.warnings))
-            ),
+            lambda trace: _holds(stage, action, trace),
             lambda trace: self.hooks.in_place(action, trace),
             force=self.options.force or (self.options.remeasure and stage.alone),
         )
@@ -508,3 +506,13 @@ def _read_result(started: _Started, ended: Ended) -> JobResult:
     if ended.code in ("time-limit", "memory-limit"):
         hint = f"raise `limits: {{{ended.code.partition('-')[0]}: …}}` in onnxbuild.yaml if the model needs it"
     return JobResult(failure=Failure(code=ended.code, message=f"the stage {ended.verdict}", hint=hint))
+
+
+def _holds(stage: AnyStage, action: Action, trace: Trace) -> bool:
+    """Tell whether a trace keeps the limits of today and what the lock has chosen."""
+    facts = msgspec.json.decode(trace.facts, type=stage.facts)
+    return (
+        stage.holds(action.params, facts)
+        and (action.locked is None or stage.honours(action.locked, facts))
+        and not (action.strict_reads and any(r.code == READ_OUTSIDE for r in trace.warnings))
+    )

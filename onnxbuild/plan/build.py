@@ -134,7 +134,7 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
             target,
             "reference",
             ReferenceParams(source=_keyed_source(target.source), inputs=target.inputs, outputs=target.outputs),
-            {"calls": Ref(evaluation, "inputs")},
+            {"calls": Ref(evaluation, "inputs"), "edges": Ref(evaluation, "edges")},
             _source_files(target),
         ),
     )
@@ -209,14 +209,28 @@ def _add_validations(
     drafts: _Drafts, target: Target, models: Sequence[StageModel], evaluation: str, reference: str
 ) -> dict[str, tuple[str, ...]]:
     validations = {}
+    exact = _last_exact(drafts, models)
     for provider in target.providers:
         names = []
-        for number, model in enumerate(models, start=1):
-            last = number == len(models)
-            label = f"validate@{provider.name}" if last else f"validate@{provider.name}.{number}"
-            names.append(drafts.add(target, label, _validate(target, provider.name, model.ref, evaluation, reference)))
+        for number, model in enumerate(models):
+            last = model is models[-1]
+            label = f"validate@{provider.name}" if last else f"validate@{provider.name}.{number + 1}"
+            action = _validate(target, provider.name, model.ref, evaluation, reference)
+            if target.dynamic_axes and (last or number == exact):
+                edges = {"edges": Ref(evaluation, "edges"), "edges_reference": Ref(reference, "edges")}
+                action = replace(action, inputs={**action.inputs, **edges})
+            names.append(drafts.add(target, label, action))
         validations[provider.name] = tuple(names)
     return validations
+
+
+def _last_exact(drafts: _Drafts, models: Sequence[StageModel]) -> int:
+    """Return the position of the last model before a step that changes numbers by design: it must be near the source.
+
+    That one and the delivered one are tried at the edges of dynamic axes; the others only on the data, which is cheap.
+    """
+    stages = [drafts.actions[model.ref.action].stage for model in models]
+    return next((i for i, stage in enumerate(stages) if stage in ("prune", "quantize")), len(stages)) - 1
 
 
 def _validate(target: Target, provider: str, model: Ref, evaluation: str, reference: str) -> Action:

@@ -13,7 +13,7 @@ from fractions import Fraction
 import msgspec
 
 from onnxbuild.base.units import format_size
-from onnxbuild.proof.measures import OutputMeasures
+from onnxbuild.proof.measures import MetricIntervals, OutputMeasures
 from onnxbuild.recipe.types import Bound, OutputTolerance
 
 
@@ -29,9 +29,11 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     """One gate, judged.
 
     `limit` is as people read it; `measured` in the measure's own unit, "nan", "inf" or "-inf", or None if unverified.
-    `margin` is the distance to the limit in the same unit, negative when missed; `interval` holds the true value as
-    good as certainly, as far as that is known (None: no upper end); `source` is the source's own metric; `reason` says
-    why a gate is failed or unverified, or carries a remark.
+    `margin` is the distance to the limit in the same unit, negative when missed; `source` is the source's own
+    metric; `reason` says why a gate is failed or unverified, or carries a remark. `interval` is that of what the limit
+    is on: of a metric 95 % (of the value, the drop, or the share of the source's), of times 99 %; its end None is not
+    known. `warning` is the code of a doubt that changes no verdict: DOUBT where the interval lies on both sides of a
+    metric's limit.
     """
 
     gate: str
@@ -40,9 +42,14 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     measured: float | str | None
     verdict: Verdict
     margin: float | None = None
-    interval: tuple[float, float | None] | None = None
     source: float | None = None
     reason: str | None = None
+    interval: tuple[float, float | None] | None = None
+    warning: str | None = None
+
+
+DOUBT = "data-cannot-decide"
+"""The warning where the data has too few samples to tell on which side of the limit a metric is."""
 
 
 def worst_verdict(verdicts: Iterable[Verdict]) -> Verdict:
@@ -92,10 +99,12 @@ def judge_metric(
     higher_is_better: bool,
     provider: str | None,
     random_data: bool = False,
+    intervals: MetricIntervals | None = None,
 ) -> GateResult:
     """Judge the task metric; None is a metric that could not be computed, which fails.
 
-    Values are compared as the decimals that people read, unrounded: 0.97 less 0.005 is 0.965.
+    Values are compared as the decimals that people read, unrounded: 0.97 less 0.005 is 0.965. The point value decides;
+    an interval that lies on both sides of the limit is a warning.
     """
     relative = bound.of is not None or bound.kind == "max_drop"
     limit = bound.text or _words(bound)
@@ -112,8 +121,31 @@ def judge_metric(
     else:
         threshold = _exact(bound.value) * (_exact(source or 0.0) if bound.of is not None else 1)
     judged = _judge_exactly(gate, _exact(model), threshold, at_least)
-    judged = msgspec.structs.replace(judged, source=source)
+    judged = _with_interval(msgspec.structs.replace(judged, source=source), bound, intervals)
     return _unproven(judged) if random_data else judged
+
+
+def _with_interval(gate: GateResult, bound: Bound, intervals: MetricIntervals | None) -> GateResult:
+    """Return the gate with the interval of what its limit is on, which each kind of limit has its own of."""
+    if intervals is None:
+        return gate
+    drop = bound.kind == "max_drop"
+    interval = intervals.drop if drop else intervals.ratio if bound.of is not None else intervals.value
+    if interval is None:
+        return gate
+    undecided = interval[0] < bound.value < interval[1]
+    return msgspec.structs.replace(gate, interval=interval, warning=DOUBT if undecided else None)
+
+
+def describe_doubt(result: GateResult) -> str:
+    """Return the one line on a gate whose data cannot decide."""
+    assert result.interval is not None
+    where = f"{result.gate} on {result.provider}" if result.provider else result.gate
+    low, high = result.interval
+    return (
+        f"{where}: the data cannot decide: over other samples like these the limit, {result.limit}, is met or missed "
+        f"(95% interval {low:.6g} to {high:.6g}); more samples would tell"
+    )
 
 
 def judge_size(bound: Bound, size: int, other: int | None = None) -> GateResult:

@@ -47,6 +47,19 @@ class OutputMeasures(msgspec.Struct, frozen=True, kw_only=True):
     worst_sample: int | None = None
 
 
+class MetricIntervals(msgspec.Struct, frozen=True, kw_only=True):
+    """95 % intervals of a metric over other samples like these: (low, high), one for each kind of limit.
+
+    `value` is the model's own; `drop` how much worse it is than the source, in the metric's unit, positive for worse;
+    `ratio` the model's over the source's, None where the source's may be zero or less.
+    """
+
+    value: tuple[float, float]
+    drop: tuple[float, float]
+    ratio: tuple[float, float] | None
+    resamples: int
+
+
 def to_text(value: float | None) -> float | str | None:
     """Return `value` with NaN and infinities as the texts "nan", "inf" and "-inf", which JSON can hold."""
     if value is None:

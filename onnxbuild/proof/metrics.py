@@ -57,6 +57,15 @@ def decide_threshold(outputs: Iterable[np.ndarray]) -> float:
     return 0.5
 
 
+@dataclass(frozen=True)
+class Aligned:
+    """Predictions (classes, hits, scores or numbers) beside their labels; `average` is that of f1 and its like."""
+
+    predicted: np.ndarray
+    labels: np.ndarray
+    average: str = "macro"
+
+
 @dataclass
 class Scorer:
     """One metric's running collection: `add` each call's output in order, then take the `result`.
@@ -86,22 +95,44 @@ class Scorer:
 
     def result(self) -> float:
         """Return the metric of all calls; NaN where it is not defined."""
-        if not self._parts:
+        aligned = self.aligned()
+        if aligned is None:
             return math.nan
+        predicted, labels, name = aligned.predicted, aligned.labels, self.setting.name
+        match name:
+            case "accuracy":
+                return classification.accuracy(predicted, labels)
+            case "f1" | "precision" | "recall":
+                return classification.precision_recall_f1(predicted, labels, aligned.average)[name]
+            case "top_k":
+                return float(predicted.mean())
+            case "roc_auc" if predicted.shape[1] > 2:
+                return classification.roc_auc_one_vs_rest(predicted, labels)
+            case "roc_auc":
+                return classification.roc_auc(predicted[:, -1], labels == 1)
+            case "cosine":
+                return regression.mean_cosine(predicted, labels)
+        formula = {"mae": regression.mae, "rmse": regression.rmse, "r2": regression.r2}[name]
+        return formula(predicted, labels)
+
+    def aligned(self) -> Aligned | None:
+        """Return all predictions beside their labels, as the metric's formula takes them; None without any call."""
+        if not self._parts:
+            return None
         values = np.concatenate(self._parts)
         name = self.setting.name
         if name in _OF_CLASSES:
-            return self._score_classes(values)
+            return self._align_classes(values)
         if name == "top_k":
             self._check_count(values.size)
-            return float(values.mean())
+            return Aligned(values, self.labels.reshape(-1))
         if name == "roc_auc":
-            return self._score_roc_auc(values)
+            return self._align_roc_auc(values)
         if name == "cosine":
             labels = self._numbers(self.labels, "the labels").reshape(-1, values.shape[1])
             self._check_count(values.size)
-            return regression.mean_cosine(values, labels)
-        return self._score_regression(values)
+            return Aligned(values, labels)
+        return self._align_numbers(values)
 
     def _to_classes(self, output: np.ndarray) -> np.ndarray:
         """Return class indices, labels, or (single floats) scores whose threshold is still to be applied."""
@@ -161,7 +192,7 @@ class Scorer:
         if values != self.labels.size:
             raise _mismatch(f"there are {self.labels.size} labels and the outputs make {values} predictions")
 
-    def _score_classes(self, predicted: np.ndarray) -> float:
+    def _align_classes(self, predicted: np.ndarray) -> Aligned:
         labels = self.labels.reshape(-1)
         self._check_count(predicted.size)
         if self._classes:
@@ -172,33 +203,32 @@ class Scorer:
         elif (predicted.dtype.kind in _NUMERIC) != (labels.dtype.kind in _NUMERIC):
             raise _mismatch(f"the output holds {_kind(predicted)}, the labels are {_kind(labels)}")
         if self.setting.name == "accuracy":
-            return classification.accuracy(predicted, labels)
+            return Aligned(predicted, labels)
         binary = _is_binary(labels) and _is_binary(predicted[predicted != NO_CLASS])
         average = self.setting.average or ("binary" if binary else "macro")
         if average == "binary" and not binary:
             raise _wrong("the labels are not just 0 and 1; write 'average: macro'")
-        return classification.precision_recall_f1(predicted, labels, average)[self.setting.name]
+        return Aligned(predicted, labels, average)
 
     def _two_classes(self, labels: np.ndarray) -> np.ndarray:
         if not _is_binary(labels):
             raise _wrong("the output has one score a sample, and the labels are not just 0 and 1")
         return labels.astype(np.int64)
 
-    def _score_roc_auc(self, scores: np.ndarray) -> float:
+    def _align_roc_auc(self, scores: np.ndarray) -> Aligned:
         labels = self.labels.reshape(-1)
         if labels.size != len(scores):
             self._check_count(len(scores))
         if scores.shape[1] > 2:
             self._classes = scores.shape[1]
-            return classification.roc_auc_one_vs_rest(scores, self._indices())
-        return classification.roc_auc(scores[:, -1], self._two_classes(labels) == 1)
+            return Aligned(scores, self._indices())
+        return Aligned(scores, self._two_classes(labels))
 
-    def _score_regression(self, predicted: np.ndarray) -> float:
+    def _align_numbers(self, predicted: np.ndarray) -> Aligned:
         labels = self._numbers(self.labels, "the labels")
         self._check_count(predicted.size)
         rows = labels.reshape(labels.shape[0] if labels.ndim else 1, -1)
-        formula = {"mae": regression.mae, "rmse": regression.rmse, "r2": regression.r2}[self.setting.name]
-        return formula(predicted.reshape(rows.shape), rows)
+        return Aligned(predicted.reshape(rows.shape), rows)
 
 
 def _is_binary(values: np.ndarray) -> bool:

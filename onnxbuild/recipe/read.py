@@ -13,6 +13,7 @@ from onnxbuild.recipe.build import build_target
 from onnxbuild.recipe.checks import FileChecks, check_contract
 from onnxbuild.recipe.draft import Draft
 from onnxbuild.recipe.examine import examine
+from onnxbuild.recipe.lock import Lock, lock_path, read_lock
 from onnxbuild.recipe.merge import merge
 from onnxbuild.recipe.node import Node, find, key_place, plain
 from onnxbuild.recipe.problems import Problems
@@ -20,7 +21,7 @@ from onnxbuild.recipe.raw import NAME, RawRecipe
 from onnxbuild.recipe.rebase import rebase
 from onnxbuild.recipe.refuse import refuse_keys
 from onnxbuild.recipe.settings import Defaults
-from onnxbuild.recipe.types import ReadRecipe
+from onnxbuild.recipe.types import ReadRecipe, Target
 from onnxbuild.recipe.yaml import load_yaml
 
 DEFAULT_VARIANT = "default"
@@ -56,7 +57,17 @@ def read_recipe(path: Path, root: Path, defaults: Defaults, checks: FileChecks |
         if checks is not None:
             checks.check(draft, target, unusable)
         targets.append(target)
+    if checks is not None:
+        beside = lock_path(file)
+        checks.seen[beside] = None
+        lock = read_lock(root, beside, problems, layers)
+        targets = [_with_choice(target, lock) for target in targets]
     return ReadRecipe(name, file, name_place, raw.description or "", tuple(layers), tuple(targets)), problems
+
+
+def _with_choice(target: Target, lock: Lock) -> Target:
+    accepted = lock.get(target.variant)
+    return msgspec.structs.replace(target, locked=accepted.choice if accepted is not None else None)
 
 
 def _name(raw: RawRecipe, path: Path, root: Node, problems: Problems) -> tuple[str, Place]:

@@ -194,7 +194,7 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     symmetric: bool = True
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a search chose, or what a lock says it is to choose: repair's settings and layers, auto's winner.
 
     `keep` are names of nodes that stay in float, besides the recipe's `exclude`. A setting that is not None stands in

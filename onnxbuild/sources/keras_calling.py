@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.recipe.types import Framework, Output
+from onnxbuild.sources.description import DescribedInput, SourceFacts
 from onnxbuild.sources.signature import SourceValue, match_inputs, match_outputs
 from onnxbuild.sources.source import SourceRequest
 
@@ -31,6 +33,26 @@ def call_in_order(model: Any, request: SourceRequest) -> Callable[..., Sequence[
     return call
 
 
+def describe_calling(model: Any) -> SourceFacts:
+    """Return the inputs and outputs that a graph of layers knows.
+
+    Raises StageFailure for a model that is known only by its `call`, and for nested or named structures.
+    """
+    if not _knows_inputs(model):
+        raise StageFailure(
+            "inputs-unknown",
+            f"the file holds a {type(model).__name__}, which does not say what inputs it takes",
+            hint="write its recipe by hand, or save a functional model (keras.Model(inputs, outputs))",
+        )
+    _, values = _known_inputs(model)
+    names = [str(name) for name in getattr(model, "output_names", ())]
+    return SourceFacts(
+        framework=Framework.KERAS,
+        inputs=tuple(DescribedInput(name=v.name, dtype=v.dtype, shape=v.shape) for v in values),
+        outputs=tuple(Output(name=name) for name in names or ["output"]),
+    )
+
+
 Arrange = Callable[[Sequence[Any]], tuple[Sequence[Any], dict[str, Any]]]
 """From tensors in the recipe's order to the model's positional and keyword arguments."""
 
@@ -45,6 +67,19 @@ def _knows_inputs(model: Any) -> bool:
 
 def _arrange_known(model: Any, request: SourceRequest) -> Arrange:
     """Arrange for a model that knows its inputs: one tensor, or one flat list."""
+    single, values = _known_inputs(model)
+    matched = match_inputs(request.inputs, values)
+    positions = [matched.index(value) for value in values]
+
+    def arrange(tensors: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+        ordered = [tensors[position] for position in positions]
+        return (ordered[0] if single else ordered,), {}
+
+    return arrange
+
+
+def _known_inputs(model: Any) -> tuple[bool, list[SourceValue]]:
+    """Return whether the model takes one tensor rather than a list, and its inputs in its own order."""
     import keras
 
     structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
@@ -56,15 +91,7 @@ def _arrange_known(model: Any, request: SourceRequest) -> Arrange:
     values = [SourceValue(t.name, str(t.dtype), tuple(t.shape)) for t in flat]
     if isinstance(model, keras.Sequential):  # built by a first call, it has that call's batch and takes any
         values = [SourceValue(v.name, v.dtype, (None, *(v.shape or ())[1:])) for v in values]
-    matched = match_inputs(request.inputs, values)
-    positions = [matched.index(value) for value in values]
-    single = not isinstance(structure, list | tuple)
-
-    def arrange(tensors: Sequence[Any]) -> tuple[Sequence[Any], dict[str, Any]]:
-        ordered = [tensors[position] for position in positions]
-        return (ordered[0] if single else ordered,), {}
-
-    return arrange
+    return not isinstance(structure, list | tuple), values
 
 
 def _arrange_subclassed(model: Any, request: SourceRequest) -> Arrange:

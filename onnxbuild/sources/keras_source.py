@@ -12,6 +12,7 @@ import numpy as np
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.user_code import load_function, user_frames
 from onnxbuild.recipe.types import Framework
+from onnxbuild.sources.description import SourceFacts
 from onnxbuild.sources.keras_calling import call_in_order
 from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.signature import smallest_shape
@@ -36,6 +37,15 @@ class KerasSource:
         model, call = _load(request)
         layers = sorted({layer.name for layer in model._flatten_layers()})
         return export_function(call, model, request, opset, folder, modules=layers)
+
+    def describe(self, request: SourceRequest) -> SourceFacts:
+        """Describe a .keras file's model; a subclassed one does not know its inputs. Raises StageFailure."""
+        from onnxbuild.sources import tensorflow_runtime
+        from onnxbuild.sources.keras_calling import describe_calling
+
+        tensorflow_runtime.start()
+        with tensorflow_runtime.quiet():
+            return describe_calling(_read(request.files["path"]))
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
         """Call the model on each call with training=False."""

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.recipe.types import Framework
+from onnxbuild.recipe.types import Framework, Output
+from onnxbuild.sources.description import DescribedInput, SourceFacts
 from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.source import ExportedModel, SourceRequest
 
@@ -29,6 +30,28 @@ class OnnxSource:
     def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
         """Return the file itself after the pre-flight; every name is the source's own. Raises StageFailure."""
         return ExportedModel(_look(request))
+
+    def describe(self, request: SourceRequest) -> SourceFacts:
+        """Describe the file after the pre-flight; raises StageFailure."""
+        from onnxbuild.ir.describe import describe
+        from onnxbuild.ir.preflight import external_files, preflight
+
+        path = request.files["path"]
+        data = external_files(preflight(path), path.parent)
+        facts = describe(path)
+        any_rank = "the file declares no rank: write the shape you serve, such as `shape: [batch, 10]`"
+        return SourceFacts(
+            framework=Framework.ONNX,
+            inputs=tuple(
+                DescribedInput(
+                    name=value.name, dtype=value.dtype, shape=value.shape, note=any_rank if value.shape is None else ""
+                )
+                for value in facts.inputs
+            ),
+            outputs=tuple(Output(name=value.name) for value in facts.outputs),
+            opset=facts.opsets.get(""),
+            files=tuple(file.relative_to(path.parent).as_posix() for file in data),
+        )
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
         """Yield what ONNX Runtime computes on the CPU from the untouched file, unoptimised; raises StageFailure."""

@@ -13,6 +13,7 @@ import numpy as np
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.user_code import user_frames
 from onnxbuild.recipe.types import Framework, Input
+from onnxbuild.sources.description import SourceFacts
 from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.quiet import quiet
 from onnxbuild.sources.sklearn_columns import check_columns, table_of
@@ -55,6 +56,12 @@ class SklearnSource:
         order = {output.name: estimator.methods.index(m) for output, m in zip(request.outputs, methods, strict=True)}
         _select_outputs(proto, order, str(columns[0].shape[0]), path)
         return ExportedModel(path)
+
+    def describe(self, request: SourceRequest) -> SourceFacts:
+        """Describe the estimator in a saved file; raises StageFailure."""
+        from onnxbuild.sources.sklearn_description import describe_estimator
+
+        return describe_estimator(load_estimator(request))
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
         """Yield the methods' outputs in the shapes and dtypes that ONNX has; raises StageFailure.

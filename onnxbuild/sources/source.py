@@ -1,4 +1,4 @@
-"""What every source framework offers: its model as raw ONNX, and its own outputs; knows no particular framework."""
+"""What every source framework offers: its model as raw ONNX, its own outputs, what a file tells; knows none of them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from onnxbuild.recipe.types import Axis, Input, Output, Source
+from onnxbuild.sources.description import SourceFacts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,6 +75,10 @@ class SourceKind(Protocol):
         `opset` is what the recipe wants (None: the source's own); the nearest that the converter can deliver is
         enough, for the stage converts afterwards. Raises StageFailure.
         """
+        ...
+
+    def describe(self, request: SourceRequest) -> SourceFacts:
+        """Return what the saved model of `request` tells of itself; its inputs and outputs are empty. StageFailure."""
         ...
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure, did_you_mean
-from onnxbuild.recipe.types import Framework
+from onnxbuild.recipe.types import Framework, Output
+from onnxbuild.sources.description import DescribedInput, SourceFacts
 from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.signature import SourceValue, match_inputs, match_outputs
 from onnxbuild.sources.source import ExportedModel, SourceRequest
@@ -42,6 +43,27 @@ class TensorflowSource:
         signature = _load(request)
         return export_function(signature.call, signature.owner, request, opset, folder)
 
+    def describe(self, request: SourceRequest) -> SourceFacts:
+        """Describe the signature that serves by default, else the only or first one; raises StageFailure."""
+        loaded = _read(request)
+        known = sorted(getattr(loaded, "signatures", {}))
+        wanted = request.source.signature
+        name = wanted if wanted in known or not known else known[0]
+        function = _find(getattr(loaded, "signatures", {}), name)
+        others = [other for other in known if other != name]
+        notes = (f"The model has other signatures too: {', '.join(others)}.",) if others else ()
+        any_rank = "the signature takes any rank: write the shape you serve, such as `shape: [batch, 10]`"
+        return SourceFacts(
+            framework=Framework.TENSORFLOW,
+            inputs=tuple(
+                DescribedInput(name=v.name, dtype=v.dtype, shape=v.shape, note=any_rank if v.shape is None else "")
+                for v in _inputs(function)
+            ),
+            outputs=tuple(Output(name=name) for name in sorted(function.structured_outputs)),
+            signature=name,
+            notes=notes,
+        )
+
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
         """Call the signature on each call."""
         from onnxbuild.sources.tensorflow_runtime import run_calls
@@ -52,7 +74,7 @@ class TensorflowSource:
 KIND = TensorflowSource()
 
 
-def _load(request: SourceRequest) -> _Signature:
+def _read(request: SourceRequest) -> Any:
     from onnxbuild.sources import tensorflow_runtime
 
     tensorflow_runtime.start()
@@ -61,18 +83,26 @@ def _load(request: SourceRequest) -> _Signature:
     folder = request.files["path"]
     try:
         with tensorflow_runtime.quiet():
-            loaded = tf.saved_model.load(str(folder))
+            return tf.saved_model.load(str(folder))
     except Exception as error:  # TensorFlow raises a dozen types for a broken folder
         raise StageFailure(
             "source-does-not-load", f"TensorFlow cannot load {folder.name}: {_first_line(error)}", tool="tensorflow"
         ) from None
-    function = _find(getattr(loaded, "signatures", {}), request.source.signature)
+
+
+def _inputs(function: Any) -> list[SourceValue]:
+    """Return the inputs of a signature, sorted by name as its order is not kept."""
     _, keywords = function.structured_input_signature
-    given = [
+    return [
         SourceValue(name, spec.dtype.name, None if spec.shape.rank is None else tuple(spec.shape.as_list()))
         for name, spec in sorted(keywords.items())
     ]
-    names = [value.name for value in match_inputs(request.inputs, given)]
+
+
+def _load(request: SourceRequest) -> _Signature:
+    loaded = _read(request)
+    function = _find(getattr(loaded, "signatures", {}), request.source.signature)
+    names = [value.name for value in match_inputs(request.inputs, _inputs(function))]
     outputs = sorted(function.structured_outputs)
     picked = [outputs[i] for i in match_outputs([item.name for item in request.outputs], outputs)]
 

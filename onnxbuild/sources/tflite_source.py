@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.recipe.types import Framework
+from onnxbuild.recipe.types import Framework, Output
+from onnxbuild.sources.description import DescribedInput, SourceFacts, open_dims
 from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.signature import SourceValue, match_inputs, match_outputs
 from onnxbuild.sources.source import ExportedModel, SourceRequest
@@ -46,6 +47,22 @@ class TfliteSource:
         inputs = {detail["name"]: item for detail, item in zip(opened.inputs, request.inputs, strict=True)}
         outputs = [detail["name"] for detail in opened.outputs]
         return export_tflite(request.files["path"], inputs, outputs, request, opset, folder)
+
+    def describe(self, request: SourceRequest) -> SourceFacts:
+        """Describe the interpreter's inputs and outputs, by the names of the one signature where there is one."""
+        interpreter = _interpreter(request.files["path"])
+        inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+        signatures = interpreter.get_signature_list()
+        only = next(iter(signatures.values())) if len(signatures) == 1 else {"inputs": [], "outputs": []}
+        names = _names(interpreter, inputs, "inputs", list(only["inputs"]))
+        return SourceFacts(
+            framework=Framework.TFLITE,
+            inputs=tuple(
+                DescribedInput(name=name, dtype=_dtype(detail), shape=open_dims(detail["shape_signature"]))
+                for name, detail in zip(names, inputs, strict=True)
+            ),
+            outputs=tuple(Output(name=name) for name in _names(interpreter, outputs, "outputs", list(only["outputs"]))),
+        )
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
         """Run the interpreter on each call, resized to the call's shapes where they change."""

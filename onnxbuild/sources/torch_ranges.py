@@ -32,6 +32,21 @@ def dynamic_shapes(request: SourceRequest) -> tuple[dict[int, Any], ...]:
     )
 
 
+def forget_computed_ranges(program: torch.export.ExportedProgram) -> None:
+    """Leave symbols alone in the table of ranges that a loaded program's sizes share.
+
+    There torch also enters computed sizes (such as twice a symbol), and its exporter trips over them. The program's
+    own constraints stay as they are.
+    """
+    for node in program.graph.nodes:
+        if node.op == "placeholder":
+            for size in getattr(node.meta.get("val"), "shape", ()):
+                if not isinstance(size, int):
+                    ranges = size.node.shape_env.var_to_range
+                    for computed in [known for known in ranges if not known.is_Symbol]:
+                        del ranges[computed]
+
+
 def check_ranges(program: torch.export.ExportedProgram, request: SourceRequest) -> None:
     """Check that the program holds over every declared range; torch narrows ranges without an error.
 

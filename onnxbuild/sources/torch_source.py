@@ -13,13 +13,15 @@ import numpy as np
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.user_code import user_frames
 from onnxbuild.recipe.types import Framework, Input
+from onnxbuild.sources.description import SourceFacts
 from onnxbuild.sources.example import example_array, example_sizes
 from onnxbuild.sources.needs import NEEDS
 from onnxbuild.sources.quiet import quiet
 from onnxbuild.sources.source import ExportedModel, SourceRequest
+from onnxbuild.sources.torch_archive import describe_archive
 from onnxbuild.sources.torch_graph import fold_scaffolding, free_output_dims, name_by_position
 from onnxbuild.sources.torch_model import check_forward, flat_outputs, load_module, load_program
-from onnxbuild.sources.torch_ranges import check_ranges, dynamic_shapes
+from onnxbuild.sources.torch_ranges import check_ranges, dynamic_shapes, forget_computed_ranges
 
 if TYPE_CHECKING:
     import torch
@@ -65,7 +67,9 @@ class TorchSource:
         _check_dtypes(request.inputs)
         wanted = max(LOWEST_OPSET, opset or LOWEST_OPSET)
         if "path" in request.files:
-            program = _converted(request, load_program(request), (), None, wanted)
+            saved = load_program(request)
+            forget_computed_ranges(saved)
+            program = _converted(request, saved, (), None, wanted)
         else:
             program = self._export_module(request, wanted)
         check_ranges(program.exported_program, request)
@@ -86,6 +90,10 @@ class TorchSource:
         program = _converted(request, module, tensors, dynamic_shapes(request), opset)
         free_output_dims(program.model, first, second)
         return program
+
+    def describe(self, request: SourceRequest) -> SourceFacts:
+        """Describe an exported program from its JSON; nothing of it is loaded. Raises StageFailure."""
+        return describe_archive(request.files["path"])
 
     def reference(self, request: SourceRequest, calls: Iterable[Call]) -> Iterator[dict[str, np.ndarray]]:
         """Yield the outputs of each call in eval mode, without gradients; raises StageFailure."""

@@ -56,6 +56,7 @@ class Stage(Generic[P, F]):
     `packages` names the distributions whose versions are in the key for given parameters; `preload` the modules
     a worker imports before it forks; `runs_user_code` whether `run` calls Python that the recipe names. `unkeyed`
     names parameters that are limits: in no key; instead `holds` tells whether what was measured once keeps them.
+    `honours` tells of a search whether it chose as the lock has it, or could not.
     `threads` are the cores that `run` keeps busy, constant for given parameters; `seconds` is what to expect of an
     action while none was ever measured. `only_reads` says that `run` neither writes to its inputs' files nor hands them
     to a tool that refuses hard links, as onnx.load, onnx.checker and onnx_ir's external tensors do. `hardware` tells
@@ -76,6 +77,7 @@ class Stage(Generic[P, F]):
     threads: Callable[[P], int] = lambda params: 1
     seconds: float = 1.0
     only_reads: bool = False
+    honours: Callable[[Choice, F], bool] = lambda choice, facts: True
     hardware: Callable[[P], bool] = lambda params: False
     alone: bool = False
 

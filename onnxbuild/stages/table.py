@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnxbuild.stages.benchmark import BENCHMARK
 from onnxbuild.stages.data import DATA
+from onnxbuild.stages.describe import DESCRIBE
 from onnxbuild.stages.difference import DIFFERENCE
 from onnxbuild.stages.export import CANONICALIZE, EXPORT
 from onnxbuild.stages.inspect import INSPECT
@@ -30,5 +31,6 @@ STAGES: dict[str, AnyStage] = {
         PACKAGE,
         INSPECT,
         DIFFERENCE,
+        DESCRIBE,
     )
 }

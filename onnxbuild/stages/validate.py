@@ -1,4 +1,7 @@
-"""The validate stage: a model's outputs on the evaluation calls, measured against the reference; decides nothing."""
+"""The validate stage: a model's outputs on the data's calls and at edges, measured against the source's.
+
+Decides nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.proof.measures import OutputMeasures
+from onnxbuild.proof.measures import MetricIntervals, OutputMeasures
+from onnxbuild.proof.sizes import SizeMeasures
 from onnxbuild.recipe.types import Function, Metric, Session
 from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
 
 if TYPE_CHECKING:  # numpy and onnxruntime are not for those who only plan: the stage table is read by every command
     import numpy as np
+    from onnxruntime import InferenceSession
 
     from onnxbuild.data.calls import Calls
     from onnxbuild.proof.metrics import Scorer
@@ -36,6 +41,8 @@ class Within(msgspec.Struct, frozen=True, kw_only=True):
 class ValidateParams(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of validate. Inputs: `model`, `calls`, `reference`, `labels` (if any); file `metric` if custom.
 
+    Further inputs `edges` and `edges_reference` where the model is to be tried at the edges of its dynamic axes.
+
     `output` is the one the metric is of, None the model's first.
     """
 
@@ -50,21 +57,26 @@ class ValidateParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MetricMeasure(msgspec.Struct, frozen=True, kw_only=True):
-    """The task metric of the model and of the source, on the same samples; None where it is NaN or infinite."""
+    """The task metric of the model and of the source, on the same samples; None where it is NaN or infinite.
+
+    `intervals` None: there are none, as of a custom metric.
+    """
 
     name: str
     model: float | None
     source: float | None
     higher_is_better: bool
+    intervals: MetricIntervals | None = None
 
 
 class ValidateFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured; no artifact. `outputs` in the recipe's order."""
+    """What was measured; no artifact. `outputs` in the recipe's order; `sizes` None where edges were not asked for."""
 
     calls: int
     samples: int
     outputs: tuple[OutputMeasures, ...]
     metric: MetricMeasure | None = None
+    sizes: tuple[SizeMeasures, ...] | None = None
 
 
 def run(params: ValidateParams, work: Workspace) -> ValidateFacts:
@@ -100,7 +112,20 @@ def run(params: ValidateParams, work: Workspace) -> ValidateFacts:
         samples=sum(count_rows(call) for call in calls) if labels is None else int(labels.shape[0]),
         outputs=tuple(comparison.result() for comparison in comparisons),
         metric=metric,
+        sizes=_measure_sizes(params, work, session) if "edges" in work.inputs else None,
     )
+
+
+def _measure_sizes(params: ValidateParams, work: Workspace, session: InferenceSession) -> tuple[SizeMeasures, ...]:
+    from onnxbuild.data.edges import read_edges
+    from onnxbuild.proof.edge_walk import measure_sizes
+
+    edges, reference = read_edges(work.inputs["edges"]), read_edges(work.inputs["edges_reference"])
+    sizes = tuple(measure_sizes(session, edges, reference, params.axis))
+    for size in sizes:
+        if size.untried is not None:
+            work.warn("size-not-tried", f"{size.edge.name} stays unverified: {size.untried}")
+    return sizes
 
 
 def _measure_known(
@@ -111,7 +136,8 @@ def _measure_known(
     outputs: Callable[[Mapping[str, Scorer]], Iterator[dict[str, np.ndarray]]],
 ) -> MetricMeasure:
     """Score the source's outputs, then the model's, on the same samples with the same threshold."""
-    from onnxbuild.proof.metrics import Scorer, Setting, decide_threshold, score
+    from onnxbuild.proof.bootstrap import metric_intervals
+    from onnxbuild.proof.metrics import Scorer, Setting, decide_threshold
 
     reference, labels = truth
     if labels is None:
@@ -121,10 +147,15 @@ def _measure_known(
     setting = Setting(name=metric.name, axis=params.axis, average=params.average, k=params.k)
     threshold = decide_threshold(call[output] for call in reference)
     setting = msgspec.structs.replace(setting, threshold=threshold)
-    source = score(setting, (call[output] for call in reference), labels)
-    scorer = Scorer(setting, labels)
-    deque(outputs({output: scorer}), maxlen=0)
-    return _metric_measure(metric, scorer.result(), source)
+    source, model = Scorer(setting, labels), Scorer(setting, labels)
+    for call in reference:
+        source.add(call[output])
+    found = source.result()
+    deque(outputs({output: model}), maxlen=0)
+    measure = _metric_measure(metric, model.result(), found)
+    samples = int(labels.shape[0]) if labels.ndim else 1
+    intervals = metric_intervals(metric.name, model.aligned(), source.aligned(), samples, metric.higher_is_better)
+    return msgspec.structs.replace(measure, intervals=intervals)
 
 
 def _measure_custom(
@@ -161,7 +192,7 @@ def _within(params: ValidateParams, output: str) -> tuple[tuple[float, float], .
 
 VALIDATE = Stage(
     name="validate",
-    version=1,
+    version=3,
     params=ValidateParams,
     facts=ValidateFacts,
     run=run,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -12,6 +12,7 @@ from onnxbuild.engine.run import Outcome
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.proof.gates import GateResult, Verdict, judge_metric, judge_outputs, judge_size, worst_verdict
+from onnxbuild.proof.size_gates import judge_exact_sizes, judge_sizes, unverified_sizes
 from onnxbuild.proof.speed_gates import judge_latency, judge_memory, judge_speed
 from onnxbuild.recipe.types import Provider, RandomData
 from onnxbuild.stages.benchmark import BenchmarkFacts, estimate_of
@@ -67,11 +68,11 @@ class Judge:
             return Judgement(Verdict.FAILED, (), stopped, self._outcomes[stopped].failure)
         gates: list[GateResult] = []
         for provider in plan.target.providers:
-            trace = self._trace(plan.validations[provider.name][-1])
-            if trace is None:
+            traces = [self._trace(name) for name in plan.validations[provider.name]]
+            measured = [msgspec.json.decode(t.facts, type=ValidateFacts) for t in traces if t is not None]
+            if len(measured) < len(traces):
                 return None
-            facts = msgspec.json.decode(trace.facts, type=ValidateFacts)
-            gates += _accuracy_gates(plan, provider, facts)
+            gates += _accuracy_gates(plan, provider, measured)
         for judge in (self._size_gates, self._speed_gates, self._measured_gates):
             found = judge(plan)
             if found is None:
@@ -176,12 +177,41 @@ def decode_facts(trace: Trace) -> msgspec.Struct:
     return facts
 
 
-def _accuracy_gates(plan: TargetPlan, provider: Provider, facts: ValidateFacts) -> list[GateResult]:
+def _accuracy_gates(plan: TargetPlan, provider: Provider, measured: Sequence[ValidateFacts]) -> list[GateResult]:
+    """Judge the delivered model on the data and at the edges of dynamic axes; `measured` has one item a model."""
+    last, limits = measured[-1], provider.tolerance.outputs
+    gates = _on_data(plan, provider, last)
+    gates = [_name_first_step(gate, plan, provider, measured) for gate in gates]
+    gates = judge_sizes(gates, limits, last.sizes or (), provider.name)
+    for facts in measured[:-1]:
+        gates = judge_exact_sizes(gates, limits, facts.outputs, facts.sizes or (), provider.name)
+    axes = plan.target.dynamic_axes
+    if axes and not any(size.outputs or size.failure for size in last.sizes or ()):
+        gates = unverified_sizes(gates, axes)
+    return gates
+
+
+def _on_data(plan: TargetPlan, provider: Provider, facts: ValidateFacts) -> list[GateResult]:
     target = plan.target
     generated = target.evaluation is None or isinstance(target.evaluation.data, RandomData)
     tolerance, metric = provider.tolerance, facts.metric
     gates = judge_outputs(tolerance.outputs, facts.outputs, provider.name, generated)
     if tolerance.metric is not None and metric is not None:
         better = metric.higher_is_better
-        gates.append(judge_metric(tolerance.metric, metric.model, metric.source, better, provider.name, generated))
+        values = metric.model, metric.source, better
+        gates.append(judge_metric(tolerance.metric, *values, provider.name, generated, metric.intervals))
     return gates
+
+
+def _name_first_step(
+    gate: GateResult, plan: TargetPlan, provider: Provider, measured: Sequence[ValidateFacts]
+) -> GateResult:
+    """Return a failed gate with the first step after which the model missed the limit, which is where to look."""
+    if gate.verdict is not Verdict.FAILED:
+        return gate
+    for model, facts in zip(plan.models, measured, strict=True):
+        found = next((g for g in _on_data(plan, provider, facts) if g.gate == gate.gate), None)
+        if found is not None and found.verdict is Verdict.FAILED:
+            reason = "; ".join(filter(None, (gate.reason, f"first missed after {model.label}")))
+            return msgspec.structs.replace(gate, reason=reason)
+    return gate

@@ -226,7 +226,7 @@ def test_reference_outputs_are_written_call_by_call(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("results", "said"),
     [
-        ([{"z": np.zeros(1)}], "gives the outputs z, the recipe names y"),
+        ([{"z": np.zeros(1)}], "in call 0 the outputs are z, the recipe names y"),
         ([{"y": np.zeros(1)}, {"y": np.zeros((1, 1))}], "rank 1 in call 0 and float64 of rank 2 in call 1"),
         ([{"y": np.zeros(1)}, {"y": np.zeros(1, np.int64)}], "float64 of rank 1 in call 0 and int64"),
         ([{"y": np.zeros(1, np.complex64)}], "complex64"),

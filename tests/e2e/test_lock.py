@@ -1,0 +1,165 @@
+"""The lock: accepted once, evidence of the next make, compared by --locked, strict where it is broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.project import MLP, Project, write_mlp
+
+RECIPE = MLP + "variants:\n  fp32: {}\n  int8: {quantization: {mode: dynamic}, tolerance: {metric: {at_least: 90%}}}\n"
+LOCK = "recipes/mlp.lock.json"
+
+
+def read(project: Project) -> dict[str, Any]:
+    return dict(json.loads((project.root / LOCK).read_text()))
+
+
+@pytest.fixture(scope="module")
+def accepted_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    project = Project(tmp_path_factory.mktemp("accepted") / "project")
+    write_mlp(project)
+    project.recipe("mlp", RECIPE)
+    assert project.make().code == 0
+    assert project.run("accept", "mlp").code == 0
+    return project.root
+
+
+@pytest.fixture
+def accepted(accepted_template: Path, tmp_path: Path) -> Project:
+    """A copy of a project whose two targets were built and accepted."""
+    import shutil
+
+    shutil.copytree(accepted_template, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
+
+
+def test_the_lock_is_sorted_small_and_says_what_was_delivered(accepted: Project) -> None:
+    text = (accepted.root / LOCK).read_text()
+    lock = json.loads(text)
+    assert text == json.dumps(lock, indent=1, sort_keys=True) + "\n"
+    assert lock["format"] == 1
+    assert set(lock["targets"]) == {"fp32", "int8"}
+    entry = lock["targets"]["int8"]
+    manifest = json.loads((accepted.root / "build/mlp/int8/manifest.json").read_text())
+    assert entry["output"] == {name: file["sha256"] for name, file in manifest["files"].items()}
+    assert set(entry["sources"]) == {"recipes/data/test.npz", "recipes/models/mlp.onnx"}
+    assert entry["opset"][""] == 20
+    assert entry["metrics"]["cpu"]["name"] == "accuracy"
+    assert "choice" not in entry
+    assert "waivers" not in entry
+
+
+def test_a_make_after_accept_runs_nothing_and_then_answers_from_its_stamp(accepted: Project) -> None:
+    done = accepted.make()
+    assert done.code == 0
+    assert done.actions() == []
+    assert accepted.make("--locked").code == 0
+
+
+def test_a_changed_lock_is_seen_by_the_next_make(accepted: Project) -> None:
+    accepted.make()
+    (accepted.root / LOCK).write_text("{")
+    done = accepted.make()
+    assert done.code == 2
+    assert f"{LOCK}:1:2" in done.err
+
+
+def test_a_lock_that_appears_is_seen_by_the_next_make(mlp: Project) -> None:
+    assert mlp.make().code == 0
+    mlp.write(LOCK, "<<<<<<< HEAD\n")
+    done = mlp.make()
+    assert done.code == 2
+    assert "unresolved merge conflict" in done.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('"format": 1', '"format": 7', "the lock has format 7, this version of onnxbuild knows 1"),
+        ('"ir_version": 10', '"ir_version": "10"', "Expected `int`, got `str`"),
+        ('"ir_version"', '"ir_versions"', "unknown field `ir_versions`"),
+        ('"hardware"', '"verdict"', "the key 'verdict' stands twice"),
+    ],
+)
+def test_a_broken_lock_is_a_located_diagnostic_of_check(accepted: Project, old: str, new: str, said: str) -> None:
+    text = (accepted.root / LOCK).read_text()
+    altered = text.replace(old, new, 1)
+    (accepted.root / LOCK).write_text(altered)
+    done = accepted.run("check")
+    key = new.partition(":")[0]
+    line = altered[: altered.index(key)].count("\n") + 1
+    assert done.code == 2
+    assert said in done.out + done.err
+    assert f"{LOCK}:{line}:" in done.out + done.err
+
+
+def test_an_entry_of_no_variant_is_a_warning_and_goes_with_the_next_accept(accepted: Project) -> None:
+    accepted.recipe("mlp", RECIPE.replace("  fp32: {}\n", ""))
+    checked = accepted.run("check")
+    assert checked.code == 0
+    assert "no such variant" in checked.out + checked.err
+    assert accepted.make().code == 0
+    assert accepted.run("accept", "mlp:int8").code == 0
+    assert set(read(accepted)["targets"]) == {"int8"}
+
+
+def test_accepting_one_target_leaves_the_others(accepted: Project) -> None:
+    before = read(accepted)
+    write_mlp(accepted, seed=1)
+    assert accepted.make().code == 0
+    assert accepted.run("accept", "mlp:fp32").code == 0
+    after = read(accepted)
+    assert after["targets"]["int8"] == before["targets"]["int8"]
+    assert after["targets"]["fp32"] != before["targets"]["fp32"]
+
+
+def test_locked_names_what_differs_and_fails(accepted: Project) -> None:
+    data = accepted.root / "recipes/data/test.npz"
+    arrays = dict(np.load(data))
+    np.savez(data, x=arrays["x"][:-1], labels=arrays["labels"][:-1])
+    accepted.recipe("mlp", RECIPE.replace("opset: 20", "opset: 19"))
+    done = accepted.make("--locked", "mlp:fp32")
+    assert done.code == 1
+    (event,) = [e for e in done.events if e["event"] == "lock"]
+    assert event["target"] == "mlp:fp32"
+    assert not event["agrees"]
+    assert any(d.startswith("recipes/data/test.npz has the digest") for d in event["differences"])
+    assert 'opset is {"":19}, accepted is {"":20}' in event["differences"]
+    assert "differs   mlp:fp32: recipes/data/test.npz" in done.out
+    assert accepted.make("mlp:fp32").code == 0, "without --locked it is a make like any other"
+
+
+def test_locked_fails_without_an_entry_also_when_nothing_is_to_do(mlp: Project) -> None:
+    assert mlp.make().code == 0
+    done = mlp.make("--locked")
+    assert done.code == 1
+    assert "recipes/mlp.lock.json has no entry for it" in done.out
+    assert mlp.make().code == 0
+
+
+def test_a_target_that_is_not_built_is_not_accepted(accepted: Project) -> None:
+    write_mlp(accepted, seed=1)
+    done = accepted.run("accept", "mlp")
+    assert done.code == 2
+    assert "onnxbuild make mlp:fp32" in done.err
+
+
+def test_a_failed_gate_needs_a_waiver_which_the_lock_keeps(accepted: Project) -> None:
+    before = (accepted.root / LOCK).read_text()
+    accepted.recipe("mlp", RECIPE + "gates: {size: {at_most: 1 kB}}\n")
+    assert accepted.make().code == 1
+    refused = accepted.run("accept", "mlp:int8")
+    assert refused.code == 2
+    assert "--waive size --reason" in refused.err
+    assert accepted.run("accept", "mlp:int8", "--waive", "size").code == 2
+    assert accepted.run("accept", "mlp:int8", "--waive", "tolerance.metric", "--reason", "x").code == 2
+    assert (accepted.root / LOCK).read_text() == before, "nothing was written"
+    assert accepted.run("accept", "mlp:int8", "--waive", "size", "--reason", "the kiosk has room").code == 0
+    assert read(accepted)["targets"]["int8"]["waivers"] == {"size": "the kiosk has room"}
+    assert read(accepted)["targets"]["int8"]["verdict"] == "failed"
+    assert accepted.make().code == 1, "what was waived for the lock still fails the make"
