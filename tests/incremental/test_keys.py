@@ -14,6 +14,7 @@ from onnxbuild.plan.build import build_plan
 from onnxbuild.plan.manifest import key_of, make_manifest
 from onnxbuild.recipe.types import (
     Axis,
+    Benchmark,
     Bound,
     Calibration,
     CustomPass,
@@ -22,7 +23,9 @@ from onnxbuild.recipe.types import (
     Framework,
     Function,
     Input,
+    LatencyGate,
     LoaderData,
+    MemoryGate,
     Metric,
     OnnxoptimizerPass,
     OnnxruntimePass,
@@ -36,6 +39,7 @@ from onnxbuild.recipe.types import (
     Recipe,
     Session,
     Source,
+    SpeedGate,
     Target,
     Tolerance,
     TransformersPass,
@@ -89,6 +93,10 @@ TARGET = Target(
     size=Bound(kind="at_most", value=1e6, text="at most 1 MB"),
     package=Package(metadata={"team": "kiosk"}),
     strict_reads=False,
+    benchmark=Benchmark(batch=(1, 4), min_seconds=0.5, memory=True),
+    speed=SpeedGate(bound=Bound(kind="at_least", value=1.1, of="fp32"), provider="cpu", batch=1),
+    latency=(LatencyGate(percentile="p95", bound=Bound(kind="at_most", value=5.0), provider="cpu", batch=8),),
+    memory=MemoryGate(bound=Bound(kind="at_most", value=1e8), provider="cpu"),
 )
 HARDWARE = "some CPU; avx"
 NOT_IN_A_PLAN = {
@@ -101,6 +109,10 @@ NOT_IN_A_PLAN = {
     "tolerance": "the providers hold it merged; gates are computed from measurements",
     "providers.0.tolerance": "gates are computed from measurements",
     "size": "a gate computed from the package's files",
+    "speed": "a gate; the variant that it names is planned where the recipe has it",
+    "latency.0.percentile": "a limit: every percentile is measured",
+    "latency.0.bound": "a limit: gates are computed from measurements",
+    "memory": "a limit: gates are computed from measurements",
     "strict_reads": "a limit: what was read is in the trace",
     "locked": "what a search tries first, under the same key",
     "places": "where the recipe says it",
@@ -134,7 +146,7 @@ def actions() -> list[Action]:
     )
     recipes = [Recipe(name=t.recipe, file=t.file, description="", targets=(t,)) for t in (TARGET, onnx)]
     plan = build_plan(recipes, [TARGET.name, onnx.name])
-    assert {action.stage for action in plan.actions.values()} == set(STAGES) - {"inspect", "difference"}
+    assert {action.stage for action in plan.actions.values()} == set(STAGES) - {"describe", "difference", "inspect"}
     return list(plan.actions.values())
 
 
@@ -199,7 +211,7 @@ def test_every_value_of_a_target_is_in_a_key_or_exempt() -> None:
     [
         ({"opset": 19}, {"export", "optimize", "package"}),
         ({"pruning": msgspec.structs.replace(TARGET.pruning, sparsity=0.6)}, {"prune"}),
-        ({"session": Session(intra_op_threads=2)}, {"validate", "package"}),
+        ({"session": Session(intra_op_threads=2)}, {"validate", "benchmark", "package"}),
         ({"calibration": Calibration(data=FileData("train.npz"), samples=9)}, {"data"}),
         ({"package": Package(metadata={"team": "shop"})}, {"package"}),
         ({"outputs": (Output(name="z", method="predict"),)}, {"export", "reference", "package"}),
@@ -238,5 +250,5 @@ def test_stages_whose_results_depend_on_the_hardware_have_it_in_their_keys(monke
     before = [key(action) for action in found]
     monkeypatch.setattr(f"{__name__}.HARDWARE", "some CPU; avx avx512_vnni")
     changed = [action for action, old in zip(found, before, strict=True) if key(action) != old]
-    assert {action.stage for action in changed} == {"optimize", "validate"}
+    assert {action.stage for action in changed} == {"benchmark", "optimize", "validate"}
     assert [action.params for action in changed if action.stage == "optimize"] == [params]
