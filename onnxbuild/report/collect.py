@@ -19,6 +19,7 @@ from onnxbuild.report.facts import (
     ActionFacts,
     ActionRun,
     ArtifactFacts,
+    BenchmarkedProvider,
     DataSetFacts,
     DeclaredFacts,
     FileFacts,
@@ -28,8 +29,10 @@ from onnxbuild.report.facts import (
     RunFacts,
     StepFacts,
     TargetFacts,
+    VersusFacts,
 )
 from onnxbuild.report.titles import title_action
+from onnxbuild.stages.benchmark import BenchmarkFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
@@ -93,8 +96,25 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         output=f"{folder}/model.onnx" if package is not None and not failed else None,
         sha256=last.outputs["model"].files["model.onnx"].digest if last is not None else None,
         bytes=model_facts(last).bytes if last is not None else None,
+        benchmarks=_benchmarks(plan, outcomes),
+        versus=_versus(plan, outcomes),
         stale=failed and (root / folder / "model.onnx").exists(),
         failed_action=None if judgement is None else judgement.failed_action,
+    )
+
+
+def _benchmarks(plan: TargetPlan, outcomes: Outcomes) -> tuple[BenchmarkedProvider, ...]:
+    found = {provider: _facts(action, outcomes, BenchmarkFacts) for provider, action in plan.benchmarks.items()}
+    return tuple(BenchmarkedProvider(provider, facts) for provider, facts in found.items() if facts is not None)
+
+
+def _versus(plan: TargetPlan, outcomes: Outcomes) -> VersusFacts | None:
+    facts = _facts(plan.versus, outcomes, BenchmarkFacts) if plan.versus is not None else None
+    gate = plan.target.speed
+    if facts is None or facts.versus is None or gate is None:
+        return None
+    return VersusFacts(
+        other=gate.bound.of or "", provider=gate.provider, versus=facts.versus, surroundings=facts.surroundings
     )
 
 

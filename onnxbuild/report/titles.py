@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from onnxbuild.plan.action import Action
 from onnxbuild.recipe.types import FileData, LoaderData, Pruning, Quantization
+from onnxbuild.stages.benchmark import BenchmarkParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams, tool_name
@@ -23,6 +24,8 @@ def title_action(action: Action) -> str:
             return _pruning(pruning)
         case QuantizeParams(quantization=quantization):
             return _quantization(quantization)
+        case BenchmarkParams(provider=provider):
+            return f"timed {_variants(action)} on {provider}"
         case ValidateParams(provider=provider):
             return f"measured {action.inputs['model'].action.partition('/')[2]} on {provider}"
         case DataParams(data=data):
@@ -35,6 +38,12 @@ def title_action(action: Action) -> str:
                     return "generate random data"
         case _:
             return action.stage
+
+
+def _variants(action: Action) -> str:
+    """Return which models a benchmark runs, by the actions that make them."""
+    named = [action.inputs[label].action.partition("/")[2] for label in ("model", "other") if label in action.inputs]
+    return " and ".join(named)
 
 
 def _pruning(pruning: Pruning) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import numbers
 from onnxbuild.report.facts import IndexFacts, IndexRow
+from onnxbuild.report.pages.latency import milliseconds
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, verdict_mark
 from onnxbuild.report.pages.verdict import against
 
@@ -32,6 +33,7 @@ def index_page(facts: IndexFacts) -> IndexPage:
     if len(rows) > CAP:
         kept = sorted(range(len(rows)), key=lambda i: rows[i].verdict is Verdict.PASSED)[:CAP]
         rows = [rows[i] for i in sorted(kept)]
+    timed = any(row.latency is not None for row in rows)
     columns = (
         Column("Target"),
         Column("Verdict"),
@@ -40,12 +42,13 @@ def index_page(facts: IndexFacts) -> IndexPage:
         Column("vs source", "num"),
         Column("Size", "num"),
         Column("vs baseline", "num"),
+        *([Column("Latency", "num", note="median call")] if timed else []),
         Column("Gates passed", "num"),
         Column("Providers"),
         Column("Remark", "remark"),
     )
     shown = f"showing {len(rows):,} of {len(facts.rows):,}" if len(rows) < len(facts.rows) else ""
-    table = Table("All targets", columns, tuple(Row(_cells(row)) for row in rows), shown,
+    table = Table("All targets", columns, tuple(Row(_cells(row, timed)) for row in rows), shown,
                   empty="No recipe has a target yet.", hide_caption=True, class_="index")  # fmt: skip
     marks = Counter(verdict_mark(row.verdict) for row in facts.rows)
     order = ("passed", "failed", "unverified", "missing")
@@ -55,7 +58,7 @@ def index_page(facts: IndexFacts) -> IndexPage:
     return IndexPage(said, facts.version, counts, table, "index.json")
 
 
-def _cells(row: IndexRow) -> tuple[Cell, ...]:
+def _cells(row: IndexRow, timed: bool) -> tuple[Cell, ...]:
     change = None
     if row.metric is not None and row.metric_model is not None and row.metric_source is not None:
         change = row.metric_model - row.metric_source
@@ -72,7 +75,15 @@ def _cells(row: IndexRow) -> tuple[Cell, ...]:
         Cell(numbers.metric_change(name, change) if change is not None else numbers.NONE, sort=str(change or 0)),
         Cell(numbers.size(row.bytes), title=numbers.exact_size(row.bytes) or "", sort=str(row.bytes or 0)),
         Cell(against(base, row.bytes), sort=str(row.size_ratio or 0)),
+        *([_latency(row)] if timed else []),
         Cell(f"{row.gates_passed} of {row.gates}" if row.gates else numbers.NONE),
         Cell(", ".join(row.providers) or numbers.NONE),
         Cell(name=row.trouble, fold=240),
     )
+
+
+def _latency(row: IndexRow) -> Cell:
+    if row.latency is None:
+        return Cell(numbers.NONE, sort="0")
+    batch = f"batch {row.latency_batch}" if row.latency_batch != 1 else ""
+    return Cell(milliseconds(row.latency), note=batch, sort=str(row.latency))

@@ -11,7 +11,7 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
 from onnxbuild.report.facts import ReportFacts, TargetFacts
-from onnxbuild.report.pages import accuracy, graph, provenance, size, stages, verdict, warnings
+from onnxbuild.report.pages import accuracy, graph, latency, provenance, size, stages, verdict, warnings
 from onnxbuild.report.pages.table import Mark, Table
 
 MOST_DETAILED = 12
@@ -35,7 +35,9 @@ class VariantSection:
     accuracy: tuple[accuracy.Accuracy, ...]
     accuracy_empty: str
     nonfinite: str
+    latency: latency.LatencySection | None
     size: size.Size | None
+    memory: Table | None
     graph: graph.Graph | None
     empty: str
 
@@ -115,7 +117,9 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         accuracy=accuracy.accuracy(target),
         accuracy_empty=_accuracy_empty(target),
         nonfinite=f"The source's own outputs hold values that are not finite: {said}." if said else "",
+        latency=latency.latency(target),
         size=size.size(target, tones, largest),
+        memory=latency.memory_table(target),
         graph=graph.graph(target),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",
     )
