@@ -32,7 +32,7 @@ from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Discovered
 from onnxbuild.targets import accepting
 from onnxbuild.targets.standing import Explainer, Explanation, Standing
-from onnxbuild.workplace import Workplace, open_project
+from onnxbuild.workplace import Workplace, open_changed, open_project
 
 __all__ = [
     "NO_OP_SECONDS",
@@ -48,6 +48,7 @@ __all__ = [
     "get",
     "inspect",
     "make",
+    "open_changed",
     "open_project",
     "open_store",
     "report",

@@ -21,6 +21,7 @@ from onnxbuild.engine.events import (
     Notice,
     PlanMade,
     Rebuilt,
+    Retold,
     RunEnded,
     Status,
     TargetJudged,
@@ -103,6 +104,9 @@ class Console:
                 self.say(f"{self._paint('note', 'yellow')} {event.message}")
             case LockCompared():
                 self._lock(event)
+            case Retold():
+                for each in event.events if self.verbose else event.said:
+                    self.hear(each)
             case Rebuilt():
                 self._rebuilt(event)
             case RunEnded():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxbuild.base.atomic import sweep_files, sweep_folders
-from onnxbuild.base.diagnostics import Remark
+from onnxbuild.base.codec import encode
 from onnxbuild.engine.events import (
     ActionDone,
     DecisionKind,
@@ -17,22 +18,25 @@ from onnxbuild.engine.events import (
     Gate,
     LockCompared,
     PlanMade,
+    Retold,
     RunEnded,
     Status,
     TargetJudged,
 )
-from onnxbuild.engine.run import Hooks, Options, Outcome, Run
-from onnxbuild.plan.action import Action, Plan, TargetPlan
+from onnxbuild.engine.run import Hooks, Options, Outcome, Run, stretch_of
+from onnxbuild.plan.action import Action, RecipeGroup, TargetPlan
 from onnxbuild.plan.build import build_plan
-from onnxbuild.proof.gates import Verdict, describe_doubt, describe_miss
+from onnxbuild.proof.gates import Verdict
 from onnxbuild.recipe.project import FILE
-from onnxbuild.report.draw import draw_if_changed, pages_of
+from onnxbuild.report.draw import draw_if_changed, drawn_file, prepare_to_draw
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.accepting import compare
 from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
 from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement
+from onnxbuild.targets.kept import KeptGroup, KeptRecipe, KeptTarget
+from onnxbuild.targets.retelling import Concerned, Stretch, concerns, gates_of, is_said, retell
 from onnxbuild.targets.standing import Standing, standing
 from onnxbuild.workplace import Workplace
 
@@ -42,10 +46,12 @@ NO_OP_SECONDS = 7.77e-13
 
 @dataclass(frozen=True)
 class NoOp:
-    """What an equal make would tell as long as nothing that `evidence` records differs."""
+    """What an equal make would tell as long as nothing that `evidence` records differs; and of which groups it is."""
 
     events: tuple[Event, ...]
     evidence: Evidence
+    files: tuple[str, ...]
+    groups: tuple[KeptGroup, ...]
 
 
 @dataclass(frozen=True)
@@ -74,25 +80,37 @@ class Making:
         """Do it all and return the exit code; see api.make."""
         plan = build_plan(self.workplace.recipes, self.workplace.selected)
         self.plan = plan
-        self.by_action: dict[str, list[TargetPlan]] = {}
-        for target in plan.targets:
-            for name in _concerns(target):
-                self.by_action.setdefault(name, []).append(target)
-        self.packaged: dict[str, list[TargetPlan]] = {}
+        self.concerned = Concerned(plan)
+        before = self.workplace.before
+        self.kept = before.recipes if before is not None else {}
+        self.live: dict[str, list[TargetPlan]] = {}
         for target in plan.targets:
             if not target.support:
-                self.packaged.setdefault(target.package, []).append(target)
+                self.live.setdefault(target.target.recipe, []).append(target)
+        self.targets = [*self._in_order()]
         self.held: list[Event] | None = []
         self.told: set[str] = set()
-        self.emit(PlanMade(_names(plan), len(plan.actions)))
-        self.run = Run(plan, self.workplace.store, self.workplace.places, self.options, self._hear, self._hooks())
+        self.emit(self._plan_made())
+        hooks = Hooks(
+            lambda action: self.concerned.is_judged(action, self.judge),
+            lambda action: self.concerned.refusal(action, self.judge),
+            self._in_place,
+            self._deliver,
+            self._done,
+            self._retell,
+            self._recover,
+            prepare_to_draw,
+        )
+        standing = {recipe: recipe in self.kept for recipe in self.workplace.order} if self.kept else {}
+        run = Run(plan, self.workplace.store, self.workplace.places, self.options, self._hear, hooks, standing=standing)
+        self.run = run
         self.judge = Judge(plan, self.run.outcomes)
         self.run.execute()
         if self.options.dry_run:
             self._release()
             return self._end(0)
-        for target in plan.targets:
-            self._tell(target)
+        for each in self.targets:
+            self._tell(each)
         if self.held is not None:
             for event in self._what_is_not_passed():
                 self.emit(event)
@@ -104,26 +122,16 @@ class Making:
             code = max(code, 1)
         return self._end(code)
 
+    def _in_order(self) -> Iterator[TargetPlan | KeptTarget]:
+        """Yield the selected targets in the project's order, those that stand among those that are walked."""
+        for recipe in self.workplace.order:
+            yield from self.kept[recipe].targets if recipe in self.kept else self.live.get(recipe, ())
+
+    def _plan_made(self) -> PlanMade:
+        names = tuple(t.name if isinstance(t, KeptTarget) else t.target.name for t in self.targets)
+        return PlanMade(names, len(self.plan.actions) + sum(recipe.actions for recipe in self.kept.values()))
+
     # What the run asks
-
-    def _hooks(self) -> Hooks:
-        return Hooks(self._is_judged, self._admit, self._in_place, self._deliver, self._done, self._recover)
-
-    def _is_judged(self, action: Action) -> bool:
-        """Tell whether all gates of what is to be packaged can be judged; a ratio waits for the other target."""
-        if action.stage != "package":
-            return True
-        return all(self.judge.judgement(t.target.name) is not None for t in self._packaged_by(action))
-
-    def _admit(self, action: Action) -> str | None:
-        """Refuse to package what failed a gate."""
-        if action.stage != "package":
-            return None
-        judged = [(t, self.judge.judgement(t.target.name)) for t in self._packaged_by(action)]
-        if any(j is not None and j.verdict is not Verdict.FAILED for _, j in judged):
-            return None
-        failed = [gate for _, j in judged if j for gate in j.gates if gate.verdict is Verdict.FAILED]
-        return f"gate {failed[0].gate} failed" if failed else "its proof is missing"
 
     def _in_place(self, action: Action, trace: Trace) -> bool:
         if action.stage != "package":
@@ -154,9 +162,9 @@ class Making:
         """Judge the targets that this outcome completes; True when a gate failed."""
         failed = False
         if outcome.status is Status.FAILED:
-            for target in self.by_action.get(action.name, ()):
+            for target in self.concerned.by_action.get(action.name, ()):
                 self.judge.forget(target.target.name)
-        for target in self.by_action.get(action.name, ()):
+        for target in self.concerned.by_action.get(action.name, ()):
             judged = self.judge.judgement(target.target.name)
             if judged is not None:
                 failed = failed or judged.verdict is Verdict.FAILED
@@ -164,7 +172,7 @@ class Making:
         return failed
 
     def _packaged_by(self, action: Action) -> list[TargetPlan]:
-        return self.packaged.get(action.name, [])
+        return self.concerned.packaged.get(action.name, [])
 
     def _deliverable(self, action: Action) -> list[tuple[TargetPlan, Judgement]]:
         judged = [(t, self.judge.judgement(t.target.name)) for t in self._packaged_by(action)]
@@ -173,7 +181,7 @@ class Making:
     def _delivery(self, target: TargetPlan, judgement: Judgement, package: Trace) -> dict[str, object]:
         traces = {
             name: outcome.trace
-            for name in _concerns(target)
+            for name in concerns(target)
             if (outcome := self.run.outcomes.get(name)) is not None and outcome.trace is not None
         }
         return describe_delivery(target, judgement, package, traces)
@@ -184,7 +192,7 @@ class Making:
         """Hold back what is up to date until something is not: a run with nothing to do says nothing."""
         if isinstance(event, ActionDone):
             self.heard[event.action] = event
-        quiet = isinstance(event, Gate) or (
+        quiet = isinstance(event, Gate | Retold) or (
             isinstance(event, ActionDone)
             and (
                 event.decision is DecisionKind.UP_TO_DATE
@@ -197,6 +205,12 @@ class Making:
         self._release()
         self.emit(event)
 
+    def _retell(self, recipe: str) -> bool:
+        """Tell what would be told of a recipe that stands, in its place among the others; True when a gate failed."""
+        kept = self.kept[recipe]
+        self._hear(Retold(kept.events, kept.said))
+        return kept.failed
+
     def _release(self) -> None:
         for event in self.held or ():
             self.emit(event)
@@ -206,40 +220,34 @@ class Making:
         if target.target.name in self.told or target.support:
             return
         self.told.add(target.target.name)
-        self.gates[target.target.name] = [
-            Gate(
-                target=target.target.name,
-                gate=gate.gate,
-                provider=gate.provider,
-                limit=gate.limit,
-                measured=gate.measured,
-                verdict=gate.verdict.value,
-                source=gate.source,
-                margin=gate.margin,
-                reason=describe_miss(gate) if gate.verdict is not Verdict.PASSED else gate.reason,
-                interval=gate.interval,
-                warnings=(Remark(gate.warning, describe_doubt(gate)),) if gate.warning is not None else (),
-            )
-            for gate in judgement.gates
-        ]
+        self.gates[target.target.name] = gates_of(target.target.name, judgement)
         for told in self.gates[target.target.name]:
             self._hear(told)
 
-    def _tell(self, target: TargetPlan) -> None:
+    def _tell(self, target: TargetPlan | KeptTarget) -> None:
         """Write the target's verdict, unless nothing was done for any target."""
+        if isinstance(target, KeptTarget):
+            if self.held is None:
+                self.emit(target.verdict)
+            return
         judgement = self.judge.judgement(target.target.name)
-        if self.held is None and judgement is not None and not target.support:
+        if self.held is None and judgement is not None:
             self.emit(self._verdict(target, judgement))
 
     def _what_is_not_passed(self) -> list[Event]:
         """Return all that a make with nothing to do tells: the verdicts that are not passed, and why."""
         told: list[Event] = []
-        for target in self.plan.targets:
+        for target in self.targets:
+            if isinstance(target, KeptTarget):
+                told += [*target.gates, *([target.verdict] if target.verdict.verdict != "passed" else [])]
+                continue
             judgement = self.judge.judgement(target.target.name)
-            if judgement is not None and judgement.verdict is not Verdict.PASSED and not target.support:
-                told += [gate for gate in self.gates.get(target.target.name, ()) if gate.verdict != "passed"]
-                told.append(self._verdict(target, judgement))
+            if judgement is not None and judgement.verdict is not Verdict.PASSED:
+                told += [*self._missed(target), self._verdict(target, judgement)]
         return told
+
+    def _missed(self, target: TargetPlan) -> list[Gate]:
+        return [gate for gate in self.gates.get(target.target.name, ()) if gate.verdict != "passed"]
 
     def _verdict(self, target: TargetPlan, judgement: Judgement) -> TargetJudged:
         outcome = self.run.outcomes.get(target.package)
@@ -270,6 +278,7 @@ class Making:
             return 3
         judged = [self.judge.judgement(t.target.name) for t in self.plan.targets if not t.support]
         verdicts = {judgement.verdict for judgement in judged if judgement is not None}
+        verdicts |= {Verdict(target.verdict.verdict) for target in self.targets if isinstance(target, KeptTarget)}
         if failures or Verdict.FAILED in verdicts or any(judgement is None for judgement in judged):
             return 1
         return 1 if self.strict and Verdict.UNVERIFIED in verdicts else 0
@@ -284,10 +293,14 @@ class Making:
                 seconds=round(time.monotonic() - self.began, 3),
                 ran=counts[DecisionKind.RUN],
                 restored=counts[DecisionKind.RESTORE],
-                up_to_date=counts[DecisionKind.UP_TO_DATE],
+                up_to_date=counts[DecisionKind.UP_TO_DATE] + self._standing(),
             )
         )
         return code
+
+    def _standing(self) -> int:
+        """Return how many actions were not walked because nothing of theirs differs."""
+        return sum(recipe.up_to_date for recipe in self.kept.values())
 
     def standing(self) -> Standing:
         """Return how everything stands after a dry run."""
@@ -304,13 +317,13 @@ class Making:
         wait_for_tick(root)
         evidence = Evidence(root, began)
         try:
-            self._gather(evidence)
+            groups = self._gather(evidence)
         except (Doubt, OSError):
             return None
-        good = sum(outcome.status is Status.OK for outcome in self.run.outcomes.values())
+        good = sum(outcome.status is Status.OK for outcome in self.run.outcomes.values()) + self._standing()
         ended = RunEnded(exit_code=code, seconds=NO_OP_SECONDS, ran=0, restored=0, up_to_date=good)
-        made = PlanMade(_names(self.plan), len(self.plan.actions))
-        return NoOp((made, *self._what_is_not_passed(), ended), evidence)
+        events = (self._plan_made(), *self._what_is_not_passed(), ended)
+        return NoOp(events, evidence, self.workplace.files, groups)
 
     def _is_settled(self) -> bool:
         """Tell whether every action has its trace, or is the packaging of what failed a gate."""
@@ -323,24 +336,80 @@ class Making:
         judged = [self.judge.judgement(t.target.name) for t in self._packaged_by(action)]
         return bool(judged) and all(j is not None and j.verdict is Verdict.FAILED for j in judged)
 
-    def _gather(self, evidence: Evidence) -> None:
-        """Record everything that this make depended on and delivered; raises Doubt."""
-        project, run = self.workplace.project, self.run
-        evidence.add_file(FILE)
-        evidence.add_glob(project.recipes, settled=True)
-        for name in self.workplace.read:
-            evidence.add_tree(name)
-        for name, outcome in run.outcomes.items():
-            action = self.plan.actions[name]
-            if outcome.trace is not None:
-                evidence.add_action(action, outcome.trace, run.inputs)
-                if action.stage == "package":
-                    self._gather_outputs(evidence, action, outcome.trace)
+    def _gather(self, evidence: Evidence) -> tuple[KeptGroup, ...]:
+        """Record everything that this make depended on and delivered, and return it by groups; raises Doubt."""
+        project, run, before = self.workplace.project, self.run, self.workplace.before
+        if before is None:  # else it was as it had been when this make began
+            evidence.add_file(FILE)
+            evidence.add_glob(project.recipes, settled=True)
         evidence.add_packages(run.inputs)
         evidence.add_store(self.workplace.store.root)
-        for page in pages_of(self.workplace):
-            evidence.add_output(os.path.relpath(page, project.root))
+        self.by_name = {recipe.name: recipe for recipe in self.workplace.recipes}
+        self.stretches: dict[str, list[Action]] = {}
+        for action in self.plan.actions.values():
+            self.stretches.setdefault(stretch_of(action), []).append(action)
+        retold = retell(self.plan, run.outcomes, self.concerned)
+        groups = []
+        for group in self.plan.groups:
+            own = Evidence(evidence.root, evidence.began)
+            self._gather_group(own, group)
+            groups.append(self._keep(group, own, retold))
+            evidence.join(own)
+        evidence.add_output(os.path.relpath(drawn_file(self.workplace), project.root))
+        evidence.add_output(f"{project.reports}/index.html")
+        if before is not None:
+            evidence.take(before.stamp, (*before.stamp.files, *before.stamp.folders, *before.stamp.environment))
         run.inputs.save()
+        return (*groups, *(before.groups if before is not None else ()))
+
+    def _gather_group(self, evidence: Evidence, group: RecipeGroup) -> None:
+        for recipe in group.recipes:
+            for name in self.workplace.read[recipe]:
+                evidence.add_tree(name)
+            evidence.add_output(f"{self.workplace.project.reports}/{recipe}.html")
+        for action in self._actions_of(group):
+            if (trace := self.run.outcomes[action.name].trace) is not None:
+                evidence.add_action(action, trace, self.run.inputs)
+                if action.stage == "package":
+                    self._gather_outputs(evidence, action, trace)
+
+    def _actions_of(self, group: RecipeGroup) -> list[Action]:
+        return [action for recipe in group.recipes for action in self.stretches.get(recipe, ())]
+
+    def _keep(self, group: RecipeGroup, evidence: Evidence, retold: Mapping[str, Stretch]) -> KeptGroup:
+        """Return what the next make needs of a group in which nothing will differ."""
+        actions = self._actions_of(group)
+        traces = [trace for action in actions if (trace := self.run.outcomes[action.name].trace) is not None]
+        pointers = [self.run.last.pointer(action.name) for action in actions]
+        artifacts = [artifact for trace in traces for artifact in trace.outputs.values()]
+        return KeptGroup(
+            recipes=tuple(self._keep_recipe(name, retold.get(name, Stretch())) for name in group.recipes),
+            roots=group.roots,
+            names=evidence.names,
+            blobs={blob.digest: blob.size for artifact in artifacts for blob in artifact.files.values()},
+            traces=tuple(dict.fromkeys(pointer for pointer in pointers if pointer is not None)),
+            flawless=not self.workplace.flawed.intersection(group.recipes),
+        )
+
+    def _keep_recipe(self, name: str, retold: Stretch) -> KeptRecipe:
+        recipe = self.by_name[name]
+        targets = []
+        for target in self.live.get(name, ()):
+            judgement = self.judge.judgement(target.target.name)
+            if judgement is None:
+                raise Doubt(target.target.name)
+            targets.append(KeptTarget(self._verdict(target, judgement), tuple(self._missed(target))))
+        return KeptRecipe(
+            name=name,
+            file=recipe.file,
+            variants=tuple(target.variant for target in recipe.targets),
+            actions=retold.actions,
+            up_to_date=retold.up_to_date,
+            failed=retold.failed,
+            events=b"".join(encode(event) + b"\n" for event in retold.events),
+            said=tuple(event for event in retold.events if is_said(event)),
+            targets=tuple(targets),
+        )
 
     def _gather_outputs(self, evidence: Evidence, action: Action, trace: Trace) -> None:
         if not self._in_place(action, trace):
@@ -349,14 +418,3 @@ class Making:
             folder = os.path.relpath(self.workplace.output(target), self.workplace.project.root)
             for name in ("", MANIFEST, *trace.outputs["package"].files):
                 evidence.add_output(f"{folder}/{name}" if name else folder)
-
-
-def _names(plan: Plan) -> tuple[str, ...]:
-    return tuple(target.target.name for target in plan.targets if not target.support)
-
-
-def _concerns(target: TargetPlan) -> tuple[str, ...]:
-    proofs = (*target.proofs, *([target.versus] if target.versus is not None else []))
-    models = (model.ref.action for model in target.models)
-    data = (target.evaluation, *((target.calibration,) if target.calibration else ()), target.reference)
-    return tuple(dict.fromkeys([*data, *models, *proofs, target.package]))

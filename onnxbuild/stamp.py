@@ -9,6 +9,7 @@ import marshal
 import os
 import sys
 import time
+from _collections_abc import Iterator
 from _imp import source_hash  # the checksum of importlib's own cache files; zlib would be another library to load
 
 FORMAT = 1
@@ -109,27 +110,29 @@ def list_names(folder: str, *, packages: bool) -> str | None:
     return "\0".join(sorted(kept))
 
 
-def differs(stamp: Stamp, root: str) -> bool:
-    """Tell whether anything that `stamp` records is not as it was, in the project at `root`."""
+def differing(stamp: Stamp, root: str) -> Iterator[str]:
+    """Yield the names of all that `stamp` records and that is not as it was, in the project at `root`.
+
+    Variables are named with a dollar sign before them.
+    """
     for variable, value in stamp.environment.items():
         if os.environ.get(variable) != value:
-            return True
+            yield f"${variable}"
     at = os.open(root, os.O_RDONLY)
     try:
         for name, known in stamp.files.items():
             if signature(name, at) != known:
-                return True
+                yield name
         for name, (seen, names, packages) in stamp.folders.items():
             young = seen is None or signature(name, at) != seen
             if young and list_names(os.path.join(root, name), packages=packages) != names:
-                return True
+                yield name
         for name, identity in stamp.stores.items():
             stat = os.stat(name, dir_fd=at)
             if (stat.st_ino, stat.st_dev) != identity:
-                return True
+                yield name
     finally:
         os.close(at)
-    return False
 
 
 class Call:
@@ -220,7 +223,7 @@ def answer(arguments: list[str]) -> int | None:
             return None
         with open(file, "rb", 0) as stream:
             stamp = decode(stream.read())
-        if stamp is None or stamp.selection != call.selection or differs(stamp, root):
+        if stamp is None or stamp.selection != call.selection or any(differing(stamp, root)):
             return None
     except (OSError, ValueError, TypeError, EOFError):  # whatever is wrong with it: the whole command line finds out
         return None

@@ -18,11 +18,12 @@ from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.base.units import format_duration
 from onnxbuild.commands.watch import watch
 from onnxbuild.console import Console, transcript
-from onnxbuild.engine.events import Emit, Event
+from onnxbuild.engine.events import Emit, Event, Retold
 from onnxbuild.engine.run import Options
 from onnxbuild.engine.watching import Watched
 from onnxbuild.recipe.project import find_root
 from onnxbuild.targets.evidence import file_clock
+from onnxbuild.targets.kept import write_kept
 
 EXAMPLES = """\
 examples:
@@ -72,7 +73,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emit) -> tuple[int, api.Workplace]:
     began = file_clock(root) if not arguments.dry_run else 0
-    workplace = api.open_project(root, arguments.targets)
+    chosen = stamp.selection(arguments.targets, strict=arguments.strict)
+    whole = ("dry_run", "force", "remeasure", "watch", "check_determinism", "locked")
+    if any(getattr(arguments, name) for name in whole):
+        workplace = api.open_project(root, arguments.targets)
+    else:
+        workplace = api.open_changed(root, arguments.targets, chosen)
     console.diagnose(workplace.warnings)
     jobs = arguments.jobs if arguments.jobs is not None else workplace.project.jobs or os.cpu_count() or 1
     if jobs < 1:
@@ -91,7 +97,6 @@ def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emi
             workplace, options, emit, strict=arguments.strict, locked=arguments.locked, rebuild=rebuild, began=began
         )
     if made.again is not None:
-        chosen = stamp.selection(arguments.targets, strict=arguments.strict)
         _write_stamp(root, chosen, made.again, workplace.warnings, made.code)
     return made.code, workplace
 
@@ -113,8 +118,10 @@ def _write_stamp(
     events = lines.replace(msgspec.json.encode(api.NO_OP_SECONDS).decode(), stamp.PLACEHOLDER)
     found = again.evidence
     made = stamp.Stamp(chosen, found.environment, found.files, found.folders, found.stores, told, events, code)
+    data = made.encode()
     with suppress(OSError):  # all is built; without a stamp the next make looks again
-        write_atomically(Path(file), made.encode())
+        write_atomically(Path(file), data)
+        write_kept(root, chosen, data, again.files, again.groups)
 
 
 @contextmanager
@@ -137,9 +144,14 @@ def _listeners(arguments: argparse.Namespace, console: Console) -> Iterator[Emit
         yield _both(console, file.fileno())
 
 
+def _write_all(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
 def _both(console: Console, descriptor: int) -> Emit:
     def emit(event: Event) -> None:
-        os.write(descriptor, msgspec.json.encode(event) + b"\n")
+        _write_all(descriptor, event.lines if isinstance(event, Retold) else msgspec.json.encode(event) + b"\n")
         console.hear(event)
 
     return emit

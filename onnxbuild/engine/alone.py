@@ -8,10 +8,9 @@ from pathlib import Path
 import msgspec
 
 from onnxbuild.base.codec import decode, encode
-from onnxbuild.engine.child import RESULT
 from onnxbuild.engine.events import Failure
 from onnxbuild.engine.host import user_environment, worker_environment
-from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.job import RESULT, Job, JobResult
 from onnxbuild.engine.pool import Pool
 from onnxbuild.stages.stage import AnyStage
 from onnxbuild.store.artifact import Artifact

@@ -20,16 +20,10 @@ from onnxbuild.base.disk import describe_refusal
 from onnxbuild.engine.discover import Watch
 from onnxbuild.engine.events import Failure
 from onnxbuild.engine.findings import Declared
-from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.job import REFUSED, RESULT, Job, JobResult
 from onnxbuild.stages.stage import AnyStage, Workspace
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.blobs import BlobStore, CorruptBlobError
-
-RESULT = "result.json"
-
-
-REFUSED = 128
-"""An exit status of this and an error's number says that the result could not be written; see `run_job`."""
 
 
 def run_job(file: Path, owners: Mapping[str, Sequence[str]] | None = None) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -121,6 +121,25 @@ class LockCompared(msgspec.Struct, frozen=True, kw_only=True, tag_field="event",
     differences: tuple[str, ...] = ()
 
 
+class Retold(msgspec.Struct, frozen=True):
+    """What is told of a recipe that was not walked, because nothing of it differs: many events at once.
+
+    `lines` are they as JSON lines, in the order in which a walk tells them: ActionDone and Gate; `said` those of them
+    that a terminal shows too.
+    """
+
+    lines: bytes
+    said: tuple[ActionDone | Gate, ...]
+
+    @property
+    def events(self) -> Iterator[ActionDone | Gate]:
+        """The events one by one."""
+        return map(_RETOLD.decode, self.lines.splitlines())
+
+
+_RETOLD = msgspec.json.Decoder(ActionDone | Gate)
+
+
 class Rebuilt(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="rebuilt"):
     """An action was run again elsewhere. `verdict` is same, different (then `difference` names what) or failed."""
 
@@ -141,5 +160,7 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
     up_to_date: int
 
 
-Event = PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | LockCompared | Rebuilt | RunEnded
+Event = (
+    PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | LockCompared | Rebuilt | Retold | RunEnded
+)
 Emit = Callable[[Event], None]

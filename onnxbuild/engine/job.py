@@ -11,6 +11,10 @@ from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.known import KnownFile
 from onnxbuild.store.traces import Discovered
 
+RESULT = "result.json"
+REFUSED = 128
+"""An exit status of this and an error's number says that the result could not be written."""
+
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One action to run. All paths are absolute; `params` is the stage's parameters in JSON.

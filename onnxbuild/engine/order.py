@@ -2,63 +2,69 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import msgspec
+
 from onnxbuild.base.atomic import write_atomically
+from onnxbuild.base.codec import decode, encode
 from onnxbuild.plan.action import Action
 from onnxbuild.stages.table import STAGES
 
 
 class Costs:
-    """Seconds that each action took when it last ran, by its name in this project; kept in `file`."""
+    """Seconds that each action took when it last ran, by its name in this project, with its stage; kept in `file`."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._seconds: dict[str, float] | None = None
+        self._known: dict[str, tuple[str, float]] | None = None
+        self._usual: dict[str, float] | None = None
         self._dirty = False
 
     def get(self, action: str) -> float | None:
         """Return the seconds of the action's last run, None when none is known."""
-        return self._read().get(action)
+        known = self._read().get(action)
+        return known[1] if known is not None else None
 
-    def set(self, action: str, seconds: float) -> None:
+    def usual(self, stage: str) -> float:
+        """Return what actions of a stage took on average in this project, else what the stage itself says.
+
+        As it was before this make: an estimate does not depend on what else is in the plan.
+        """
+        if self._usual is None:
+            by_stage: dict[str, list[float]] = {}
+            for of, seconds in self._read().values():
+                by_stage.setdefault(of, []).append(seconds)
+            self._usual = {of: sum(seconds) / len(seconds) for of, seconds in by_stage.items()}
+        return self._usual.get(stage, STAGES[stage].seconds)
+
+    def set(self, action: str, stage: str, seconds: float) -> None:
         """Remember what a run of the action took."""
-        if self._read().get(action) != seconds:
-            self._read()[action] = seconds
+        if self._read().get(action) != (stage, seconds):
+            self._read()[action] = (stage, seconds)
             self._dirty = True
 
     def save(self) -> None:
         """Write what is known, when anything of it is new."""
         if self._dirty:
-            write_atomically(self._file, json.dumps(self._seconds, sort_keys=True).encode())
+            write_atomically(self._file, encode(self._known), durable=False)
             self._dirty = False
 
-    def _read(self) -> dict[str, float]:
-        if self._seconds is None:
+    def _read(self) -> dict[str, tuple[str, float]]:
+        if self._known is None:
             try:
-                known = json.loads(self._file.read_bytes())
-            except (OSError, ValueError):
+                known = decode(self._file.read_bytes(), dict[str, tuple[str, float]])
+            except (OSError, msgspec.MsgspecError):
                 known = {}
-            entries = known.items() if isinstance(known, dict) else ()
-            self._seconds = {name: float(s) for name, s in entries if isinstance(s, (int, float)) and s >= 0}
-        return self._seconds
+            self._known = {name: (stage, seconds) for name, (stage, seconds) in known.items() if seconds >= 0}
+        return self._known
 
 
 def expected_seconds(actions: Mapping[str, Action], costs: Costs) -> dict[str, float]:
-    """Return the seconds each action is expected to take.
-
-    One that never ran: what others of its stage took on average, else what the stage itself says.
-    """
-    known = {name: seconds for name in actions if (seconds := costs.get(name)) is not None}
-    by_stage: dict[str, list[float]] = {}
-    for name, seconds in known.items():
-        by_stage.setdefault(actions[name].stage, []).append(seconds)
-    usual = {stage: sum(seconds) / len(seconds) for stage, seconds in by_stage.items()}
-    return {
-        name: known.get(name, usual.get(action.stage, STAGES[action.stage].seconds)) for name, action in actions.items()
-    }
+    """Return the seconds each action is expected to take: as last time, else as usual for its stage."""
+    known = {name: costs.get(name) for name in actions}
+    return {n: seconds if seconds is not None else costs.usual(actions[n].stage) for n, seconds in known.items()}
 
 
 def longest_ways(actions: Mapping[str, Action], costs: Costs) -> dict[str, float]:

@@ -21,8 +21,7 @@ from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.base.disk import describe_refusal
 from onnxbuild.base.units import format_duration, format_size
-from onnxbuild.engine.child import REFUSED
-from onnxbuild.engine.job import Job
+from onnxbuild.engine.job import REFUSED, Job
 
 FORKS = sys.platform == "linux"
 """Elsewhere each job gets a spawned process: macOS's system libraries do not survive a fork."""

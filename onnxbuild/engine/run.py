@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +18,12 @@ import psutil
 from onnxbuild.base.atomic import sweep_files
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Remark
-from onnxbuild.engine.child import RESULT
 from onnxbuild.engine.decide import Decision, decide
 from onnxbuild.engine.events import ActionDone, ActionStarted, DecisionKind, Emit, Failure, Notice, Status
 from onnxbuild.engine.findings import READ_OUTSIDE
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
-from onnxbuild.engine.job import Job, JobResult
+from onnxbuild.engine.job import RESULT, Job, JobResult
 from onnxbuild.engine.order import Costs, expected_seconds, has_room, longest_ways
 from onnxbuild.engine.pool import Ended, Pool
 from onnxbuild.engine.scratch import Scratch, sweep
@@ -95,7 +94,8 @@ class Hooks:
     """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), once
     `is_ready` tells that what the caller wants to know for that has come in; `in_place` tells whether what a trace
     delivered outside the store is there, `deliver` puts it there and may raise CorruptBlobError, `done` hears each
-    outcome; True is a failure. `recover` clears what a make that died left outside the store.
+    outcome; True is a failure, as it is of `retell`, which tells all of a recipe that stands. `recover` clears what a
+    make that died left outside the store, `idle` uses the time in which the first actions run.
     """
 
     is_ready: Callable[[Action], bool] = lambda _: True
@@ -103,7 +103,9 @@ class Hooks:
     in_place: Callable[[Action, Trace], bool] = lambda *_: True
     deliver: Callable[[Action, Trace], None] = lambda *_: None
     done: Callable[[Action, Outcome], bool] = lambda *_: False
+    retell: Callable[[str], bool] = lambda _: False
     recover: Callable[[], None] = lambda: None
+    idle: Callable[[], None] = lambda: None
 
 
 @dataclass
@@ -118,7 +120,11 @@ class _Started:
 
 @dataclass
 class Run:
-    """One walk over a plan; `outcomes` fills up as it goes."""
+    """One walk over a plan; `outcomes` fills up as it goes.
+
+    `standing` has all of the project's recipes in order, where the plan is not of all: True for those that stand as
+    they were last time, which `hooks.retell` tells of.
+    """
 
     plan: Plan
     store: Store
@@ -127,6 +133,7 @@ class Run:
     emit: Emit
     hooks: Hooks = field(default_factory=Hooks)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    standing: Mapping[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.places.root, self.places.state / "files.json", self.places.hidden)
@@ -142,8 +149,10 @@ class Run:
         for action in self._pending.values():
             for name in action.upstream:
                 self._dependents.setdefault(name, []).append(action.name)
-        self._candidates = dict.fromkeys(self._pending)
-        self._held_back: dict[str, None] = {}
+        self._candidates = self._in_order()
+        self._again: dict[str, None] = {}
+        self._held_back: dict[int, dict[str, None]] = {}
+        self._groups = self.plan.group_of
         self._queued: dict[str, Decision] = {}
         self._started: dict[Path, _Started] = {}
         self._contended: set[str] = set()
@@ -171,6 +180,8 @@ class Run:
         pool = Pool(worker_environment(self.options.hash_seed))
         try:
             self._advance(pool)
+            if self._started:
+                self.hooks.idle()
             while self._started or self._queued:
                 for ended in pool.wait(LOCK_POLL if self._contended else 3600.0):
                     self._finish(ended)
@@ -191,31 +202,47 @@ class Run:
     def _advance(self, pool: Pool | None) -> None:
         """Decide every action whose upstream is done and start what must run, until nothing moves."""
         self._contended.clear()
-        while self._candidates or self._held_back:
-            if not self._candidates:
+        while self._again or self._candidates or self._held_back:
+            queue = self._again or self._candidates
+            if not queue:
                 if self._queued or self._started:
                     break
-                self._candidates, self._held_back = self._held_back, {}  # nothing more can come for them
-                self._consider(next(iter(self._candidates)), pool)
+                held, self._held_back = self._held_back, {}  # nothing more can come for them
+                self._again = {name: None for group in held.values() for name in group}
+                self._consider(_take_first(self._again), pool)
                 continue
-            name = next(iter(self._candidates))
+            name = _take_first(queue)
             action = self._pending.get(name)
-            if action is None or name in self._queued or not self._is_ready(action):
-                del self._candidates[name]
+            if self.standing.get(name):
+                self.failed = self.hooks.retell(name) or self.failed
+            elif action is None or name in self._queued or not self._is_ready(action):
+                pass
             elif not self.hooks.is_ready(action):
-                del self._candidates[name]
-                self._held_back[name] = None
+                self._held_back.setdefault(self._group(action), {})[name] = None
             else:
                 self._consider(name, pool)
         if pool is not None:
             self._start_queued(pool)
+
+    def _in_order(self) -> dict[str, None]:
+        """Return the names of all actions and of the recipes that stand, as a plan of all of them would have them."""
+        if not self.standing:
+            return dict.fromkeys(self._pending)
+        of: dict[str, list[str]] = {}
+        for name, action in self._pending.items():
+            of.setdefault(stretch_of(action), []).append(name)
+        return {
+            n: None for recipe, stands in self.standing.items() for n in ([recipe] if stands else of.get(recipe, ()))
+        }
+
+    def _group(self, action: Action) -> int:
+        return self._groups.get(stretch_of(action), -1)
 
     def _is_ready(self, action: Action) -> bool:
         return all(name in self.outcomes for name in action.upstream)
 
     def _consider(self, name: str, pool: Pool | None) -> None:
         """Settle one action, or put it into the queue of what must run."""
-        del self._candidates[name]
         action = self._pending[name]
         upstream = {name: self.outcomes[name] for name in action.upstream}
         broken = [n for n, o in upstream.items() if o.status is not Status.OK]
@@ -235,7 +262,7 @@ class Run:
         """Act on a decision: settle the action, or put it into the queue of what must run."""
         self.decisions[action.name] = decision
         if decision.trace is not None:
-            if runs and not self.store.traces.use(decision.trace):
+            if runs and not self.store.traces.use(decision.trace.key, decision.trace.id):
                 self._candidates[action.name] = None  # a collection took it just now
                 return
             self.last.set(action.name, decision.trace)
@@ -462,10 +489,10 @@ class Run:
             except CorruptBlobError as error:
                 self._take_back([action.name], error.digest)
                 return
-        self._candidates.update(dict.fromkeys((*self._dependents.get(action.name, ()), *self._held_back)))
-        self._held_back.clear()
+        self._candidates.update(dict.fromkeys(self._dependents.get(action.name, ())))
+        self._again |= self._held_back.pop(self._group(action), {})
         if outcome.trace is not None and outcome.decision is not DecisionKind.UP_TO_DATE:
-            self.costs.set(action.name, outcome.trace.seconds)
+            self.costs.set(action.name, action.stage, outcome.trace.seconds)
         will_run = (
             outcome.trace is None
             and outcome.failure is None
@@ -487,6 +514,17 @@ class Run:
             )
         )
         self.failed = self.hooks.done(action, outcome) or self.failed or outcome.status is Status.FAILED
+
+
+def _take_first(queue: dict[str, None]) -> str:
+    name = next(iter(queue))
+    del queue[name]
+    return name
+
+
+def stretch_of(action: Action) -> str:
+    """Return the recipe in whose stretch of the plan an action is: the first that asked for it."""
+    return action.targets[0].partition(":")[0] if action.targets else ""
 
 
 def _has_blob(outcome: Outcome | None, digest: str) -> bool:

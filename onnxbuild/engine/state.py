@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from onnxbuild.base.atomic import write_atomically
+from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.seal import BrokenSealError, OtherFormatError, seal, unseal
 from onnxbuild.store.traces import Trace, TraceStore
 
@@ -50,12 +52,12 @@ class LastTraces:
 def read_state(file: Path) -> dict[str, Any]:
     """Return the mapping that `write_state` wrote; empty when it is not there, was altered or is of another format."""
     try:
-        state: dict[str, Any] = json.loads(unseal(file.read_bytes(), f"onnxbuild {file.stem}", FORMAT))
-    except (FileNotFoundError, NotADirectoryError, BrokenSealError, OtherFormatError):
+        state = decode(unseal(file.read_bytes(), f"onnxbuild {file.stem}", FORMAT), dict[str, Any])
+    except (FileNotFoundError, NotADirectoryError, BrokenSealError, OtherFormatError, msgspec.MsgspecError):
         return {}
     return state
 
 
 def write_state(file: Path, state: dict[str, Any]) -> None:
     """Write a mapping under a seal, so that an altered one is lost and never believed."""
-    write_atomically(file, seal(json.dumps(state, sort_keys=True).encode(), f"onnxbuild {file.stem}", FORMAT))
+    write_atomically(file, seal(encode(state), f"onnxbuild {file.stem}", FORMAT))

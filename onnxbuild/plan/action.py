@@ -86,10 +86,32 @@ class TargetPlan:
         """The names of all actions that measure the target by itself, which must succeed."""
         return (*(name for names in self.validations.values() for name in names), *self.benchmarks.values())
 
+    @property
+    def measurements(self) -> tuple[str, ...]:
+        """The names of all actions that measure the target, by itself or against another one."""
+        return (*self.proofs, *([self.versus] if self.versus is not None else []))
+
+
+class RecipeGroup(msgspec.Struct, frozen=True):
+    """Recipes that share actions, or one that shares none: nothing outside a group changes what is done within it.
+
+    `roots` are digests of the contents of the group's actions without inputs: whoever shares an action shares one of
+    those.
+    """
+
+    recipes: tuple[str, ...]
+    roots: tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class Plan:
-    """Actions in an order in which each comes after what it needs, and the targets they are for."""
+    """Actions in an order in which each comes after what it needs, the targets they are for, and how recipes group."""
 
     actions: dict[str, Action] = field(default_factory=dict)
     targets: tuple[TargetPlan, ...] = ()
+    groups: tuple[RecipeGroup, ...] = ()
+
+    @property
+    def group_of(self) -> dict[str, int]:
+        """The number of each recipe's group."""
+        return {recipe: number for number, group in enumerate(self.groups) for recipe in group.recipes}

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from onnxbuild.base.codec import encode
-from onnxbuild.plan.action import Action, Plan, Ref, StageModel, TargetPlan
+from onnxbuild.base.digest import digest_bytes
+from onnxbuild.plan.action import Action, Plan, RecipeGroup, Ref, StageModel, TargetPlan
 from onnxbuild.proof.gates import required_within
 from onnxbuild.proof.limits import DEFAULT_STEP
 from onnxbuild.proof.timing import TimeLimit
@@ -62,7 +63,7 @@ def _select(plan: Plan, selected: set[str]) -> Plan:
         if name not in wanted:
             wanted.add(name)
             stack.extend(plan.actions[name].upstream)
-    return Plan({name: action for name, action in plan.actions.items() if name in wanted}, tuple(targets))
+    return Plan({name: action for name, action in plan.actions.items() if name in wanted}, tuple(targets), plan.groups)
 
 
 def _referred(plan: Plan, selected: set[str]) -> set[str]:
@@ -83,8 +84,7 @@ def _references(target: Target) -> list[str]:
 
 
 def _needs(plan: TargetPlan) -> tuple[str, ...]:
-    proofs = (*plan.proofs, *([plan.versus] if plan.versus is not None else []))
-    return proofs if plan.support else (plan.package, *proofs)
+    return plan.measurements if plan.support else (plan.package, *plan.measurements)
 
 
 @dataclass
@@ -424,7 +424,32 @@ def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
         )
         for plan in plans
     )
-    return Plan(actions, targets)
+    return Plan(actions, targets, _groups(drafts))
+
+
+def _groups(drafts: _Drafts) -> tuple[RecipeGroup, ...]:
+    """Group the recipes that share actions: whoever shares one shares one without inputs that it comes from."""
+    group: dict[str, dict[str, None]] = {}
+    roots: dict[str, str] = {}
+    for name, draft in drafts.actions.items():
+        if draft.inputs:
+            continue
+        recipes = dict.fromkeys(target.recipe for target, _ in drafts.wishes[name])
+        roots[_digest(draft)] = next(iter(recipes))
+        joined = {r: None for recipe in recipes for r in group.get(recipe, {recipe: None})}
+        for recipe in joined:
+            group[recipe] = joined
+    names: dict[int, list[str]] = {}
+    for digest, recipe in roots.items():
+        names.setdefault(id(group[recipe]), []).append(digest)
+    groups = {id(recipes): tuple(recipes) for recipes in group.values()}
+    return tuple(RecipeGroup(recipes, tuple(names[number])) for number, recipes in groups.items())
+
+
+def _digest(root: Action) -> str:
+    """Return the digest of all by which an action without inputs is equal to another; see `_Drafts.add`."""
+    folder = root.folder if root.files else ""
+    return digest_bytes(encode([root.stage, root.params, sorted(root.files.items()), root.env, root.reads, folder]))
 
 
 def _final_names(drafts: _Drafts) -> dict[str, str]:

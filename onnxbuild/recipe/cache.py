@@ -76,6 +76,21 @@ class RecipeCache:
         self._kept[file] = entry
         return recipe, tuple(entry.signatures)
 
+    def sound(self, file: str) -> frozenset[str]:
+        """Return what was looked at for a recipe that is itself as it was, and is as it was too, with all below it."""
+        entry = self._known.entries.get(file) if self._known is not None else None
+        if entry is None:
+            return frozenset()
+        other = [name for name, known in entry.signatures.items() if signature(str(self.root / name)) != known]
+        if file in other:
+            return frozenset()
+        return frozenset(n for n in entry.signatures if not any(o == n or o.startswith(f"{n}/") for o in other))
+
+    def stand(self, file: str) -> None:
+        """Keep the recipe of a file as it is, without reading it."""
+        if self._known is not None and file in self._known.entries:
+            self._kept[file] = self._known.entries[file]
+
     def look(self, names: Iterable[str]) -> dict[str, Signature | None]:
         """Return the stat records of files, and of folders with all that is below them."""
         found: dict[str, Signature | None] = {}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxbuild.base.diagnostics import Diagnostic, Severity
+from onnxbuild.base.diagnostics import Diagnostic, Place, Severity
 from onnxbuild.recipe.cache import RecipeCache
 from onnxbuild.recipe.problems import Problems
 from onnxbuild.recipe.project import FILE
@@ -24,15 +24,19 @@ if TYPE_CHECKING:
 class Loaded:
     """What a call is about: every sound recipe, the names of the targets selected, and what was found wrong.
 
-    A broken recipe that is not selected is one warning; with an error among them nothing may run.
-    `read` are the recipes and all that the checks looked at, relative to the project; `is_sound` tells that not even
-    a recipe that is not selected has an error.
+    A broken recipe that is not selected is one warning; with an error among them nothing may run. `order` and `files`
+    are names and files of all recipes, `flawed` those of which something was said. `read` are by recipe its file and
+    all that the checks looked at, relative to the project; `is_sound` tells that no recipe has an error, not even one
+    that is not selected.
     """
 
     recipes: tuple[Recipe, ...]
     selected: tuple[str, ...]
     diagnostics: tuple[Diagnostic, ...]
-    read: tuple[str, ...] = ()
+    order: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    read: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    flawed: frozenset[str] = frozenset()
     is_sound: bool = False
 
     @property
@@ -57,16 +61,28 @@ class _Found:
 
 
 def load_recipes(
-    project: Project, select: Sequence[str] = (), *, files: bool = True, cache: RecipeCache | None = None
+    project: Project,
+    select: Sequence[str] = (),
+    *,
+    files: bool = True,
+    cache: RecipeCache | None = None,
+    standing: Mapping[str, tuple[str, tuple[str, ...]]] | None = None,
+    among: Sequence[str] | None = None,
 ) -> Loaded:
     """Load all recipes of the project and select targets by name or glob; none given selects all.
 
     `files` also checks what recipes name on disk: existence, pins, headers and NaN of data, functions in Python
-    files. Problems are values in the result. With a `cache` only what differs is read.
+    files. Problems are values in the result. With a `cache` only what differs is read, and nothing of the files in
+    `standing`, whose recipes' names and variants it tells: they are selected but not in the result. `among` are all
+    recipe files, where the caller knows that they are the same as before.
     """
     root = Path(project.root)
     reader = _Reader(root, files=files, cache=cache)
-    found = [reader.read(path) for path in sorted(path for path in root.glob(project.recipes) if path.is_file())]
+    known = standing or {}
+    found = [
+        reader.pass_over(name, *known[name]) if name in known else reader.read(root / name)
+        for name in (_recipe_files(project) if among is None else among)
+    ]
     for one in _same_names(found):
         others = [o.read.file for o in found if o.read.name == one.read.name and o.read.file != one.read.file]
         one.problems.error(
@@ -86,13 +102,22 @@ def load_recipes(
     recipes = tuple(
         Recipe(name=read.name, file=read.file, description=read.description, targets=read.targets)
         for read in (one.read for one in found if not one.problems.has_errors)
+        if read.file not in known
     )
-    sound = {recipe.name for recipe in recipes}
+    sound = {one.read.name for one in found if not one.problems.has_errors}
     selected = tuple(f"{recipe}:{v}" for recipe, variants in chosen.items() if recipe in sound for v in variants)
-    looked_at = tuple(dict.fromkeys(name for one in found for name in one.looked_at))
     if cache is not None:
         cache.save(project)
-    return Loaded(recipes, selected, tuple(diagnostics), looked_at, is_sound=len(recipes) == len(found))
+    return Loaded(
+        recipes,
+        selected,
+        tuple(diagnostics),
+        order=tuple(one.read.name for one in found),
+        files=tuple(one.read.file for one in found),
+        read={one.read.name: one.looked_at for one in found},
+        flawed=frozenset(one.read.name for one in found if one.problems.diagnostics),
+        is_sound=len(sound) == len(found),
+    )
 
 
 class _Reader:
@@ -107,6 +132,12 @@ class _Reader:
         """Return one recipe."""
         known = self._cache.find(path.relative_to(self._root).as_posix()) if self._cache is not None else None
         return _Found(known[0], Problems(), known[1]) if known is not None else self._read_afresh(path)
+
+    def pass_over(self, file: str, name: str, variants: tuple[str, ...]) -> _Found:
+        """Return a recipe that is not read, because nothing about it has changed."""
+        if self._cache is not None:
+            self._cache.stand(file)
+        return _Found(ReadRecipe(name, file, Place(file, 1, 1), "", variants, ()), Problems(), ())
 
     def project_problems(self) -> tuple[Diagnostic, ...]:
         """Return what is wrong with onnxbuild.yaml."""
@@ -129,7 +160,7 @@ class _Reader:
         if self._files and self._checks is None:
             self._checks = FileChecks(self._root)
         if self._checks is not None:
-            self._checks.begin()
+            self._checks.begin(self._cache.sound(path.relative_to(self._root).as_posix()) if self._cache else ())
         before = time.time_ns()
         read, problems = read_recipe(path, self._root, defaults, self._checks)
         names = tuple(self._checks.seen) if self._checks is not None else ()
@@ -137,6 +168,11 @@ class _Reader:
         if self._cache is not None and self._checks is not None and flawless:
             self._cache.keep(read, before, names, self._checks.globs)
         return _Found(read, problems, (read.file, *names))
+
+
+def _recipe_files(project: Project) -> list[str]:
+    root = Path(project.root)
+    return [p.relative_to(root).as_posix() for p in sorted(p for p in root.glob(project.recipes) if p.is_file())]
 
 
 def _same_names(found: list[_Found]) -> list[_Found]:

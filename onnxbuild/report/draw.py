@@ -8,77 +8,105 @@ from pathlib import Path
 import msgspec
 
 from onnxbuild import __version__
+from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.digest import digest_bytes
+from onnxbuild.base.seal import BrokenSealError, OtherFormatError, seal, unseal
 from onnxbuild.engine.run import Options, Outcome, Run
-from onnxbuild.engine.state import read_state, write_state
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.recipe.types import Recipe
 from onnxbuild.report.collect import collect
-from onnxbuild.report.facts import IndexFacts, IndexRow
+from onnxbuild.report.facts import DrawnRow
 from onnxbuild.targets.judge import Judge
 from onnxbuild.workplace import Workplace
 
+KIND = "onnxbuild pages"
+FORMAT = 2
+
+
+class Drawn(msgspec.Struct, frozen=True):
+    """What a recipe's page was drawn from, and its rows of the index."""
+
+    digest: str
+    rows: tuple[DrawnRow, ...]
+
 
 def draw_if_changed(workplace: Workplace, plan: Plan, outcomes: Mapping[str, Outcome]) -> None:
-    """Draw the pages that are not there, or were drawn from something else than this run came to, and the index."""
-    file = workplace.places.state / "pages.json"
-    drawn: dict[str, str] = read_state(file)
+    """Draw the pages that are not there, or were drawn from something else than this run came to, and the index.
+
+    Only recipes that are loaded are looked at; of the others the pages stand, see targets.kept.
+    """
+    file = drawn_file(workplace)
+    drawn = _read(file)
     wanted = _digests(plan, outcomes)
     folder = Path(workplace.project.root, workplace.project.reports)
-    rows = _index_rows(folder, drawn)
     stale = [
         recipe
         for recipe in workplace.recipes
-        if drawn.get(recipe.name) is None
-        or wanted.get(recipe.name, drawn[recipe.name]) != drawn[recipe.name]
-        or recipe.name not in rows
+        if recipe.name not in drawn
+        or wanted.get(recipe.name, drawn[recipe.name].digest) != drawn[recipe.name].digest
         or not (folder / f"{recipe.name}.html").exists()
     ]
     redrawn = {recipe.name for recipe in stale}
-    kept = {recipe.name: drawn[recipe.name] for recipe in workplace.recipes if recipe.name not in redrawn}
-    if not stale and drawn.keys() == kept.keys():
+    stands = {name: drawn[name] for name in workplace.order if name in drawn and name not in redrawn}
+    if not stale and drawn.keys() == stands.keys() and (folder / "index.html").exists():
         return
-    write_state(file, kept)  # who dies between two pages leaves pages of two builds
-    _draw(workplace, plan, outcomes, stale, [row for name in kept for row in rows[name]])
-    write_state(file, kept | {recipe.name: wanted.get(recipe.name, "") for recipe in stale})
+    file.unlink(missing_ok=True)  # who dies between two pages leaves pages of two builds: then all are drawn again
+    rows = _draw(workplace, plan, outcomes, stale) if stale else {}
+    found = stands | {name: Drawn(wanted.get(name, ""), own) for name, own in rows.items()}
+    _write_index(workplace, found)
+    _write(file, found)
+
+
+def prepare_to_draw() -> None:
+    """Load what draws pages, while something else takes its time."""
+    from onnxbuild.report.render import load_templates
+
+    load_templates()
+
+
+def drawn_file(workplace: Workplace) -> Path:
+    """Return the file that holds what the pages were drawn from."""
+    return workplace.places.state / "pages.json"
 
 
 def draw(workplace: Workplace) -> str:
     """Draw every page from what would be decided now and return the index's path, relative to the project."""
-    _draw(workplace, Plan(), {}, workplace.recipes, ())
+    rows = _draw(workplace, Plan(), {}, workplace.recipes)
+    _write_index(workplace, {name: Drawn("", own) for name, own in rows.items()})
     return f"{workplace.project.reports}/index.html"
 
 
-def pages_of(workplace: Workplace) -> list[Path]:
-    """Return the files of all pages, the index first."""
-    folder = Path(workplace.project.root, workplace.project.reports)
-    return [folder / "index.html", *(folder / f"{recipe.name}.html" for recipe in workplace.recipes)]
-
-
 def _draw(
-    workplace: Workplace,
-    plan: Plan,
-    outcomes: Mapping[str, Outcome],
-    recipes: Sequence[Recipe],
-    others: Sequence[IndexRow],
-) -> None:
-    """Draw some recipes' pages: `outcomes` of this run, and for all else of theirs what would be decided now."""
-    from onnxbuild.report.write import write_reports  # brings jinja2, which a command that draws nothing does without
+    workplace: Workplace, plan: Plan, outcomes: Mapping[str, Outcome], recipes: Sequence[Recipe]
+) -> dict[str, tuple[DrawnRow, ...]]:
+    """Draw some recipes' pages and return their rows of the index.
+
+    They show `outcomes` of this run, and for all else of theirs what would be decided now.
+    """
+    from onnxbuild.report.write import draw_rows, write_pages  # brings jinja2; what draws nothing does without
 
     targets = {target.name for recipe in recipes for target in recipe.targets}
     if not targets <= {target.target.name for target in plan.targets if not target.support}:
         plan = build_plan(workplace.recipes, targets)
     known = {name: outcome for name, outcome in outcomes.items() if name in plan.actions}
-    walk = Run(plan, workplace.store, workplace.places, Options(dry_run=True), lambda _: None, outcomes=known)
-    judge = Judge(plan, walk.outcomes)
-    walk.execute()
-    root = Path(workplace.project.root)
+    if known.keys() != plan.actions.keys():
+        known = Run(
+            plan, workplace.store, workplace.places, Options(dry_run=True), lambda _: None, outcomes=known
+        ).execute()
+    judge, root = Judge(plan, known), Path(workplace.project.root)
     parts = _by_recipe(plan)
-    pages = [collect(r, parts[r.name], walk.outcomes, judge, root, workplace.project.output) for r in recipes]
-    order = [recipe.name for recipe in workplace.recipes]
-    write_reports(pages, root / workplace.project.reports, others, order)
+    pages = [collect(r, parts[r.name], known, judge, root, workplace.project.output) for r in recipes]
+    write_pages(pages, root / workplace.project.reports)
+    return {page.name: tuple(draw_rows([page])) for page in pages}
+
+
+def _write_index(workplace: Workplace, drawn: Mapping[str, Drawn]) -> None:
+    from onnxbuild.report.write import write_index
+
+    rows = [row for name in workplace.order if name in drawn for row in drawn[name].rows]
+    write_index(rows, Path(workplace.project.root, workplace.project.reports))
 
 
 def _by_recipe(plan: Plan) -> dict[str, Plan]:
@@ -108,15 +136,13 @@ def _digests(plan: Plan, outcomes: Mapping[str, Outcome]) -> dict[str, str]:
     return digests
 
 
-def _index_rows(folder: Path, drawn: Mapping[str, str]) -> dict[str, list[IndexRow]]:
-    """Return the rows of the index as it was drawn last, by recipe; none when it is gone or not ours."""
-    rows: dict[str, list[IndexRow]] = {}
-    if not drawn or not (folder / "index.html").exists():
-        return rows
+def _read(file: Path) -> dict[str, Drawn]:
+    """Return of each recipe what was drawn last; nothing when that is lost or altered."""
     try:
-        index = decode((folder / "index.json").read_bytes(), IndexFacts)
-    except (OSError, msgspec.MsgspecError):
-        return rows
-    for row in index.rows:
-        rows.setdefault(row.recipe, []).append(row)
-    return rows
+        return decode(unseal(file.read_bytes(), KIND, FORMAT), dict[str, Drawn])
+    except (OSError, BrokenSealError, OtherFormatError, msgspec.MsgspecError):
+        return {}
+
+
+def _write(file: Path, drawn: Mapping[str, Drawn]) -> None:
+    write_atomically(file, seal(encode(drawn), KIND, FORMAT))

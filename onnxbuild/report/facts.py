@@ -250,3 +250,10 @@ class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[IndexRow, ...]
     format: int = TWIN_FORMAT
     version: str = ""
+
+
+class DrawnRow(msgspec.Struct, frozen=True):
+    """A row of the index with its markup."""
+
+    row: IndexRow
+    markup: str

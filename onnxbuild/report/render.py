@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from onnxbuild.base.codec import encode
-from onnxbuild.report.facts import IndexFacts, ReportFacts
+from onnxbuild.report.facts import IndexFacts, IndexRow, ReportFacts
 from onnxbuild.report.names import markup_name, markup_text, script_json, visible
-from onnxbuild.report.pages.index import index_page
+from onnxbuild.report.pages.index import COLUMNS, index_page, index_row
 from onnxbuild.report.pages.recipe import recipe_page
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -25,6 +27,12 @@ PAGE_LIMIT = 1_000_000
 _DETAILED = (12, 6, 3, 1, 0)
 _SUMMARY_GATES = 50
 _TOO_LARGE = b'{"complete":false}'
+
+
+def load_templates() -> None:
+    """Read and compile the templates, which takes longer than one page."""
+    for name in ("recipe.html.j2", "index.html.j2", "base.html.j2", "parts.html.j2"):
+        _environment().get_template(name)
 
 
 def render_recipe(facts: ReportFacts) -> str:
@@ -45,13 +53,21 @@ def render_recipe(facts: ReportFacts) -> str:
     return html
 
 
-def render_index(facts: IndexFacts) -> str:
-    """Return the index page."""
+def render_row(row: IndexRow) -> str:
+    """Return one target's row of the index."""
+    parts: Any = _environment().get_template("parts.html.j2").module
+    return str(parts.table_row(index_row(row), COLUMNS))
+
+
+def render_index(facts: IndexFacts, drawn: Mapping[str, str] | None = None) -> str:
+    """Return the index page; `drawn` are rows by target that `render_row` returned before."""
     whole = encode(facts)
     complete = len(whole) <= EMBED_LIMIT
     data = whole if complete else encode({"complete": False, "twin": "index.json", "targets": len(facts.rows)})
     return _environment().get_template("index.html.j2").render(
-        page=index_page(facts), complete="true" if complete else "false", json=script_json(data)
+        page=index_page(facts, {name: Markup(row) for name, row in (drawn or {}).items()}),  # noqa: S704  # ours
+        complete="true" if complete else "false",
+        json=script_json(data),
     )  # fmt: skip
 
 

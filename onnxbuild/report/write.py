@@ -6,25 +6,26 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
+from onnxbuild import __version__
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import encode
-from onnxbuild.report.facts import IndexRow, ReportFacts
-from onnxbuild.report.render import render_index, render_recipe
+from onnxbuild.report.facts import DrawnRow, IndexFacts, ReportFacts
+from onnxbuild.report.render import render_index, render_recipe, render_row
 from onnxbuild.report.summary import index_facts
 
 INDEX = "index"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def write_reports(
-    facts: Sequence[ReportFacts], folder: Path, others: Sequence[IndexRow] = (), order: Sequence[str] = ()
-) -> list[Path]:
-    """Write a page and a JSON twin for each recipe, and the index; return the files that changed.
+def write_reports(facts: Sequence[ReportFacts], folder: Path) -> list[Path]:
+    """Write a page and a JSON twin for each recipe, and the index of them all; return the files that changed."""
+    return write_pages(facts, folder) + write_index(draw_rows(facts), folder)
 
-    The index has the targets of `facts` and `others`, those of recipes whose pages stay, with recipes in the given
-    `order`. Raises ValueError for a recipe whose name is no plain file name, OSError as the file system says.
+
+def write_pages(facts: Sequence[ReportFacts], folder: Path) -> list[Path]:
+    """Write a page and a JSON twin for each recipe; return the files that changed.
+
+    Raises ValueError for a recipe whose name is no plain file name, OSError as the file system says.
     """
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
@@ -32,12 +33,20 @@ def write_reports(
         if not _NAME.fullmatch(report.name) or report.name == INDEX:
             raise ValueError(f"'{report.name}' cannot name a report")
         changed += _write_pair(folder, report.name, render_recipe(report), encode(report))
-    index = index_facts(facts)
-    if others:
-        place = {recipe: number for number, recipe in enumerate(order)}
-        rows = sorted((*others, *index.rows), key=lambda row: place[row.recipe])
-        index = msgspec.structs.replace(index, rows=tuple(rows))
-    return changed + _write_pair(folder, INDEX, render_index(index), encode(index))
+    return changed
+
+
+def draw_rows(facts: Sequence[ReportFacts]) -> list[DrawnRow]:
+    """Return the rows of the index for all targets of some recipes."""
+    return [DrawnRow(row, render_row(row)) for row in index_facts(facts).rows]
+
+
+def write_index(rows: Sequence[DrawnRow], folder: Path) -> list[Path]:
+    """Write the index of all recipes and its JSON twin; return the files that changed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    index = IndexFacts(rows=tuple(drawn.row for drawn in rows), version=__version__ if rows else "")
+    page = render_index(index, {drawn.row.target: drawn.markup for drawn in rows})
+    return _write_pair(folder, INDEX, page, encode(index))
 
 
 def _write_pair(folder: Path, stem: str, page: str, twin: bytes) -> list[Path]:

@@ -131,10 +131,10 @@ class TraceStore:
         trace = self._read(self._folder(key) / f"{trace_id}.json")
         return trace if trace is not None and trace.key == key else None
 
-    def use(self, trace: Trace) -> bool:
+    def use(self, key: str, trace_id: str) -> bool:
         """Note that a trace is used now, so that no collection takes it; False when it is gone."""
         try:
-            os.utime(self._folder(trace.key) / f"{trace.id}.json")
+            os.utime(self._folder(key) / f"{trace_id}.json")
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from onnxbuild.base.digest import list_files
 from onnxbuild.base.own_code import own_files
 from onnxbuild.engine.inputs import Inputs, find_distribution, installed_version
 from onnxbuild.plan.action import Action
-from onnxbuild.stamp import FOLDER, Signature, list_names, signature
+from onnxbuild.stamp import FOLDER, Signature, Stamp, list_names, signature
 from onnxbuild.store.traces import Discovered, Trace
 
 TICK = 0.02
@@ -37,6 +38,33 @@ class Evidence:
     files: dict[str, Signature | None] = field(default_factory=dict)
     folders: dict[str, tuple[Signature | None, str, bool]] = field(default_factory=dict)
     stores: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all that is recorded, as `stamp.differing` tells them; stores left out."""
+        return (*self.files, *self.folders, *(f"${variable}" for variable in self.environment))
+
+    def take(self, stamp: Stamp, names: Iterable[str]) -> None:
+        """Add what a stamp has recorded under some names, and nobody has added yet."""
+        for name in names:
+            if name in stamp.files:
+                self.files.setdefault(name, stamp.files[name])
+            if name in stamp.folders:
+                self.folders.setdefault(name, stamp.folders[name])
+            if name.startswith("$") and name[1:] in stamp.environment:
+                self.environment.setdefault(name[1:], stamp.environment[name[1:]])
+
+    def join(self, other: Evidence) -> None:
+        """Add all that another has; raises Doubt where it says otherwise."""
+        for name, found in other.files.items():
+            if self.files.setdefault(name, found) != found:
+                raise Doubt(name)
+        for name, (_, names, _) in other.folders.items():
+            if self.folders.setdefault(name, other.folders[name])[1] != names:
+                raise Doubt(name)
+        for variable, value in other.environment.items():
+            if self.environment.setdefault(variable, value) != value:
+                raise Doubt(variable)
 
     def add_action(self, action: Action, trace: Trace, inputs: Inputs) -> None:
         """Add what an action was decided by; raises Doubt."""

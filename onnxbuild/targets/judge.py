@@ -132,8 +132,7 @@ class Judge:
         named = {plan.target.name} | below
         bounds = (plan.target.size, plan.target.speed.bound if plan.target.speed is not None else None)
         others = {f"{plan.target.recipe}:{bound.of}" for bound in bounds if bound is not None and bound.of is not None}
-        proofs = (*plan.proofs, *([plan.versus] if plan.versus is not None else []))
-        return all(name in self._outcomes for name in proofs) and all(
+        return all(name in self._outcomes for name in plan.measurements) and all(
             self._is_settled(self._plans[other], frozenset(named)) for other in others - named
         )
 

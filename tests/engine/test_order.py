@@ -27,7 +27,7 @@ def plan(*actions: Action) -> dict[str, Action]:
 def costs(tmp_path: Path, **seconds: float) -> Costs:
     known = Costs(tmp_path / "costs.json")
     for name, value in seconds.items():
-        known.set(name, value)
+        known.set(name, "quantize", value)
     return known
 
 
@@ -48,7 +48,7 @@ def test_no_way_is_shorter_than_that_of_what_needs_it(graph: list[tuple[set[int]
     known = Costs(Path("/nonexistent/costs.json"))
     actions = plan(*(action(str(n), *(str(u) for u in sorted(up) if u < n)) for n, (up, _) in enumerate(graph)))
     for number, (_, seconds) in enumerate(graph):
-        known.set(str(number), seconds)
+        known.set(str(number), "optimize", seconds)
     ways = longest_ways(actions, known)
     assert len(ways) == len(actions)
     assert all(ways[up] >= ways[name] for name, each in actions.items() for up in each.upstream)
@@ -58,7 +58,7 @@ def test_costs_are_kept_and_rubbish_is_nothing(tmp_path: Path) -> None:
     known = costs(tmp_path, a=2.5)
     known.save()
     assert Costs(tmp_path / "costs.json").get("a") == 2.5
-    for rubbish in ('{"a": "x", "b": -1, "c": 3}', "[]", "{"):
+    for rubbish in ('{"a": "x"}', '{"b": ["export", -1]}', "[]", "{"):
         (tmp_path / "costs.json").write_text(rubbish)
         again = Costs(tmp_path / "costs.json")
         assert again.get("a") is None

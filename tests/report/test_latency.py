@@ -64,7 +64,6 @@ def test_variants_that_were_not_measured_say_nothing() -> None:
     text = visible_text(render_recipe(report()))
     assert "Latency" not in text
     assert "Memory and loading" not in text
-    assert "Latency" not in visible_text(render_index(index_facts((report(),))))
 
 
 def test_index_has_a_column_where_anything_was_measured() -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import numbers
@@ -27,28 +30,32 @@ class IndexPage:
     twin: str
 
 
-def index_page(facts: IndexFacts) -> IndexPage:
-    """Return the index page; what is not passed comes first where rows must be left out."""
+COLUMNS = (
+    Column("Target"),
+    Column("Verdict"),
+    Column("Metric"),
+    Column("Value", "num"),
+    Column("vs source", "num"),
+    Column("Size", "num"),
+    Column("vs baseline", "num"),
+    Column("Latency", "num", note="median call"),
+    Column("Gates passed", "num"),
+    Column("Providers"),
+    Column("Remark", "remark"),
+)
+
+
+def index_page(facts: IndexFacts, drawn: Mapping[str, Markup]) -> IndexPage:
+    """Return the index page; `drawn` is the markup of rows that were drawn before, by target.
+
+    What is not passed comes first where rows must be left out.
+    """
     rows = list(facts.rows)
     if len(rows) > CAP:
         kept = sorted(range(len(rows)), key=lambda i: rows[i].verdict is Verdict.PASSED)[:CAP]
         rows = [rows[i] for i in sorted(kept)]
-    timed = any(row.latency is not None for row in rows)
-    columns = (
-        Column("Target"),
-        Column("Verdict"),
-        Column("Metric"),
-        Column("Value", "num"),
-        Column("vs source", "num"),
-        Column("Size", "num"),
-        Column("vs baseline", "num"),
-        *([Column("Latency", "num", note="median call")] if timed else []),
-        Column("Gates passed", "num"),
-        Column("Providers"),
-        Column("Remark", "remark"),
-    )
     shown = f"showing {len(rows):,} of {len(facts.rows):,}" if len(rows) < len(facts.rows) else ""
-    table = Table("All targets", columns, tuple(Row(_cells(row, timed)) for row in rows), shown,
+    table = Table("All targets", COLUMNS, tuple(_row(row, drawn) for row in rows), shown,
                   empty="No recipe has a target yet.", hide_caption=True, class_="index")  # fmt: skip
     marks = Counter(verdict_mark(row.verdict) for row in facts.rows)
     order = ("passed", "failed", "unverified", "missing")
@@ -58,13 +65,18 @@ def index_page(facts: IndexFacts) -> IndexPage:
     return IndexPage(said, facts.version, counts, table, "index.json")
 
 
-def _cells(row: IndexRow, timed: bool) -> tuple[Cell, ...]:
+def _row(row: IndexRow, drawn: Mapping[str, Markup]) -> Row:
+    return Row(drawn=drawn[row.target]) if row.target in drawn else index_row(row)
+
+
+def index_row(row: IndexRow) -> Row:
+    """Return one target's row."""
     change = None
     if row.metric is not None and row.metric_model is not None and row.metric_source is not None:
         change = row.metric_model - row.metric_source
     name = row.metric or ""
     base = (row.baseline, round(row.bytes / row.size_ratio)) if row.baseline and row.bytes and row.size_ratio else None
-    return (
+    cells = (
         Cell(name=row.target, href=row.link),
         Cell(mark=verdict_mark(row.verdict), sort=str(list(Verdict).index(row.verdict)) if row.verdict else "9"),
         Cell(name.replace("_", " ") or numbers.NONE),
@@ -75,11 +87,12 @@ def _cells(row: IndexRow, timed: bool) -> tuple[Cell, ...]:
         Cell(numbers.metric_change(name, change) if change is not None else numbers.NONE, sort=str(change or 0)),
         Cell(numbers.size(row.bytes), title=numbers.exact_size(row.bytes) or "", sort=str(row.bytes or 0)),
         Cell(against(base, row.bytes), sort=str(row.size_ratio or 0)),
-        *([_latency(row)] if timed else []),
+        _latency(row),
         Cell(f"{row.gates_passed} of {row.gates}" if row.gates else numbers.NONE),
         Cell(", ".join(row.providers) or numbers.NONE),
         Cell(name=row.trouble, fold=240),
     )
+    return Row(cells)
 
 
 def _latency(row: IndexRow) -> Cell:

@@ -54,10 +54,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One row, its first cell the heading of the row; `group` rows head those that follow."""
+    """One row, its first cell the heading of the row; `group` rows head those that follow.
 
-    cells: tuple[Cell, ...]
+    `drawn` is the row's markup where it was drawn before; then it needs no cells.
+    """
+
+    cells: tuple[Cell, ...] = ()
     group: bool = False
+    drawn: Markup | None = None
 
 
 @dataclass(frozen=True)
