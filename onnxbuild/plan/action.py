@@ -66,8 +66,9 @@ class TargetPlan:
     """A target and the actions that build and prove it, by what they mean to it.
 
     `models` are in order, the last one is delivered; `validations` maps a provider to the validate action of each of
-    `models`, in the same order, `benchmarks` to the benchmark of the delivered one. `versus` is the one against the
-    variant that a ratio names. `support` marks a target that is built only because another's ratio refers to it.
+    `models`, in the same order, `benchmarks` to the benchmark of the delivered one. `tune` chooses the session,
+    `versus` is the benchmark against the variant that a ratio names. `support` marks a target that is built only because
+    another's ratio refers to it.
     """
 
     target: Target
@@ -80,6 +81,7 @@ class TargetPlan:
     support: bool = False
     benchmarks: dict[str, str] = field(default_factory=dict)
     versus: str | None = None
+    tune: str | None = None
 
     @property
     def proofs(self) -> tuple[str, ...]:

@@ -35,7 +35,11 @@ from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
 from onnxbuild.stages.reference import ReferenceParams
 from onnxbuild.stages.table import STAGES
+from onnxbuild.stages.tune import TuneParams
 from onnxbuild.stages.validate import ValidateParams, Within
+
+TUNE_SECONDS = 0.25
+"""What one side of a comparison takes at most while a session is tuned: there are about eight."""
 
 
 def build_plan(recipes: Sequence[Recipe], selected: Iterable[str]) -> Plan:
@@ -138,8 +142,10 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
             _source_files(target),
         ),
     )
-    validations = _add_validations(drafts, target, models, evaluation, reference)
-    benchmarks = _add_benchmarks(drafts, target, models[-1].ref, evaluation)
+    tune = _add_tune(drafts, target, models[-1].ref, evaluation)
+    tuned = {"session": Ref(tune, "session")} if tune is not None else {}
+    validations = _add_validations(drafts, target, models, evaluation, reference, tuned)
+    benchmarks = _add_benchmarks(drafts, target, {"model": models[-1].ref, **tuned}, evaluation)
     after = tuple(dict.fromkeys([*(n for names in validations.values() for n in names), *benchmarks.values()]))
     package = drafts.add(
         target,
@@ -157,12 +163,14 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
                     opset=target.opset,
                     ir_version=target.ir_version,
                 ),
-                {"model": models[-1].ref},
+                {"model": models[-1].ref, **tuned},
             ),
             after=after,
         ),
     )
-    return TargetPlan(target, models, validations, evaluation, reference, package, calibration, benchmarks=benchmarks)
+    return TargetPlan(
+        target, models, validations, evaluation, reference, package, calibration, benchmarks=benchmarks, tune=tune
+    )
 
 
 def _add_models(
@@ -206,8 +214,14 @@ def _export(target: Target, stage: str) -> Action:
 
 
 def _add_validations(
-    drafts: _Drafts, target: Target, models: Sequence[StageModel], evaluation: str, reference: str
+    drafts: _Drafts,
+    target: Target,
+    models: Sequence[StageModel],
+    evaluation: str,
+    reference: str,
+    tuned: dict[str, Ref],
 ) -> dict[str, tuple[str, ...]]:
+    """Add a validation of each model on each provider; only the delivered one's is in the session that was tuned."""
     validations = {}
     exact = _last_exact(drafts, models)
     for provider in target.providers:
@@ -219,6 +233,8 @@ def _add_validations(
             if target.dynamic_axes and (last or number == exact):
                 edges = {"edges": Ref(evaluation, "edges"), "edges_reference": Ref(reference, "edges")}
                 action = replace(action, inputs={**action.inputs, **edges})
+            if last:
+                action = replace(action, inputs={**action.inputs, **tuned})
             names.append(drafts.add(target, label, action))
         validations[provider.name] = tuple(names)
     return validations
@@ -260,7 +276,25 @@ def _validate(target: Target, provider: str, model: Ref, evaluation: str, refere
     return _action(target, "validate", params, inputs, files)
 
 
-def _add_benchmarks(drafts: _Drafts, target: Target, model: Ref, evaluation: str) -> dict[str, str]:
+def _add_tune(drafts: _Drafts, target: Target, model: Ref, evaluation: str) -> str | None:
+    """Add the choice of the session on the first provider, where the recipe leaves it open."""
+    if target.tune is None:
+        return None
+    provider, seconds = target.providers[0].name, target.benchmark.min_seconds if target.benchmark else TUNE_SECONDS
+    params = TuneParams(
+        provider=provider,
+        objective=target.tune.objective,
+        session=target.session,
+        inputs=target.inputs,
+        axes=target.dynamic_axes,
+        batch=target.tune.batch,
+        min_seconds=min(seconds, TUNE_SECONDS),
+    )
+    inputs = {"model": model, "calls": Ref(evaluation, "inputs")}
+    return drafts.add(target, f"tune@{provider}", _action(target, "tune", params, inputs))
+
+
+def _add_benchmarks(drafts: _Drafts, target: Target, inputs: dict[str, Ref], evaluation: str) -> dict[str, str]:
     """Add a benchmark of the delivered model on each provider, where the recipe or a gate asks for it."""
     if target.benchmark is None:
         return {}
@@ -272,7 +306,7 @@ def _add_benchmarks(drafts: _Drafts, target: Target, model: Ref, evaluation: str
             limits.append(TimeLimit(measure="memory", batch=0, value=target.memory.bound.value))
         batches = tuple(dict.fromkeys([*target.benchmark.batch, *(gate.batch for gate in gates)]))
         params = _benchmark_params(target, target.benchmark, provider.name, batches, limits)
-        inputs = {"model": model, "calls": Ref(evaluation, "inputs")}
+        inputs = {**inputs, "calls": Ref(evaluation, "inputs")}
         added[provider.name] = drafts.add(
             target, f"benchmark@{provider.name}", _action(target, "benchmark", params, inputs)
         )
@@ -295,6 +329,8 @@ def _compare(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Iterator[TargetPla
             "model": plan.models[-1].ref,
             "other": other.models[-1].ref,
             "calls": Ref(plan.evaluation, "inputs"),
+            **({"session": Ref(plan.tune, "session")} if plan.tune is not None else {}),
+            **({"other_session": Ref(other.tune, "session")} if other.tune is not None else {}),
         }
         label = f"benchmark@{gate.provider}.1"
         yield replace(plan, versus=drafts.add(target, label, _action(target, "benchmark", params, inputs)))
@@ -416,6 +452,7 @@ def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
             models=tuple(StageModel(m.label, ref(m.ref)) for m in plan.models),
             validations={p: tuple(names[n] for n in old) for p, old in plan.validations.items()},
             benchmarks={p: names[old] for p, old in plan.benchmarks.items()},
+            tune=names[plan.tune] if plan.tune is not None else None,
             versus=names[plan.versus] if plan.versus is not None else None,
             evaluation=names[plan.evaluation],
             reference=names[plan.reference],

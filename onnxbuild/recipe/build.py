@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from onnxbuild.base.codec import Json
 from onnxbuild.recipe.build_limits import build_evaluation, build_providers, build_size, build_tolerance, data_source
-from onnxbuild.recipe.build_speed import build_speed_limits, default_rows
+from onnxbuild.recipe.build_speed import build_speed_limits, build_tuning, default_rows
 from onnxbuild.recipe.draft import Draft
 from onnxbuild.recipe.node import places
 from onnxbuild.recipe.raw import RawPass
@@ -78,6 +78,7 @@ def build_target(draft: Draft, recipe: str, variant: str, file: str) -> Target:
         benchmark=limits.benchmark,
         speed=limits.speed,
         latency=limits.latency,
+        tune=build_tuning(draft, limits.benchmark, inputs, axes),
         memory=limits.memory,
         places=places(draft.node),
     )

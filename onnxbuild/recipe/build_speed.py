@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from onnxbuild.recipe.bounds import latency_bound, memory_bound, speed_bound
 from onnxbuild.recipe.draft import Draft
 from onnxbuild.recipe.known import PROVIDERS
-from onnxbuild.recipe.types import Axis, Benchmark, Input, LatencyGate, MemoryGate, Provider, SpeedGate
+from onnxbuild.recipe.types import Axis, Benchmark, Input, LatencyGate, MemoryGate, Provider, SpeedGate, Tuning
 
 PERCENTILES = ("p50", "p90", "p95", "p99")
 _SHORT_NAMES = {full: short for short, full in PROVIDERS.items()}
@@ -71,6 +71,23 @@ def build_speed_limits(draft: Draft, variant: str, providers: Sequence[Provider]
     if benchmark is None and (speed is not None or latency or memory is not None):
         benchmark = Benchmark(batch=batch)
     return SpeedLimits(benchmark, speed, latency, memory)
+
+
+def build_tuning(
+    draft: Draft, benchmark: Benchmark | None, inputs: Sequence[Input], axes: Mapping[str, Axis]
+) -> Tuning | None:
+    """Return what the session is to be tuned for: throughput with the largest batch that is measured, else 32 rows."""
+    objective = draft.raw.session.auto if draft.raw.session is not None else None
+    if objective is None:
+        return None
+    written = benchmark.batch if benchmark is not None else ()
+    if objective == "latency":
+        return Tuning(objective=objective, batch=written[0] if written else default_rows(inputs, axes))
+    axis = axes.get(str(first_dim(inputs)))
+    if written or axis is None:
+        return Tuning(objective=objective, batch=max(written, default=default_rows(inputs, axes)))
+    rows = min(axis.max, 32)
+    return Tuning(objective=objective, batch=max(rows - rows % axis.multiple_of, axis.min))
 
 
 def default_rows(inputs: Sequence[Input], axes: Mapping[str, Axis]) -> int:

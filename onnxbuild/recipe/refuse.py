@@ -14,7 +14,6 @@ KEYS: tuple[Path, ...] = (
     ("quantization", "repair"),
     ("quantization", "auto"),
     ("guard",),
-    ("session", "auto"),
 )
 """Refused wherever written. A null, which only removes, is legal."""
 PROVIDER_OPTIONS = ("min_nodes", "options", "required")

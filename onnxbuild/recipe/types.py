@@ -198,7 +198,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What a search chose, or what a lock says it is to choose: repair's settings and layers, auto's winner.
 
     `keep` are names of nodes that stay in float, besides the recipe's `exclude`. A setting that is not None stands in
-    place of the recipe's. `winner` is auto's candidate by its mode.
+    place of the recipe's. `winner` is auto's candidate by its mode, `session` what tune
+    chose, for the hardware class that the lock records.
     """
 
     keep: tuple[str, ...] = ()
@@ -208,6 +209,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     activations: str | None = None
     op_types: tuple[str, ...] | None = None
     winner: str | None = None
+    session: Session | None = None
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -268,6 +270,13 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     batch: tuple[int, ...]
     min_seconds: float = 0.5
     memory: bool = True
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """What the session is to be best at ("latency", "throughput" or "memory"), with calls of `batch` rows."""
+
+    objective: str
+    batch: int
 
 
 class SpeedGate(msgspec.Struct, frozen=True, kw_only=True):
@@ -336,6 +345,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     speed: SpeedGate | None = None
     latency: tuple[LatencyGate, ...] = ()
     memory: MemoryGate | None = None
+    tune: Tuning | None = None
     places: dict[str, Place] = {}
     locked: Choice | None = None
 

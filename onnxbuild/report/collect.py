@@ -40,6 +40,7 @@ from onnxbuild.stages.package import PackageFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
+from onnxbuild.stages.tune import TuneFacts
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Host, Trace
 from onnxbuild.targets.judge import Judge, model_facts
@@ -98,6 +99,7 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         bytes=model_facts(last).bytes if last is not None else None,
         benchmarks=_benchmarks(plan, outcomes),
         versus=_versus(plan, outcomes),
+        tuning=_facts(plan.tune, outcomes, TuneFacts) if plan.tune is not None else None,
         stale=failed and (root / folder / "model.onnx").exists(),
         failed_action=None if judgement is None else judgement.failed_action,
     )

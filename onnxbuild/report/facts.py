@@ -18,6 +18,7 @@ from onnxbuild.stages.package import PackageFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
+from onnxbuild.stages.tune import TuneFacts
 from onnxbuild.stages.validate import ValidateFacts
 
 TWIN_FORMAT = 1
@@ -166,6 +167,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     stale: bool = False
     benchmarks: tuple[BenchmarkedProvider, ...] = ()
     versus: VersusFacts | None = None
+    tuning: TuneFacts | None = None
     failed_action: str | None = None
 
 

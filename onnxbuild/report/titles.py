@@ -10,6 +10,7 @@ from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams, tool_name
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
+from onnxbuild.stages.tune import TuneParams
 from onnxbuild.stages.validate import ValidateParams
 
 
@@ -26,6 +27,8 @@ def title_action(action: Action) -> str:
             return _quantization(quantization)
         case BenchmarkParams(provider=provider):
             return f"timed {_variants(action)} on {provider}"
+        case TuneParams(objective=objective, provider=provider):
+            return f"session for {objective} on {provider}"
         case ValidateParams(provider=provider):
             return f"measured {action.inputs['model'].action.partition('/')[2]} on {provider}"
         case DataParams(data=data):

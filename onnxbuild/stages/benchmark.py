@@ -12,10 +12,12 @@ from onnxbuild.proof.timing import Estimate, Latency, Loading, Memory, Surroundi
 from onnxbuild.recipe.types import Axis, Input, Session
 from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
+from onnxbuild.stages.tune import session_of
 
 
 class BenchmarkParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of benchmark. Inputs: `model`, `calls`, and `other`, the variant that a ratio names (if any).
+    """Parameters of benchmark. Inputs: `model`, `calls`, `session` and `other_session` where tune chose them, and
+    `other`, the variant that a ratio names (if any).
 
     With `other` both are run in turns at the first of `batches`, and nothing else is measured; `other_session` is its
     own. `limits` are what is to be decided.
@@ -57,18 +59,20 @@ def run(params: BenchmarkParams, work: Workspace) -> BenchmarkFacts:
         message = f"the provider '{params.provider}' is not in this version, only cpu"
         raise StageFailure("provider-not-supported", message)
     before = system_load()
-    bench = Bench(work, params.session, params.inputs, params.axes, params.min_seconds, params.limits)
+    session = session_of(params.session, work)
+    bench = Bench(work, session, params.inputs, params.axes, params.min_seconds, params.limits)
     latencies: tuple[Latency, ...] = ()
     versus = loading = memory = None
     with no_garbage_collection():
         if "other" in work.inputs:
-            versus = bench.versus(params.batches[0], params.other_session or params.session)
+            other = session_of(params.other_session or Session(), work, "other_session")
+            versus = bench.turns(session, "other", other, params.batches[0])
         else:
             latencies = tuple(bench.latency(batch) for batch in params.batches)
             loading, memory = bench.fresh(max(params.batches), params.memory)
     np.savez_compressed(work.output("samples") / "samples.npz", **bench.samples)  # type: ignore[arg-type]  # of savez
     facts = BenchmarkFacts(
-        surroundings=describe_surroundings(params.session, before),
+        surroundings=describe_surroundings(session, before),
         latencies=latencies,
         versus=versus,
         loading=loading,

@@ -20,7 +20,7 @@ from onnxbuild.ort.arena import measure_arena
 from onnxbuild.ort.session import open_session, run_call
 from onnxbuild.proof.estimates import latency_of, middle_of, versus_of
 from onnxbuild.proof.sampling import alternate, collect, warm_up
-from onnxbuild.proof.timing import Latency, Loading, Memory, TimeLimit, Versus
+from onnxbuild.proof.timing import Estimate, Latency, Loading, Memory, TimeLimit, Versus
 from onnxbuild.recipe.types import Axis, Input, Session
 from onnxbuild.stages.fresh import Footprint, FreshJob, measure_fresh
 from onnxbuild.stages.stage import Workspace
@@ -63,29 +63,36 @@ class Bench:
         self.samples[f"batch_{batch}"] = np.array(samples, np.int64)
         return found
 
-    def versus(self, batch: int, session: Session) -> Versus:
-        """Measure calls of `batch` rows in turns with those of the variant `other`, opened with its own session."""
-        own, other = self._runner("model", self._session, batch), self._runner("other", session, batch)
+    def turns(self, session: Session, label: str, other: Session, batch: int) -> Versus:
+        """Measure calls of `batch` rows in turns with those of the model `label` in a session of its own."""
+        own, against = self._runner("model", session, batch), self._runner(label, other, batch)
         limits = [limit.value for limit in self._limits if limit.measure == "speed"]
-        for run in (own, other):
+        for run in (own, against):
             warm_up(run, time.perf_counter_ns, self._seconds)
         taken: tuple[list[int], list[int]] = [], []
         for _ in range(MOST_ROUNDS):
-            for samples, new in zip(taken, alternate(own, other, time.perf_counter_ns, 2 * self._seconds), strict=True):
-                samples += new
+            new = alternate(own, against, time.perf_counter_ns, 2 * self._seconds)
+            for samples, more in zip(taken, new, strict=True):
+                samples += more
             found = versus_of(*taken, batch)
             if all(found.ratio.decides(limit) for limit in limits):
                 break
         self.samples |= {"own": np.array(taken[0], np.int64), "other": np.array(taken[1], np.int64)}
         return found
 
+    def frugality(self, session: Session, other: Session, batch: int) -> Estimate:
+        """Return how many times as much memory the model needs at its peak in `other` as in `session`."""
+        peaks: tuple[list[int], list[int]] = [], []
+        for _ in range(PROCESSES):
+            for each, found in zip((session, other), peaks, strict=True):
+                found.append(measure_fresh(self._job(each, batch), self._work.scratch).peak)
+        own, against = peaks
+        return Estimate(median(against) / median(own), min(against) / max(own), max(against) / min(own))
+
     def fresh(self, batch: int, memory: bool) -> tuple[Loading, Memory | None]:
         """Measure in fresh processes what opening the model takes, and its memory with a call of `batch` rows."""
         scratch = self._work.scratch
-        write_calls(scratch / "call", [self._call(batch)])
-        model = FreshJob(
-            model=str(self._work.inputs["model"] / MODEL), calls=str(scratch / "call"), session=self._session
-        )
+        model = self._job(self._session, batch)
         prints = [measure_fresh(model, scratch)]
         if not memory:
             return _loading(prints), None
@@ -114,6 +121,12 @@ class Bench:
             arena=arena[0] if arena is not None else None,
             in_use=arena[1] if arena is not None else None,
         )
+
+    def _job(self, session: Session, batch: int) -> FreshJob:
+        calls = self._work.scratch / f"call-{batch}"
+        if not calls.exists():
+            write_calls(calls, [self._call(batch)])
+        return FreshJob(model=str(self._work.inputs["model"] / MODEL), calls=str(calls), session=session)
 
     def _arena(self, batch: int) -> tuple[int, int] | None:
         model, call = self._work.inputs["model"] / MODEL, self._call(batch)

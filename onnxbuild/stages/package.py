@@ -11,13 +11,14 @@ from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.recipe.types import Axis, Input, Output, Package, Session
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
+from onnxbuild.stages.tune import session_of
 
 MACHINE_TIED = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Domains whose operators ONNX Runtime writes for the machine it optimised on."""
 
 
 class PackageParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of package. Input: `model`."""
+    """Parameters of package. Inputs: `model`, and `session` where tune chose it."""
 
     package: Package
     session: Session
@@ -29,9 +30,13 @@ class PackageParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackageFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is delivered. Output: `package` (model.onnx, its external data). `digests` maps a file to its SHA-256."""
+    """What is delivered. Output: `package` (model.onnx, its external data). `digests` maps a file to its SHA-256.
+
+    `session` is what it was proved with.
+    """
 
     model: ModelFacts
+    session: Session = Session()
     digests: dict[str, str]
 
 
@@ -59,8 +64,11 @@ def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
         _check_portable(facts)
     check_contract(facts, params.inputs, params.outputs, opset=params.opset, ir_version=params.ir_version)
     check_model_file(folder)
-    open_session(folder / FILE, params.session)
-    return PackageFacts(model=facts, digests={name: digest_file(folder / name) for name in list_files(folder)})
+    session = session_of(params.session, workspace)
+    open_session(folder / FILE, session)
+    return PackageFacts(
+        model=facts, session=session, digests={name: digest_file(folder / name) for name in list_files(folder)}
+    )
 
 
 def _check_portable(facts: ModelFacts) -> None:
@@ -79,7 +87,7 @@ def _check_portable(facts: ModelFacts) -> None:
 
 PACKAGE = Stage(
     name="package",
-    version=1,
+    version=2,
     params=PackageParams,
     facts=PackageFacts,
     run=run,

@@ -14,6 +14,7 @@ from onnxbuild.stages.prune import PRUNE
 from onnxbuild.stages.quantize import QUANTIZE
 from onnxbuild.stages.reference import REFERENCE
 from onnxbuild.stages.stage import AnyStage
+from onnxbuild.stages.tune import TUNE
 from onnxbuild.stages.validate import VALIDATE
 
 STAGES: dict[str, AnyStage] = {
@@ -28,6 +29,7 @@ STAGES: dict[str, AnyStage] = {
         QUANTIZE,
         VALIDATE,
         BENCHMARK,
+        TUNE,
         PACKAGE,
         INSPECT,
         DIFFERENCE,

@@ -19,6 +19,7 @@ from onnxbuild.proof.sizes import SizeMeasures
 from onnxbuild.recipe.types import Function, Metric, Session
 from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
+from onnxbuild.stages.tune import session_of
 
 if TYPE_CHECKING:  # numpy and onnxruntime are not for those who only plan: the stage table is read by every command
     import numpy as np
@@ -91,7 +92,7 @@ def run(params: ValidateParams, work: Workspace) -> ValidateFacts:
         message = f"the provider '{params.provider}' is not in this version, only cpu"
         raise StageFailure("provider-not-supported", message)
     calls, reference = read_calls(work.inputs["calls"]), read_calls(work.inputs["reference"])
-    session = open_session(work.inputs["model"] / MODEL, params.session)
+    session = open_session(work.inputs["model"] / MODEL, session_of(params.session, work))
     names = [value.name for value in session.get_outputs()]
     check_reference(names, calls, reference)
     labels = read_calls(work.inputs["labels"])[0]["labels"] if "labels" in work.inputs else None

@@ -52,7 +52,7 @@ def describe_delivery(
         "dynamic_axes": to_builtins(target.dynamic_axes),
         "opset": facts.model.opsets,
         "ir_version": facts.model.ir_version,
-        "session": {k: v for k, v in to_builtins(target.session).items() if v is not None},
+        "session": {k: v for k, v in to_builtins(facts.session).items() if v is not None},
         "providers": [provider.name for provider in target.providers],
         "gates": [to_builtins(gate) for gate in judgement.gates],
         "metric": {"model": metric[0].measured, "source": metric[0].source} if metric else None,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from onnxbuild.store.locks import MachineLock
+from onnxbuild.store.store import Store
 from tests.e2e.running import Running, wait_for
 from tests.project import MLP, Project, write_mlp
 
@@ -91,11 +93,27 @@ def test_memory_is_measured_in_fresh_processes(mlp: Project) -> None:
     gate = made.event("gate", gate="memory")
     assert (gate["limit"], gate["verdict"]) == ("at most 4 GB", "passed")
     assert 0 <= gate["interval"][0] <= gate["measured"] <= gate["interval"][1] < 4e9
-    facts = benchmark_facts(mlp.root)
+    facts = facts_of(mlp.root, "benchmark")
     assert facts["memory"]["base"] > 10_000_000
     assert facts["memory"]["arena"] >= facts["memory"]["in_use"] > 0
     assert facts["loading"]["cold"] > 0
     assert [latency["batch"] for latency in facts["latencies"]] == [1, 4]
+
+
+def test_session_is_chosen_once_and_used_by_all_that_follow(mlp: Project) -> None:
+    settled = "session: {auto: latency, graph_optimization: basic, intra_op_threads: 1}\n"
+    mlp.recipe("mlp", MLP + settled + QUICK % "false")
+    made = mlp.make()
+    assert made.code == 0, made.err
+    assert "mlp/tune@cpu" in made.ran
+    assert mlp.make().ran == []
+    facts = facts_of(mlp.root, "tune")
+    chosen = facts["session"]
+    assert (chosen["graph_optimization"], chosen["intra_op_threads"]) == ("basic", 1), "the recipe settles these"
+    assert len(facts["tried"]) >= 2
+    manifest = json.loads((mlp.root / "build/mlp/default/manifest.json").read_text())
+    assert manifest["session"] == {name: value for name, value in chosen.items() if value is not None}
+    assert "Configurations tried" in (mlp.root / "reports/mlp.html").read_text()
 
 
 def test_it_waits_for_who_measures_on_the_machine(mlp: Project) -> None:
@@ -116,13 +134,11 @@ def test_it_waits_for_who_measures_on_the_machine(mlp: Project) -> None:
     assert "mlp/benchmark@cpu waits for somebody, which measures alone on this machine" in notice["message"]
 
 
-def benchmark_facts(root: Path) -> dict[str, object]:
-    """Return the facts of the one benchmark in the report's twin."""
-    from onnxbuild.store.store import Store
-
-    traces = [trace for _, trace in Store(root / ".onnxbuild").traces.every() if trace and trace.stage == "benchmark"]
-    facts: dict[str, object] = json.loads(bytes(traces[0].facts))
-    return facts
+def facts_of(root: Path, stage: str) -> dict[str, Any]:
+    """Return the facts of the one trace of a stage."""
+    traces = [trace for _, trace in Store(root / ".onnxbuild").traces.every() if trace and trace.stage == stage]
+    (facts,) = [json.loads(bytes(trace.facts)) for trace in traces]
+    return facts  # type: ignore[no-any-return]
 
 
 def swap_labels(data: Path) -> None:

@@ -43,6 +43,7 @@ from onnxbuild.recipe.types import (
     Target,
     Tolerance,
     TransformersPass,
+    Tuning,
 )
 from onnxbuild.stages.optimize import OptimizeParams
 from onnxbuild.stages.stage import AnyStage
@@ -97,6 +98,7 @@ TARGET = Target(
     speed=SpeedGate(bound=Bound(kind="at_least", value=1.1, of="fp32"), provider="cpu", batch=1),
     latency=(LatencyGate(percentile="p95", bound=Bound(kind="at_most", value=5.0), provider="cpu", batch=8),),
     memory=MemoryGate(bound=Bound(kind="at_most", value=1e8), provider="cpu"),
+    tune=Tuning(objective="latency", batch=1),
 )
 HARDWARE = "some CPU; avx"
 NOT_IN_A_PLAN = {
@@ -196,7 +198,7 @@ def test_every_value_of_a_target_is_in_a_key_or_exempt() -> None:
     for path, target in variations(TARGET):
         try:
             changed = keys(target)
-        except (TypeError, AttributeError, msgspec.MsgspecError):
+        except (TypeError, AttributeError, IndexError, msgspec.MsgspecError):
             continue  # a value no recipe can hold here, such as a text in place of a structure
         if changed == base:
             silent.add(path)
@@ -211,7 +213,7 @@ def test_every_value_of_a_target_is_in_a_key_or_exempt() -> None:
     [
         ({"opset": 19}, {"export", "optimize", "package"}),
         ({"pruning": msgspec.structs.replace(TARGET.pruning, sparsity=0.6)}, {"prune"}),
-        ({"session": Session(intra_op_threads=2)}, {"validate", "benchmark", "package"}),
+        ({"session": Session(intra_op_threads=2)}, {"validate", "benchmark", "package", "tune"}),
         ({"calibration": Calibration(data=FileData("train.npz"), samples=9)}, {"data"}),
         ({"package": Package(metadata={"team": "shop"})}, {"package"}),
         ({"outputs": (Output(name="z", method="predict"),)}, {"export", "reference", "package"}),
@@ -250,5 +252,5 @@ def test_stages_whose_results_depend_on_the_hardware_have_it_in_their_keys(monke
     before = [key(action) for action in found]
     monkeypatch.setattr(f"{__name__}.HARDWARE", "some CPU; avx avx512_vnni")
     changed = [action for action, old in zip(found, before, strict=True) if key(action) != old]
-    assert {action.stage for action in changed} == {"benchmark", "optimize", "validate"}
+    assert {action.stage for action in changed} == {"benchmark", "optimize", "tune", "validate"}
     assert [action.params for action in changed if action.stage == "optimize"] == [params]

@@ -141,6 +141,7 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "session.intra_op_threads": (1, {}),
     "session.memory_pattern": (False, {}),
     "session.cpu_arena": (False, {}),
+    "session.auto": ("latency", {}),
     "benchmark.batch": ([2], {}),
     "benchmark.min_seconds": (0.1, {}),
     "benchmark.memory": (False, {}),

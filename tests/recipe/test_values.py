@@ -118,7 +118,6 @@ def test_a_file_that_is_a_list_is_refused(project: ProjectFiles):
         ("providers: {cpu: {min_nodes: 95%}}", 6, 19),
         ("providers: {cpu: {options: {a: 1}}}", 6, 19),
         ("providers: {cpu: {required: true}}", 6, 19),
-        ("session: {auto: latency}", 6, 11),
         ("package: {formats: [onnx, ort]}", 6, 27),
         ("variants:\n  a: {guard: strict}", 7, 7),
     ],

@@ -11,7 +11,7 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
 from onnxbuild.report.facts import ReportFacts, TargetFacts
-from onnxbuild.report.pages import accuracy, graph, latency, provenance, size, stages, verdict, warnings
+from onnxbuild.report.pages import accuracy, graph, latency, provenance, size, stages, tuning, verdict, warnings
 from onnxbuild.report.pages.table import Mark, Table
 
 MOST_DETAILED = 12
@@ -38,6 +38,7 @@ class VariantSection:
     latency: latency.LatencySection | None
     size: size.Size | None
     memory: Table | None
+    tuning: tuning.Tuning | None
     graph: graph.Graph | None
     empty: str
 
@@ -120,6 +121,7 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         latency=latency.latency(target),
         size=size.size(target, tones, largest),
         memory=latency.memory_table(target),
+        tuning=tuning.tuning(target.tuning),
         graph=graph.graph(target),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",
     )
