@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onnxbuild.base.codec import decode
@@ -26,11 +26,13 @@ from onnxbuild.report.draw import draw
 from onnxbuild.sources.description import SourceFacts
 from onnxbuild.stages.describe import DESCRIBE, DescribeFacts, DescribeParams
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
+from onnxbuild.stages.optimize import OPTIMIZE
 from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.collection import Policy, Sweep, plan_sweep, remove
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Discovered
 from onnxbuild.targets import accepting
+from onnxbuild.targets.repros import Repro, copy_repros, find_repros
 from onnxbuild.targets.standing import Explainer, Explanation, Standing
 from onnxbuild.workplace import Workplace, open_changed, open_project
 
@@ -52,6 +54,7 @@ __all__ = [
     "open_project",
     "open_store",
     "report",
+    "repro",
     "status",
     "watched",
     "watched_project",
@@ -158,6 +161,42 @@ def _needed(root: Path) -> set[tuple[str, str]]:
     pointers = {walked.run.last.pointer(name) for name in walked.plan.actions}
     now = {(o.trace.key, o.trace.id) for o in walked.run.outcomes.values() if o.trace is not None}
     return now | {pointer for pointer in pointers if pointer is not None}
+
+
+@dataclass(frozen=True)
+class Repros:
+    """Cases that broken passes left, the folders they were copied to, and the optimize actions of which none stands."""
+
+    cases: tuple[Repro, ...]
+    folders: tuple[Path, ...]
+    unbuilt: tuple[str, ...]
+
+
+def repro(root: Path, name: str | None, out: Path | None) -> Repros:
+    """Find what shows how passes broke models, of an action or of the targets that `name` selects (None: all).
+
+    With `out` the cases are copied there. Raises UserError when `name` selects nothing or `out` is not empty.
+    """
+    everything = open_project(root)
+    plan = build_plan(everything.recipes, everything.selected)
+    if name in plan.actions:
+        walked, names = _walked(replace(everything, selected=plan.actions[name].targets)), [name]
+    else:
+        walked = _walked(open_project(root, [name] if name is not None else []))
+        names = [*walked.plan.actions]
+    if out is not None and out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(Diagnostic(code="not-empty", message=f"{out} is not an empty folder"))
+    outcomes, workplace = walked.run.outcomes, walked.workplace
+    cases = find_repros(names, outcomes, workplace.places)
+    shown = {case.action for case in cases}
+    optimizing = [n for n in names if walked.plan.actions[n].stage == OPTIMIZE.name and n not in shown]
+    unbuilt = tuple(n for n in optimizing if (o := outcomes.get(n)) is None or o.trace is None)
+    try:
+        folders = copy_repros(cases, out, workplace.store) if out is not None else []
+    except CorruptBlobError as error:
+        hint = "run: onnxbuild make"
+        raise UserError(Diagnostic(code="corrupt-artifact", message=str(error), hint=hint)) from None
+    return Repros(tuple(cases), tuple(folders), unbuilt)
 
 
 def report(workplace: Workplace) -> str:

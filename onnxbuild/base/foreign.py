@@ -40,7 +40,7 @@ def foreign_tool(tool: str, scratch: Path) -> Iterator[None]:
     except StageFailure:
         raise
     except Exception as error:
-        reason = _root_reason(error, scratch)
+        reason = root_reason(error, scratch)
         raise StageFailure("tool-failed", f"{tool} fails: {reason}", tool=tool, node=failing_node(reason)) from error
     finally:
         tempfile.tempdir = before
@@ -53,7 +53,8 @@ def failing_node(text: str) -> str | None:
     return (match[1] or match[2]) if match else None
 
 
-def _root_reason(error: BaseException, scratch: Path) -> str:
+def root_reason(error: BaseException, scratch: Path) -> str:
+    """Return what an error comes down to, without the paths of `scratch`."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error).strip().replace(f"{scratch}/", "")

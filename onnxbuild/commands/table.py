@@ -9,6 +9,7 @@ VERBS = {
     "check": "tell everything that is wrong with the recipes, without running anything",
     "accept": "write what targets came to into the locks beside their recipes",
     "get": "copy a target's model out, also one that failed its gates",
+    "repro": "copy out small models that show why a pass was left out",
     "report": "draw the reports from what was built",
     "inspect": "describe a model file",
     "gc": "remove from the store what nothing needs, what is old and what is beyond its size",

@@ -44,6 +44,7 @@ def run_alone(
         reads=(),
         user_code=False,
         memory=MEMORY,
+        seconds=SECONDS,
     )
     pool = Pool(worker_environment())
     try:

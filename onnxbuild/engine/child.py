@@ -20,7 +20,8 @@ from onnxbuild.base.disk import describe_refusal
 from onnxbuild.engine.discover import Watch
 from onnxbuild.engine.events import Failure
 from onnxbuild.engine.findings import Declared
-from onnxbuild.engine.job import REFUSED, RESULT, Job, JobResult
+from onnxbuild.engine.job import REFUSED, RESULT, Job, JobResult, repro_of
+from onnxbuild.stages.reverts import REPRO
 from onnxbuild.stages.stage import AnyStage, Workspace
 from onnxbuild.stages.table import STAGES
 from onnxbuild.store.blobs import BlobStore, CorruptBlobError
@@ -46,11 +47,12 @@ def _try(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     except CorruptBlobError as error:
         result = JobResult(corrupt=error.digest)
     except StageFailure as failure:
+        kept = _keep_repro(job)
         result = JobResult(
             failure=Failure(
                 code=failure.code,
                 message=failure.message,
-                hint=failure.hint,
+                hint=kept or failure.hint,
                 tool=failure.tool,
                 node=failure.node,
                 traceback=failure.traceback,
@@ -71,6 +73,15 @@ def _try(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     return result
 
 
+def _keep_repro(job: Job) -> str | None:
+    """Put what a failed stage left to show its fault beside its log; return the hint that tells of it."""
+    made = Path(job.scratch, "out", REPRO)
+    if not made.is_dir():
+        return None
+    shutil.copytree(made, repro_of(job.log), copy_function=shutil.copyfile)
+    return f"onnxbuild repro {job.action} --out DIR copies out a small model that shows it"
+
+
 def _refused(error: OSError) -> Failure:
     """Return what the system refused as the failure of the stage; an error that says nothing of it is our bug."""
     reason = describe_refusal(error)
@@ -80,6 +91,7 @@ def _refused(error: OSError) -> Failure:
 
 
 def _enter(job: Job) -> None:
+    shutil.rmtree(repro_of(job.log), ignore_errors=True)
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -102,15 +114,17 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     inputs = {label: scratch / "in" / label for label in job.inputs}
     for label, artifact in job.inputs.items():
         blobs.lay_out(artifact, inputs[label], link=stage.only_reads and not job.user_code)
+    watch = Watch(Path(job.project), (*job.hidden, job.store), scratch, _external_data)
     workspace = Workspace(
         inputs=inputs,
         files={label: Path(path) for label, path in job.files.items()},
         out=scratch / "out",
         scratch=Path(job.scratch, "tmp"),
         recipe_folder=Path(job.folder),
+        seconds=job.seconds,
+        leave_fork=watch.see_modules,
         locked=job.locked,
     )
-    watch = Watch(Path(job.project), (*job.hidden, job.store), scratch, _external_data)
     if job.user_code:
         sys.path[:0] = _import_folders(job)
         watch.start(trusts_file="path" in job.files)

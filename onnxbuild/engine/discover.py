@@ -67,7 +67,7 @@ class Watch:
         packages: set[Discovered] = set()
         if self._started:
             self._journal.collect()
-            self._see_modules()
+            self.see_modules()
         findings = Findings(self._territory, self._journal, self._inputs, declared)
         result = set(findings.files())
         if len(result) > MOST:
@@ -85,8 +85,13 @@ class Watch:
         result |= packages
         return tuple(sorted(result)), list(self._remarks(findings, result, outside, declared))
 
-    def _see_modules(self) -> None:
-        """Note the source files of all modules that are there now, and which names were found at all."""
+    def see_modules(self) -> None:
+        """Note the source files of all modules that are there now, and which names were found at all.
+
+        A process that the stage forked calls it before it leaves.
+        """
+        if not self._started:
+            return
         for name, module in list(sys.modules.items()):
             self._journal.note(Sight.FOUND, name)
             file = getattr(module, "__file__", None)

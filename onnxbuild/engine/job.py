@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from onnxbuild.base.diagnostics import Remark
@@ -21,8 +23,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `project`, `folder` (the recipe's) and `hidden` (folders whose files are never inputs) are for user code and for
     what it is seen to read, of which `strict_reads` forbids what lies outside the project; `environment` is all that
-    user code sees; `memory` is in bytes; `known` are blobs that the run has verified already; `locked` is what a search
-    tries first.
+    user code sees; `memory` is in bytes, `seconds` of wall time; `known` are blobs that the run has verified already;
+    `locked` is what a search tries first.
     """
 
     action: str
@@ -40,6 +42,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reads: tuple[str, ...]
     user_code: bool
     memory: int
+    seconds: float
     strict_reads: bool = False
     known: tuple[KnownFile, ...] = ()
     locked: Choice | None = None
@@ -61,3 +64,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     failure: Failure | None = None
     corrupt: str | None = None
     known: tuple[KnownFile, ...] = ()
+
+
+def repro_of(log: str | Path) -> Path:
+    """Return the folder beside an action's log that shows the fault with which its last run failed, if it did."""
+    return Path(log).with_suffix(".repro")

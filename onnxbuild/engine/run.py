@@ -74,6 +74,10 @@ class Places:
     scratch: Path
     hidden: tuple[Path, ...]
 
+    def log(self, action: str) -> Path:
+        """Return the file that an action's processes write to."""
+        return self.logs / (re.sub(r"[^A-Za-z0-9._@-]", "_", action) + ".log")
+
 
 @dataclass
 class Outcome:
@@ -353,7 +357,7 @@ class Run:
         del self._pending[action.name]
         job = self._job(action)
         stage = STAGES[action.stage]
-        file = pool.start(job, stage.preload(action.params), self.options.limits.time or TIME_LIMIT)
+        file = pool.start(job, stage.preload(action.params), job.seconds)
         self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log))
         self.emit(
             ActionStarted(
@@ -380,11 +384,12 @@ class Run:
             folder=str(root / action.folder),
             hidden=tuple(str(folder) for folder in self.places.hidden),
             scratch=str(scratch),
-            log=str(self.places.logs / (re.sub(r"[^A-Za-z0-9._@-]", "_", action.name) + ".log")),
+            log=str(self.places.log(action.name)),
             environment=user_environment(action.env, self.options.hash_seed),
             reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
             user_code=STAGES[action.stage].runs_user_code(action.params),
             memory=self._memory,
+            seconds=self.options.limits.time or TIME_LIMIT,
             strict_reads=action.strict_reads,
             locked=action.locked,
             known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),

@@ -17,11 +17,20 @@ from onnxbuild.recipe.types import Axis, Input, Output
 def rename_io(model: ir.Model, inputs: Sequence[Input], outputs: Sequence[Output]) -> None:
     """Give the graph's inputs and outputs the recipe's names and order: by name where all names match, else by order.
 
-    Raises StageFailure (`inputs-differ`, `outputs-differ`) when their numbers are not the same.
+    Raises StageFailure (`inputs-differ`, `outputs-differ`) when their numbers are not the same, `unsupported-model`
+    where an output is no tensor.
     """
     own = [value for value in model.graph.inputs if not value.is_initializer()]
     ordered = _matched(own, [value.name for value in inputs], "inputs")
     results = _matched(list(model.graph.outputs), [value.name for value in outputs], "outputs")
+    for value in results:
+        if isinstance(value.type, ir.SequenceType | ir.OptionalType):
+            kind = "a sequence" if isinstance(value.type, ir.SequenceType) else "an optional"
+            raise StageFailure(
+                "unsupported-model",
+                f"output '{value.name}' is {kind}, not a tensor; only tensors can be compared with the source's",
+                hint="make it a tensor in the model, as ConcatFromSequence does, or one output for each element",
+            )
     results = _separate_outputs(model.graph, results)
     names = [value.name for value in inputs] + [value.name for value in outputs]
     _make_way(model, {*ordered, *results}, set(names))
@@ -82,8 +91,7 @@ def check_contract(
             continue
         if value.dtype != want.dtype:
             wrong.append(f"input '{value.name}' is {value.dtype}, not {want.dtype}")
-        if value.shape != want.shape:
-            wrong.append(f"input '{value.name}' has dims {_dims(value.shape)}, not {_dims(want.shape)}")
+        wrong += _dim_differences(value, want)
     if opset is not None and facts.opsets.get("") != opset:
         wrong.append(f"the opset is {facts.opsets.get('')}, not {opset}")
     if ir_version is not None and facts.ir_version != ir_version:
@@ -172,6 +180,20 @@ def _check_dim(wanted: Input, axis: int, have: int | str | None, want: int | str
 def _name_differences(kind: str, found: tuple[ValueFacts, ...], wanted: list[str]) -> list[str]:
     have = [value.name for value in found]
     return [] if have == wanted else [f"the {kind} are {have}, not {wanted}"]
+
+
+def _dim_differences(value: ValueFacts, want: Input) -> list[str]:
+    """Return what is wrong with each axis of a delivered input: static where dynamic is declared, or the reverse."""
+    if value.shape is None or len(value.shape) != len(want.shape):
+        return [f"input '{value.name}' has dims {_dims(value.shape)}, not {_dims(want.shape)}"]
+    wrong = []
+    for axis, (have, wanted) in enumerate(zip(value.shape, want.shape, strict=True)):
+        if have == wanted:
+            continue
+        came = f"fixed to {have}" if isinstance(have, int) else f"dynamic ('{have}')" if have else "without a name"
+        declared = str(wanted) if isinstance(wanted, int) else f"the dynamic '{wanted}'"
+        wrong.append(f"axis {axis} of input '{value.name}' came out {came}, where {declared} is declared")
+    return wrong
 
 
 def _dims(shape: Sequence[int | str | None] | None) -> str:

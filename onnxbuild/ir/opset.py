@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import onnx
 import onnx_ir as ir
@@ -31,27 +32,52 @@ _SMALL = 1024
 def convert_opset(model: ir.Model, opset: int) -> ir.Model:
     """Return `model` converted to ONNX opset `opset`; node names and metadata stay where the nodes do.
 
-    onnxscript's converter goes first; onnx's own where that one cannot go (from below 18, downwards). Weights stay
-    where they are. Raises StageFailure (`opset-not-delivered`) that says what is possible.
+    onnxscript's converter goes first; onnx's own where that one cannot go (from below 18, beyond 25, downwards); then
+    both, each for its part of the way. Weights stay where they are. Raises StageFailure (`opset-not-delivered`) that
+    says what is possible.
     """
     merge_opset_imports(model)
     present = model.opset_imports.get("")
     if present == opset:
         return model
-    if not 1 <= opset <= HIGHEST_OPSET:
-        raise _not_delivered(opset, present, f"ONNX Runtime loads opsets up to {HIGHEST_OPSET}")
+    if present is None or not 1 <= opset <= HIGHEST_OPSET:
+        raise _not_delivered(opset, present, f"ONNX Runtime loads opsets up to {HIGHEST_OPSET}", present)
     reasons: list[str] = []
-    for name, convert in (("onnxscript", _by_onnxscript), ("onnx", _by_onnx)):
+    converted = _convert(model, present, opset, reasons)
+    if converted is not None:
+        return converted
+    between = range(opset + 1, present) if opset < present else range(opset - 1, present, -1)
+    nearest = next((other for other in between if _convert(model, present, other, []) is not None), present)
+    raise _not_delivered(opset, present, "; ".join(reasons), nearest)
+
+
+def _convert(model: ir.Model, present: int, opset: int, reasons: list[str]) -> ir.Model | None:
+    """Return the model at `opset` by the first way that delivers it, or None with each converter's reason."""
+    low, high = _ONNXSCRIPT
+    ways: list[tuple[tuple[_Converter, int], ...]] = [((_by_onnxscript, opset),), ((_by_onnx, opset),)]
+    if present < opset and (present < low or opset > high):
+        middle = [(_by_onnxscript, min(opset, high))] if min(opset, high) > max(present, low) else []
+        ways.append((*([(_by_onnx, low)] if present < low else []), *middle, (_by_onnx, opset)))
+    for way in ways:
+        converted = model.clone()
         try:
-            converted = convert(model.clone(), opset)
+            for convert, to in way:
+                converted = converted if converted.opset_imports.get("") == to else convert(converted, to)
         except Exception as error:  # both converters raise unrelated types
-            reasons.append(f"{name}: {str(error).strip().partition(chr(10))[0] or type(error).__name__}")
+            if len(way) == 1:
+                reasons.append(f"{_TOOL[way[0][0]]}: {_first_line(error)}")
             continue
         delivered = delivered_opset(converted)
         if delivered == opset:
             return converted
-        reasons.append(f"{name} delivered {delivered}")
-    raise _not_delivered(opset, present, "; ".join(reasons))
+        reasons.append(f"{_TOOL[way[-1][0]]} delivered {delivered}")
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    """Return what a converter said, without the place in its own source where it said it."""
+    text = str(error).strip().partition("\n")[0] or type(error).__name__
+    return text.rpartition("Assertion `false` failed: ")[2]
 
 
 def delivered_opset(model: ir.Model) -> int | None:
@@ -155,11 +181,16 @@ def _by_onnx(model: ir.Model, opset: int) -> ir.Model:
     return converted
 
 
-def _not_delivered(opset: int, present: int | None, why: str) -> StageFailure:
+_Converter = Callable[[ir.Model, int], ir.Model]
+_TOOL: dict[_Converter, str] = {_by_onnxscript: "onnxscript", _by_onnx: "onnx"}
+
+
+def _not_delivered(opset: int, present: int | None, why: str, nearest: int | None) -> StageFailure:
+    possible = f"set `opset: {nearest}`, the nearest that the converters deliver for this model"
     return StageFailure(
         "opset-not-delivered",
         f"the model has opset {present} and cannot be converted to {opset}: {why}",
-        hint=f"leave `opset` out or set it to {present}" if present else "give the model an opset import",
+        hint=possible if nearest else "give the model an opset import",
         tool="version_converter",
     )
 

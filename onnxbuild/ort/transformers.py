@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import onnx
 
@@ -21,11 +23,26 @@ def known_model_types() -> tuple[str, ...]:
     return tuple(sorted(MODEL_TYPES))
 
 
-def optimize(file: Path, step: TransformersPass, scratch: Path) -> onnx.ModelProto:
+def parts(model_type: str) -> tuple[str, ...]:
+    """Return the fusions that run for a model type, each of which can be left out."""
+    known = vars(_options(model_type))
+    return tuple(name.removeprefix(_SWITCH) for name, on in known.items() if name.startswith(_SWITCH) and on)
+
+
+_SWITCH = "enable_"
+
+
+def _options(model_type: str) -> Any:
+    from onnxruntime.transformers.fusion_options import FusionOptions
+
+    return FusionOptions(model_type)
+
+
+def optimize(file: Path, step: TransformersPass, scratch: Path, only: Sequence[str] | None = None) -> onnx.ModelProto:
     """Return the model in `file` with the fusions of `step.model_type`; fusing nothing is no error here.
 
-    Only the fusions in Python run (level 0): the runtime's own optimisation is a pass of its own. Raises
-    StageFailure (`unknown-model-type`).
+    `only` names the fusions that run, None is all. Only those in Python run (level 0): the runtime's own optimisation
+    is a pass of its own. Raises StageFailure (`unknown-model-type`).
     """
     known = known_model_types()
     if step.model_type not in known:
@@ -43,6 +60,7 @@ def optimize(file: Path, step: TransformersPass, scratch: Path) -> onnx.ModelPro
             model_type=step.model_type,
             num_heads=step.num_heads,
             hidden_size=step.hidden_size,
+            optimization_options=_only(step.model_type, only),
             opt_level=0,
             only_onnxruntime=False,
         )
@@ -50,3 +68,12 @@ def optimize(file: Path, step: TransformersPass, scratch: Path) -> onnx.ModelPro
     if not any(entry.domain == DOMAIN for entry in proto.opset_import):
         proto.opset_import.append(onnx.helper.make_opsetid(DOMAIN, 1))  # the tool adds it only when it saves
     return proto
+
+
+def _only(model_type: str, only: Sequence[str] | None) -> Any:
+    if only is None:
+        return None
+    options = _options(model_type)
+    for name in parts(model_type):
+        setattr(options, _SWITCH + name, name in only)
+    return options

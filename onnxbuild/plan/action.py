@@ -67,8 +67,8 @@ class TargetPlan:
 
     `models` are in order, the last one is delivered; `validations` maps a provider to the validate action of each of
     `models`, in the same order, `benchmarks` to the benchmark of the delivered one. `tune` chooses the session,
-    `versus` is the benchmark against the variant that a ratio names. `support` marks a target that is built only because
-    another's ratio refers to it.
+    `versus` is the benchmark against the variant that a ratio names. `support` marks a target that is built only
+    because another's ratio refers to it.
     """
 
     target: Target

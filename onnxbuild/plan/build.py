@@ -11,7 +11,6 @@ from onnxbuild.base.codec import encode
 from onnxbuild.base.digest import digest_bytes
 from onnxbuild.plan.action import Action, Plan, RecipeGroup, Ref, StageModel, TargetPlan
 from onnxbuild.proof.gates import required_within
-from onnxbuild.proof.limits import DEFAULT_STEP
 from onnxbuild.proof.timing import TimeLimit
 from onnxbuild.recipe.types import (
     Benchmark,
@@ -189,8 +188,10 @@ def _add_models(
 
     for number, entry in enumerate(target.passes, start=1):
         label = "optimize" if len(target.passes) == 1 else f"optimize.{number}"
-        params = OptimizeParams(step=entry, opset=target.opset, ir_version=target.ir_version, limits=limits)
-        step(label, "optimize", params, probe=Ref(probe, "probe"))
+        params = OptimizeParams(
+            step=entry, opset=target.opset, ir_version=target.ir_version, limits=limits, guard=target.guard
+        )
+        step(label, "optimize", params, probe=Ref(probe, "probe"), edges=Ref(probe, "edges"))
     if target.pruning is not None:
         step("prune", "prune", PruneParams(pruning=target.pruning))
     if target.quantization is not None:
@@ -371,7 +372,7 @@ def _add_data(
 
 
 def _step_limits(recipe: Recipe) -> dict[str, OutputTolerance]:
-    """Return what a graph pass may change: a tenth of the tightest tolerance that any variant names for an output.
+    """Return a tenth of the tightest tolerance that any variant names for an output; see proof.limits.step_limit.
 
     One answer for the recipe, so that variants share the passes they have in common.
     """
@@ -383,7 +384,6 @@ def _step_limits(recipe: Recipe) -> dict[str, OutputTolerance]:
             if (tolerance := target.tolerance.outputs.get(output)) is not None
             and not (tolerance.atol is None and tolerance.rtol is None)
         ]
-        limits[output] = DEFAULT_STEP
         if named:
             limits[output] = OutputTolerance(
                 atol=min(tolerance.atol or 0.0 for tolerance in named) / 10,

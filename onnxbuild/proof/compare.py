@@ -48,6 +48,7 @@ class Comparison:
     elements: int = 0
     unequal: int = 0
     nan_mismatches: int = 0
+    nonfinite: int = 0
     samples: int = 0
     is_float: bool = False
     _calls: int = 0
@@ -92,6 +93,7 @@ class Comparison:
         r, x = reference.astype(np.float64), model.astype(np.float64)
         r_nan, x_nan = np.isnan(r), np.isnan(x)
         lost = r_nan != x_nan
+        self.nonfinite += int(r.size - np.count_nonzero(np.isfinite(r)))
         same = (r == x) | (r_nan & x_nan)
         self.unequal += int(np.count_nonzero(~same))
         self.nan_mismatches += int(np.count_nonzero(lost))
@@ -169,6 +171,7 @@ class Comparison:
             sqnr_db=shown(sqnr_db(self._sums[2], self._sums[3])),
             argmax_agreement=self._argmax[0] / self._argmax[1] if self._argmax[1] else None,
             nan_mismatches=self.nan_mismatches,
+            nonfinite=self.nonfinite,
             frontier=tuple((float(d), float(size)) for d, size in self._frontier),
             within=tuple(
                 WithinShare(atol=atol, rtol=rtol, share=inside / self.elements)

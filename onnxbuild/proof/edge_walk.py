@@ -23,6 +23,7 @@ def measure_sizes(
 ) -> Iterator[SizeMeasures]:
     """Run every edge that the source ran in `session` and yield what came of it; a crash is a finding, not raised."""
     expected = {edge.name: outputs for edge, outputs in reference}
+    declared = {value.name: tuple(value.shape or ()) for value in session.get_outputs()}
     for edge, call in edges:
         if edge.name not in expected:
             continue
@@ -33,7 +34,11 @@ def measure_sizes(
             untried = is_of_memory(said)
             yield SizeMeasures(edge=edge, failure=None if untried else said, untried=said if untried else None)
             continue
-        yield SizeMeasures(edge=edge, outputs=tuple(_compare(expected[edge.name], found, axis)))
+        outputs = [
+            msgspec.structs.replace(one, misdeclared=_misdeclared(declared[one.name], one.shape, edge))
+            for one in _compare(expected[edge.name], found, axis)
+        ]
+        yield SizeMeasures(edge=edge, outputs=tuple(outputs))
 
 
 def _compare(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray], axis: int) -> Iterator[SizedOutput]:
@@ -47,6 +52,16 @@ def _compare(expected: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]
         nonfinite = _nonfinite(wanted, delivered) if measures.max_abs is not None else 0
         measures = msgspec.structs.replace(measures, histogram=(), worst_sample=None)
         yield msgspec.structs.replace(one, nonfinite=nonfinite, measures=measures)
+
+
+def _misdeclared(declared: tuple[int | str | None, ...], shape: tuple[int, ...], edge: Edge) -> str | None:
+    """Say which axis is another in the model's declaration than in what it gives: static for dynamic, or reverse."""
+    for axis, (dim, size) in enumerate(zip(declared, shape, strict=False)):
+        if isinstance(dim, int) and dim != size:
+            return f"axis {axis} is declared to be {dim} and is {size}"
+        if isinstance(dim, str) and edge.sizes.get(dim, size) != size:
+            return f"axis {axis} is declared to be '{dim}', which is {edge.sizes[dim]}, and is {size}"
+    return None
 
 
 def _nonfinite(wanted: np.ndarray, delivered: np.ndarray) -> int:

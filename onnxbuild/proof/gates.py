@@ -110,7 +110,10 @@ def judge_metric(
     limit = bound.text or _words(bound)
     gate = GateResult(gate="tolerance.metric", provider=provider, limit=limit, measured="nan", verdict=Verdict.FAILED)
     if model is None or not math.isfinite(model):
-        return msgspec.structs.replace(gate, source=source, reason="the model's metric is not a number")
+        reason = "the model's metric is not a number"
+        if source is None or not math.isfinite(source):
+            reason += ", nor is the source's own: it is not defined on this data, as with one class only"
+        return msgspec.structs.replace(gate, source=source, reason=reason)
     if relative and (source is None or not math.isfinite(source)):
         return msgspec.structs.replace(gate, measured=model, reason="the source's own metric is not a number")
     threshold, at_least = Fraction(0), bound.kind == "at_least"
@@ -198,7 +201,16 @@ def _judge_output(limits: OutputTolerance, measures: OutputMeasures) -> list[Gat
         return [_result(name, _limit_text(name, limits), None, Verdict.UNVERIFIED, reason=reason) for name in names]
     if measures.max_abs is None:
         return [_judge_equal(names[0], limits, measures)]
-    return [_judge_one(name, limits, measures) for name in names]
+    judged = [_judge_one(name, limits, measures) for name in names]
+    if measures.nonfinite < measures.elements:
+        return judged
+    reason = "the source's own output is NaN or infinite in every element, so there is nothing to be near to"
+    return [
+        _result(gate.gate, gate.limit, None, Verdict.UNVERIFIED, reason=reason)
+        if gate.verdict is Verdict.PASSED
+        else gate
+        for gate in judged
+    ]
 
 
 def _written(limits: OutputTolerance) -> list[str]:

@@ -41,6 +41,7 @@ class OutputMeasures(msgspec.Struct, frozen=True, kw_only=True):
     sqnr_db: float | str | None = None
     argmax_agreement: float | None = None
     nan_mismatches: int = 0
+    nonfinite: int = 0
     frontier: tuple[tuple[float, float], ...] = ()
     within: tuple[WithinShare, ...] = ()
     histogram: tuple[int, ...] = ()

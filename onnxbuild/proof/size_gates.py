@@ -1,10 +1,10 @@
 """Measurements at the edges of dynamic axes against the tolerance: each size must hold it too; values only.
 
-Elementwise measures (atol, rtol, max_abs, mean_abs; equality of integers and strings) must hold at every size.
-Statistical ones (cosine, sqnr_db, argmax_agreement, anything with a `share`) speak of many samples, where an edge may
-have one: there a size fails on what is beyond doubt, which is a crash, a wrong shape, or NaN and infinity where the
-source has a number. The float model, before steps that change numbers by design, must at every size be as near to the
-source as `NEAR` says, provided that it is on the data.
+Elementwise measures (atol, rtol, max_abs; equality of integers and strings) must hold at every size. Statistical ones
+(mean_abs, cosine, sqnr_db, argmax_agreement, all with a `share`) speak of many samples, where an edge may have one: a
+size fails them on what is beyond doubt, which is a crash, a wrong shape, or NaN and infinity where the source has a
+number. The exact model, before steps that change numbers by design, must at every size be as near to the source as
+`NEAR` says where the recipe has no elementwise limit, provided that it is on the data.
 """
 
 from __future__ import annotations
@@ -52,16 +52,23 @@ def judge_exact_sizes(
     on_data: Sequence[OutputMeasures],
     sizes: Sequence[SizeMeasures],
     provider: str | None,
+    *,
+    delivered: bool,
 ) -> list[GateResult]:
-    """Return `gates`, those failed whose output the exact model (before pruning and quantisation) misses at a size."""
+    """Return `gates`, those failed whose output the exact model (before pruning and quantisation) misses at a size.
+
+    Where that is the `delivered` model, `judge_sizes` has looked at all but what has no elementwise limit.
+    """
     limits = {}
     for measures in on_data:
         own = elementwise(tolerance.get(measures.name, OutputTolerance()))
+        if delivered and own != OutputTolerance():
+            continue
         limit = NEAR if own == OutputTolerance() else own
         held = judge_outputs({measures.name: limit}, [measures], provider)
         limits[measures.name] = OutputTolerance() if any(g.verdict is Verdict.FAILED for g in held) else limit
-    misses = [_told_in_words(miss) for miss in _misses(limits, sizes)]
-    return _fold(gates, misses, sizes, provider, "before quantisation or pruning, ")
+    misses = [_told_in_words(miss) for miss in _misses(limits, sizes) if miss.gate is not None or not delivered]
+    return _fold(gates, misses, sizes, provider, "" if delivered else "before quantisation or pruning, ")
 
 
 def unverified_sizes(gates: Sequence[GateResult], axes: Iterable[str]) -> list[GateResult]:
@@ -79,7 +86,7 @@ def elementwise(limit: OutputTolerance) -> OutputTolerance:
     """Return the part of a tolerance that holds for each element alone, and so at any size."""
     if limit.share < 1:
         return OutputTolerance()
-    return OutputTolerance(atol=limit.atol, rtol=limit.rtol, max_abs=limit.max_abs, mean_abs=limit.mean_abs)
+    return OutputTolerance(atol=limit.atol, rtol=limit.rtol, max_abs=limit.max_abs)
 
 
 def _told_in_words(miss: _Miss) -> _Miss:
@@ -99,6 +106,8 @@ def _misses(limits: Mapping[str, OutputTolerance], sizes: Sequence[SizeMeasures]
                 text = f"shape {list(output.shape)} where the source gives {list(output.expected)}"
                 yield _Miss(output.name, size.edge, text)
                 continue
+            if output.misdeclared is not None:
+                yield _Miss(output.name, size.edge, output.misdeclared)
             failed = list(_beyond(limits.get(output.name, OutputTolerance()), output))
             yield from (_Miss(output.name, size.edge, gate=gate) for gate in failed)
             if output.nonfinite and not failed:

@@ -11,13 +11,15 @@ from onnxbuild.proof.measures import OutputMeasures
 class SizedOutput(msgspec.Struct, frozen=True, kw_only=True):
     """One output at one size: its shape, the source's, and how far it is from the source's where the shapes agree.
 
-    `nonfinite` counts elements that are NaN or infinite where the source's is a finite number.
+    `nonfinite` counts elements that are NaN or infinite where the source's is a finite number. `misdeclared` says
+    which axis the model's own declaration of the output gets wrong.
     """
 
     name: str
     shape: tuple[int, ...]
     expected: tuple[int, ...]
     nonfinite: int = 0
+    misdeclared: str | None = None
     measures: OutputMeasures | None = None
 
 

@@ -74,6 +74,7 @@ def build_target(draft: Draft, recipe: str, variant: str, file: str) -> Target:
         session=build_session(draft),
         size=build_size(draft, variant),
         package=build_package(draft),
+        guard=raw.guard or "revert",
         strict_reads=bool(raw.strict_reads),
         benchmark=limits.benchmark,
         speed=limits.speed,

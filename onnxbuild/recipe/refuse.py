@@ -13,7 +13,6 @@ CODE = "not-in-this-version"
 KEYS: tuple[Path, ...] = (
     ("quantization", "repair"),
     ("quantization", "auto"),
-    ("guard",),
 )
 """Refused wherever written. A null, which only removes, is legal."""
 PROVIDER_OPTIONS = ("min_nodes", "options", "required")

@@ -314,9 +314,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """One recipe merged with one of its variants: everything that is to be built and proved.
 
     `file` is the recipe's path and `folder` its folder, both relative to the project ("recipes/a.yaml", "recipes").
-    `opset` None means the ONNX source's own. `places` tells where the recipe wrote a value, by dotted path
-    ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `benchmark` is also set where only
-    a gate needs it. `locked` is what the recipe's lock chose for it.
+    `opset` None means the ONNX source's own. `guard` is revert or strict. `places` tells where the recipe wrote a
+    value, by dotted path ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `benchmark`
+    is also set where only a gate needs it. `locked` is what the recipe's lock chose for it.
     """
 
     recipe: str
@@ -340,6 +340,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     session: Session
     size: Bound | None
     package: Package
+    guard: str
     strict_reads: bool
     benchmark: Benchmark | None = None
     speed: SpeedGate | None = None

@@ -10,7 +10,7 @@ import math
 
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.recipe.types import Bound, OutputTolerance
-from onnxbuild.report.numbers import metric_change, metric_unit, number, percent
+from onnxbuild.report.numbers import metric_change, metric_unit, number, percent, ratio
 from onnxbuild.stages.validate import MetricMeasure
 
 MEASURES = ("elementwise", "max_abs", "mean_abs", "cosine", "sqnr_db", "argmax_agreement")
@@ -56,6 +56,18 @@ def used(tolerance: OutputTolerance, measure: str, measures: OutputMeasures) -> 
     if measure == "sqnr_db":
         return float(10 ** ((limit - value) / 20))
     return _over(1 - value, 1 - limit)
+
+
+def own_share(before: float, after: float) -> float:
+    """Return what one step used of a limit: the cumulative share after it less that before; 0 between infinities."""
+    return 0.0 if before == after else after - before
+
+
+def share_text(share: float) -> str:
+    """Return a share of a limit, such as "85%", "12x" or "no bound"."""
+    if not math.isfinite(share):
+        return "no bound"
+    return percent(share) if share < 10 else ratio(share)
 
 
 def metric_used(bound: Bound, measure: MetricMeasure) -> float | None:

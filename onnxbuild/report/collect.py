@@ -35,7 +35,7 @@ from onnxbuild.report.titles import title_action
 from onnxbuild.stages.benchmark import BenchmarkFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
-from onnxbuild.stages.optimize import OptimizeFacts
+from onnxbuild.stages.optimize import OptimizeFacts, OptimizeParams
 from onnxbuild.stages.package import PackageFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
@@ -93,6 +93,7 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         verdict=None if judgement is None else judgement.verdict,
         gates=() if judgement is None else judgement.gates,
         steps=_steps(plan, whole, outcomes),
+        data=_facts(plan.evaluation, outcomes, DataFacts),
         reference=_facts(plan.reference, outcomes, ReferenceFacts),
         output=f"{folder}/model.onnx" if package is not None and not failed else None,
         sha256=last.outputs["model"].files["model.onnx"].digest if last is not None else None,
@@ -143,6 +144,7 @@ def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts
                 prune=_facts(action.name, outcomes, PruneFacts) if action.stage == "prune" else None,
                 quantize=_facts(action.name, outcomes, QuantizeFacts) if action.stage == "quantize" else None,
                 accuracy=tuple(accuracy),
+                limits=action.params.limits if isinstance(action.params, OptimizeParams) else {},
             )
         )
     if (package := _facts(plan.package, outcomes, PackageFacts)) is not None:

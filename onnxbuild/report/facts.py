@@ -9,7 +9,7 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.timing import Surroundings, Versus
-from onnxbuild.recipe.types import Axis, Input, Output, Tolerance
+from onnxbuild.recipe.types import Axis, Input, Output, OutputTolerance, Tolerance
 from onnxbuild.stages.benchmark import BenchmarkFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
@@ -112,7 +112,7 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `label` is the stage with its number ("export", "optimize.1", "quantize"), `title` the step in the recipe's words,
     `action` the action's name. Just one of the stages' facts is set. `accuracy` is empty where the step's model was not
-    validated.
+    validated. `limits` are a tenth of what the recipe tolerates, by output: what passes are held to today.
     """
 
     label: str
@@ -124,6 +124,7 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
     quantize: QuantizeFacts | None = None
     package: PackageFacts | None = None
     accuracy: tuple[ProviderAccuracy, ...] = ()
+    limits: dict[str, OutputTolerance] = {}
 
     @property
     def model(self) -> ModelFacts | None:
@@ -151,7 +152,8 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `verdict` None is a target that is not built. `output` is the delivered model's path relative to the project,
     `bytes` its size with external data, `sha256` the model file's; they describe the model that was judged.
-    `stale` says that the folder in `build/` still holds an older model. `failed_action` names what stopped it.
+    `data` is what was read to evaluate it, with the edges of its dynamic axes. `stale` says that the folder in `build/`
+    still holds an older model. `failed_action` names what stopped it.
     """
 
     name: str
@@ -160,6 +162,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     gates: tuple[GateResult, ...] = ()
     steps: tuple[StepFacts, ...] = ()
+    data: DataFacts | None = None
     reference: ReferenceFacts | None = None
     output: str | None = None
     sha256: str | None = None

@@ -50,10 +50,29 @@ def gate_sentence(gate: GateResult, metric: str = "") -> str:
     if gate.verdict is Verdict.UNVERIFIED:
         return f"{name} unverified{where}" + (f": {gate.reason}" if gate.reason else "")
     last = gate.gate.rsplit(".", maxsplit=1)[-1]
+    why = f", {gate.reason}" if gate.reason else ""
     if last in ("atol", "rtol") and gate_unit(gate) == "":  # measured is the smallest that would have passed
-        return f"{name.removesuffix('.' + last)}{where} needs {last} {measured_text(gate)}, allowed is {gate.limit}"
+        needs = f"needs {last} {measured_text(gate)}, allowed is {gate.limit}"
+        return f"{name.removesuffix('.' + last)}{where} {needs}{why}"
+    if gate.margin is None and gate.reason and gate.measured is not None:
+        return f"{name}{where} failed {gate.reason}"
     missed = f", missed by {_difference(gate, metric)}" if gate.margin is not None and gate.margin < 0 else ""
-    return f"{name}{where} is {measured_text(gate, metric)}, required {gate.limit}{missed}"
+    return f"{name}{where} is {measured_text(gate, metric)}, required {gate.limit}{missed}{why}"
+
+
+def doubt_text(gate: GateResult, metric: str = "") -> str:
+    """Return the interval of what a metric's limit is on, and whether the limit lies within; "" without one."""
+    if gate.interval is None or gate.gate != "tolerance.metric":
+        return ""  # of speed, latency and memory the remark has it
+    ends = [end for end in gate.interval if end is not None]
+    if "drop" in gate.limit:
+        low, high = (numbers.metric_change(metric, end) + numbers.metric_unit(metric) for end in ends)
+    elif " of " in gate.limit:
+        low, high = (f"{numbers.percent(end, 2)} of source" for end in ends)
+    else:
+        low, high = (numbers.metric_value(metric, end) for end in ends)
+    doubt = ": the data cannot decide" if gate.warning is not None else ""
+    return f"95% interval {low.removesuffix(' of source')} to {high}{doubt}"
 
 
 def gate_name(name: str) -> str:

@@ -7,9 +7,10 @@ from onnxbuild.recipe.types import FileData, LoaderData, Pruning, Quantization
 from onnxbuild.stages.benchmark import BenchmarkParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
-from onnxbuild.stages.optimize import OptimizeParams, tool_name
+from onnxbuild.stages.optimize import OptimizeParams
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
+from onnxbuild.stages.tools import tool_name
 from onnxbuild.stages.tune import TuneParams
 from onnxbuild.stages.validate import ValidateParams
 

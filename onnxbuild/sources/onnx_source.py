@@ -58,6 +58,9 @@ class OnnxSource:
         from onnxbuild.ort.session import UNOPTIMIZED, open_session, run_call
 
         session = open_session(_look(request), UNOPTIMIZED)
+        for value in session.get_outputs():
+            if not value.type.startswith("tensor("):
+                raise StageFailure("source-outputs", f"output '{value.name}' is {value.type}, not a tensor")
         inputs = match_names([v.name for v in session.get_inputs()], [v.name for v in request.inputs], "inputs")
         outputs = match_names([v.name for v in session.get_outputs()], [v.name for v in request.outputs], "outputs")
         for call in calls:

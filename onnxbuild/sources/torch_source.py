@@ -13,6 +13,7 @@ import numpy as np
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.user_code import user_frames
 from onnxbuild.recipe.types import Framework, Input
+from onnxbuild.sources import torch_traced
 from onnxbuild.sources.description import SourceFacts
 from onnxbuild.sources.example import example_array, example_sizes
 from onnxbuild.sources.needs import NEEDS
@@ -63,7 +64,10 @@ class TorchSource:
     extra: str = NEEDS[Framework.TORCH].extra
 
     def export(self, request: SourceRequest, opset: int | None, folder: Path) -> ExportedModel:
-        """Export with torch.export under the declared ranges; raises StageFailure."""
+        """Export with torch.export under the declared ranges; raises StageFailure.
+
+        Where no converter goes from there to a lower opset that is wanted, TorchScript's older exporter may.
+        """
         _check_dtypes(request.inputs)
         wanted = max(LOWEST_OPSET, opset or LOWEST_OPSET)
         if "path" in request.files:
@@ -77,6 +81,8 @@ class TorchSource:
         name_by_position(program.model, request)
         path = folder / "exported.onnx"
         program.save(path, external_data=True)
+        if opset is not None and opset < LOWEST_OPSET and "path" not in request.files:
+            return _at_lower_opset(request, opset, path)
         return ExportedModel(path)
 
     def _export_module(self, request: SourceRequest, opset: int) -> Any:
@@ -110,6 +116,18 @@ class TorchSource:
                 value = module(*tensors)
             tensors_out = flat_outputs(value, len(names))
             yield {name: t.detach().cpu().contiguous().numpy() for name, t in zip(names, tensors_out, strict=True)}
+
+
+def _at_lower_opset(request: SourceRequest, opset: int, exported: Path) -> ExportedModel:
+    """Return the exported file where converters take it to `opset`, else what the older exporter writes, if it does."""
+    older = exported.with_name("traced.onnx")
+    if not torch_traced.LOWEST <= opset <= torch_traced.HIGHEST or torch_traced.can_be_converted(exported, opset):
+        return ExportedModel(exported)
+    tensors = _examples(request, example_sizes(request.axes, request.inputs))
+    if not torch_traced.export_traced(load_module(request), tensors, request, opset, older):
+        return ExportedModel(exported)
+    note = f"torch.export's model cannot be converted to opset {opset}; TorchScript's older exporter wrote it"
+    return ExportedModel(older, notes=(note,))
 
 
 def _examples(request: SourceRequest, sizes: dict[str, int]) -> tuple[torch.Tensor, ...]:

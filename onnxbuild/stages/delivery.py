@@ -44,12 +44,14 @@ def write_changed(
     opset: int | None = None,
     ir_version: int | None = None,
     keep_dtypes: bool = True,
+    load: bool = True,
 ) -> None:
     """Write `model`, which `tool` made from the artifact in `source`, to `folder`.
 
     It gets the source's metadata and declared shapes, the canonical form, and the opset and IR version asked for
     (None: the source's). Raises StageFailure when its inputs or outputs are not the source's (`keep_dtypes` false:
-    other than in dtype), when it is not valid or when ONNX Runtime does not load it.
+    other than in dtype), when it is not valid or when ONNX Runtime does not load it (`load` false: the
+    caller opens it).
     """
     like = read_model(source)
     _require_interface(model, like, tool, keep_dtypes)
@@ -62,7 +64,8 @@ def write_changed(
     write_model(model, folder, like=source)
     try:
         check_model_file(folder)
-        open_session(folder / MODEL, UNOPTIMIZED)
+        if load:
+            open_session(folder / MODEL, UNOPTIMIZED)
     except StageFailure as failure:
         raise StageFailure(
             failure.code,

@@ -1,52 +1,56 @@
-"""The optimize stage: one entry of `passes`, applied and compared with its input on probe calls."""
+"""The optimize stage: one entry of `passes`, applied as a transaction that keeps what the model computes."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import msgspec
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.facts import ModelFacts
-from onnxbuild.proof.limits import DEFAULT_STEP, exceeds
+from onnxbuild.proof.limits import exceeds, step_limit
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.recipe.types import (
     CustomPass,
     OnnxoptimizerPass,
     OnnxruntimePass,
-    OnnxscriptPass,
-    OnnxslimPass,
     OutputTolerance,
     Pass,
     TransformersPass,
 )
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
+from onnxbuild.stages.reverts import CHANGED_RESULTS, Reverted, Tested
 from onnxbuild.stages.stage import Stage, Workspace
+from onnxbuild.stages.tools import package_of, tool_name
 
-if TYPE_CHECKING:
-    import onnx_ir as ir
+STRICT = "strict"
 
 
 class OptimizeParams(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of optimize. Inputs: `model`, `probe`; workspace file `custom` for a custom pass.
 
-    `limits` maps an output to the absolute and relative limit the pass must keep: a tenth of the recipe's
-    tolerance, else atol 1e-5, rtol 1e-3.
+    `limits` maps an output to a tenth of what the recipe tolerates, where it says so; see proof.limits.step_limit.
+    `guard` tells what becomes of a pass that breaks the model: revert or strict.
     """
 
     step: Pass
     opset: int | None
     ir_version: int | None
     limits: dict[str, OutputTolerance]
+    guard: str = "revert"
 
 
 class OptimizeFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What the pass did. Output: `model`. `probe` tells how far each output moved, if the pass changed anything."""
+    """What the entry did. Outputs: `model`, and `repro` where a pass was left out.
+
+    `probe` tells how far each output moved, if the model changed; `reverted` what was left out and why; `tested` at
+    which sizes.
+    """
 
     model: ModelFacts
     changed: bool
     nodes_before: int
     probe: tuple[OutputMeasures, ...] = ()
+    reverted: tuple[Reverted, ...] = ()
+    tested: Tested = Tested()
 
     @property
     def worst(self) -> dict[str, float]:
@@ -55,73 +59,56 @@ class OptimizeFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(params: OptimizeParams, ws: Workspace) -> OptimizeFacts:
-    """Apply the pass and deliver its result; raises StageFailure when the tool fails or the outputs differ."""
-    from onnxbuild.data.calls import read_calls
+    """Apply the entry less what breaks the model; raises StageFailure where the tool cannot take the model at all.
+
+    With `guard: strict` a pass that breaks it is one too (`pass-broke-model`).
+    """
     from onnxbuild.ir.describe import describe
-    from onnxbuild.ir.model import MODEL as FILE
     from onnxbuild.stages import delivery
-    from onnxbuild.stages.agreement import require_agreement
+    from onnxbuild.stages.guard import apply_guarded
+    from onnxbuild.stages.trial import Bench
 
     source, tool = ws.inputs["model"], tool_name(params.step)
     before = describe(source)
     _warn_of_risk(params.step, ws)
-    model = _apply(params.step, ws)
-    folder = delivery.write_candidate(model, source, ws, tool, opset=params.opset, ir_version=params.ir_version)
-    changed = not delivery.is_same(source, folder)
-    moved: dict[str, OutputMeasures] = {}
-    if changed:
-        moved = require_agreement(source / FILE, folder / FILE, read_calls(ws.inputs["probe"]), params.limits, tool)
-    facts = delivery.deliver(folder, ws)
+    calls = tuple(ws.inputs[label] for label in ("probe", "edges") if label in ws.inputs)
+    bench = Bench(params.step, params.opset, params.ir_version, params.limits, calls, ws)
+    kept = apply_guarded(bench, source)
+    for reverted in kept.reverted:
+        _tell(reverted, ws, strict=params.guard == STRICT)
+    if kept.trial.changed and not kept.trial.tested.sizes:
+        ws.warn("not-compared", f"what {tool} did could not be compared: the model before it never computes the same")
+    facts = delivery.deliver(kept.folder, ws)
     if isinstance(params.step, TransformersPass):
-        _require_fusions(params.step, facts)
-    if not changed:
+        _require_fusions(params.step, facts, kept.reverted)
+    if not kept.trial.changed and not kept.reverted:
         ws.warn("no-effect", f"{tool} changed nothing")
     elif isinstance(params.step, TransformersPass) and not _new_operators(before, facts):
         ws.warn("no-effect", f"{tool} fused nothing")
-    return OptimizeFacts(model=facts, changed=changed, nodes_before=before.nodes, probe=tuple(moved.values()))
+    return OptimizeFacts(
+        model=facts,
+        changed=kept.trial.changed,
+        nodes_before=before.nodes,
+        probe=kept.trial.measures,
+        reverted=kept.reverted,
+        tested=kept.trial.tested,
+    )
 
 
-def tool_name(step: Pass) -> str:
-    """Return what messages call a pass, such as "onnxruntime basic"."""
-    match step:
-        case OnnxscriptPass():
-            return "onnxscript optimize"
-        case OnnxoptimizerPass(names=None):
-            return "onnxoptimizer default"
-        case OnnxoptimizerPass(names=names):
-            return f"onnxoptimizer {', '.join(names or ())}"
-        case OnnxslimPass():
-            return "onnxslim"
-        case OnnxruntimePass(level=level):
-            return f"onnxruntime {level}"
-        case TransformersPass(model_type=model_type):
-            return f"onnxruntime transformers {model_type}"
-        case CustomPass(function=function):
-            return f"{function.file}:{function.name}"
-
-
-def _apply(step: Pass, ws: Workspace) -> ir.Model:
-    import onnx_ir as ir
-
-    from onnxbuild.ir import passes
-    from onnxbuild.ir.model import MODEL as FILE
-    from onnxbuild.ir.model import read_model
-    from onnxbuild.ort import optimizer, transformers
-
-    source = ws.inputs["model"]
-    match step:
-        case OnnxscriptPass():
-            return passes.onnxscript.optimize(read_model(source), ws.scratch)
-        case OnnxoptimizerPass(names=names):
-            return passes.onnxoptimizer.optimize(read_model(source), names, ws.scratch)
-        case OnnxslimPass():
-            return passes.onnxslim.slim(source / FILE, ws.scratch)
-        case OnnxruntimePass(level=level):
-            return ir.load(optimizer.optimize(source / FILE, level, ws.scratch))
-        case TransformersPass():
-            return ir.from_proto(transformers.optimize(source / FILE, step, ws.scratch))
-        case CustomPass(function=function):
-            return passes.custom.apply(read_model(source), function, ws.files["custom"])
+def _tell(reverted: Reverted, ws: Workspace, *, strict: bool) -> None:
+    """Warn of a pass that was left out; raises StageFailure instead where that is not wanted."""
+    what = f"{reverted.title} breaks the model: {reverted.broke.message}"
+    nodes = "1 node" if reverted.nodes == 1 else f"{reverted.nodes} nodes"
+    if strict:
+        raise StageFailure(
+            "pass-broke-model",
+            f"{what} [{reverted.broke.code}]",
+            hint="leave this pass out, or let `guard: revert` do so",
+            tool=reverted.tool,
+            node=reverted.broke.node,
+        )
+    shown = f"`onnxbuild repro` copies out a model of {nodes} that shows it"
+    ws.warn("pass-reverted", f"{what}; it was left out, and {shown}")
 
 
 def _warn_of_risk(step: Pass, ws: Workspace) -> None:
@@ -136,7 +123,7 @@ def _new_operators(before: ModelFacts, after: ModelFacts) -> list[str]:
     return [name for name, count in after.operators.items() if count > before.operators.get(name, 0)]
 
 
-def _require_fusions(step: TransformersPass, facts: ModelFacts) -> None:
+def _require_fusions(step: TransformersPass, facts: ModelFacts, reverted: tuple[Reverted, ...]) -> None:
     found: dict[str, int] = {}
     for operator, count in facts.operators.items():
         name = operator.rpartition(".")[2]
@@ -146,30 +133,31 @@ def _require_fusions(step: TransformersPass, facts: ModelFacts) -> None:
         fused = {name.rpartition(".")[2]: count for name, count in facts.operators.items() if "." in name}
         wanted = ", ".join(f"{count} {name}, found {found.get(name, 0)}" for name, count in missed.items())
         listed = ", ".join(f"{count} {name}" for name, count in sorted(fused.items())) or "none"
+        left_out = f"; left out, because it breaks the model: {', '.join(r.name for r in reverted)}" if reverted else ""
         raise StageFailure(
             "expected-fusion-missing",
-            f"{tool_name(step)}: expected {wanted}; the fused operators are: {listed}",
+            f"{tool_name(step)}: expected {wanted}; the fused operators are: {listed}{left_out}",
             hint="check model_type, num_heads and hidden_size; `onnxscript: optimize` before it can help",
             tool="onnxruntime.transformers",
         )
 
 
-_TOOLS = {
-    OnnxscriptPass: ("onnxscript",),
-    OnnxoptimizerPass: ("onnxoptimizer",),
-    OnnxslimPass: ("onnxslim",),
-    OnnxruntimePass: (),
-    TransformersPass: (),
-    CustomPass: (),
-}
-
-
 def _packages(params: OptimizeParams) -> tuple[str, ...]:
-    return (*MODEL, ONNXRUNTIME, *_TOOLS[type(params.step)])
+    package = package_of(params.step)
+    return (*MODEL, ONNXRUNTIME, *((package,) if package is not None and package != ONNXRUNTIME else ()))
 
 
 def _holds(params: OptimizeParams, facts: OptimizeFacts) -> bool:
-    return not any(exceeds(measures, params.limits.get(measures.name, DEFAULT_STEP)) for measures in facts.probe)
+    """Tell whether today's limits would keep what was kept, and leave out what was left out."""
+
+    def is_beyond(measures: OutputMeasures) -> bool:
+        limit = step_limit(params.limits.get(measures.name), measures.dtype, facts.tested.precision)
+        return exceeds(measures, limit)
+
+    if facts.reverted and params.guard == STRICT:
+        return False
+    judged = [r.broke.measures for r in facts.reverted if r.broke.code == CHANGED_RESULTS and r.broke.measures]
+    return not any(map(is_beyond, facts.probe)) and all(any(map(is_beyond, measures)) for measures in judged)
 
 
 def _is_tied_to_the_machine(params: OptimizeParams) -> bool:
@@ -182,14 +170,14 @@ def _runs_user_code(params: OptimizeParams) -> bool:
 
 OPTIMIZE = Stage(
     name="optimize",
-    version=1,
+    version=2,
     params=OptimizeParams,
     facts=OptimizeFacts,
     run=run,
     packages=_packages,
     preload=lambda _: PRELOAD,
     runs_user_code=_runs_user_code,
-    unkeyed=("limits",),
+    unkeyed=("limits", "guard"),
     holds=_holds,
     hardware=_is_tied_to_the_machine,
 )

@@ -21,8 +21,9 @@ class Workspace:
     """Where one action runs. The engine made it; the working directory is `recipe_folder`.
 
     `inputs` maps each input's label to a read-only folder that holds the artifact's files; `files` maps each
-    label of a file or folder named by the recipe to where it is; each output is a folder below `out`. `locked` is what
-    a search tries first.
+    label of a file or folder named by the recipe to where it is; each output is a folder below `out`. `seconds` of wall
+    time are what the action may take; `leave_fork` is called at the end of every process that the stage forks;
+    `locked` is what a search tries first.
     """
 
     inputs: dict[str, Path]
@@ -32,6 +33,8 @@ class Workspace:
     recipe_folder: Path
     warnings: list[Remark] = field(default_factory=list)
     seen: list[Path] = field(default_factory=list)
+    seconds: float = 1800.0
+    leave_fork: Callable[[], None] = lambda: None
     locked: Choice | None = None
 
     def output(self, name: str) -> Path:

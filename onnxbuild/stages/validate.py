@@ -29,6 +29,8 @@ if TYPE_CHECKING:  # numpy and onnxruntime are not for those who only plan: the 
     from onnxbuild.proof.metrics import Scorer
 
 CPU = ("cpu", "CPUExecutionProvider")
+OF_CLASSES = frozenset({"accuracy", "top_k", "f1", "precision", "recall", "roc_auc"})
+"""Metrics that say little where the labels have one class only."""
 
 
 class Within(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +109,8 @@ def run(params: ValidateParams, work: Workspace) -> ValidateFacts:
     elif params.metric.function is not None:
         metric = _measure_custom(params.metric, params.metric.function, outputs({}), (calls, reference, labels), work)
     else:
-        metric = _measure_known(params, params.metric, params.output or names[0], (reference, labels), outputs)
+        output = params.output or names[0]
+        metric = _measure_known(params, params.metric, output, (reference, labels), outputs, work)
     return ValidateFacts(
         calls=len(calls),
         samples=sum(count_rows(call) for call in calls) if labels is None else int(labels.shape[0]),
@@ -135,6 +138,7 @@ def _measure_known(
     output: str,
     truth: tuple[Calls, np.ndarray | None],
     outputs: Callable[[Mapping[str, Scorer]], Iterator[dict[str, np.ndarray]]],
+    work: Workspace,
 ) -> MetricMeasure:
     """Score the source's outputs, then the model's, on the same samples with the same threshold."""
     from onnxbuild.proof.bootstrap import metric_intervals
@@ -145,6 +149,9 @@ def _measure_known(
         raise StageFailure("data-lacks-array", f"the metric {metric.name} needs labels and the data has none")
     if output not in reference.names:
         raise StageFailure("metric-does-not-apply", f"there is no output '{output}' to evaluate")
+    if metric.name in OF_CLASSES and labels.size > 1 and len(set(labels.reshape(-1).tolist())) == 1:
+        told = f"the labels have one class only, {labels.reshape(-1)[0]}: {metric.name} cannot tell models apart by it"
+        work.warn("one-class", told)
     setting = Setting(name=metric.name, axis=params.axis, average=params.average, k=params.k)
     threshold = decide_threshold(call[output] for call in reference)
     setting = msgspec.structs.replace(setting, threshold=threshold)
@@ -193,7 +200,7 @@ def _within(params: ValidateParams, output: str) -> tuple[tuple[float, float], .
 
 VALIDATE = Stage(
     name="validate",
-    version=3,
+    version=5,
     params=ValidateParams,
     facts=ValidateFacts,
     run=run,

@@ -182,8 +182,9 @@ def _accuracy_gates(plan: TargetPlan, provider: Provider, measured: Sequence[Val
     gates = _on_data(plan, provider, last)
     gates = [_name_first_step(gate, plan, provider, measured) for gate in gates]
     gates = judge_sizes(gates, limits, last.sizes or (), provider.name)
-    for facts in measured[:-1]:
-        gates = judge_exact_sizes(gates, limits, facts.outputs, facts.sizes or (), provider.name)
+    exact = next((facts for facts in measured if facts.sizes is not None), last)
+    sizes = exact.sizes or ()
+    gates = judge_exact_sizes(gates, limits, exact.outputs, sizes, provider.name, delivered=exact is last)
     axes = plan.target.dynamic_axes
     if axes and not any(size.outputs or size.failure for size in last.sizes or ()):
         gates = unverified_sizes(gates, axes)

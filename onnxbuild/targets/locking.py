@@ -11,6 +11,7 @@ from onnxbuild.engine.run import Outcome
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.recipe.lock import LockedMetric, LockedTarget
 from onnxbuild.recipe.types import Choice
+from onnxbuild.stages.reverts import Reverted
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.judge import Judgement, model_facts
@@ -20,7 +21,7 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
     """The part of a step's facts that a lock keeps, where the step has it."""
 
     choice: Choice | None = None
-    reverted: tuple[str, ...] = ()
+    reverted: tuple[Reverted, ...] = ()
 
 
 def describe_target(
@@ -40,7 +41,7 @@ def describe_target(
         opset=model.opsets,
         ir_version=model.ir_version,
         choice=next((one.choice for one in reversed(told) if one.choice is not None), None),
-        reverted=tuple(name for one in told for name in one.reverted),
+        reverted=tuple(one.title for step in told for one in step.reverted),
         metrics=dict(_metrics(target, traces)),
         hardware=traces[target.validations[target.target.providers[0].name][-1]].host.hardware,
         versions=_versions(traces),
@@ -55,6 +56,7 @@ def differences(accepted: LockedTarget, now: LockedTarget) -> tuple[str, ...]:
         *_differ("opset", accepted.opset, now.opset),
         *_differ("ir_version", accepted.ir_version, now.ir_version),
         *_differ("choice", accepted.choice, now.choice),
+        *_differ("what was left out of `passes`", accepted.reverted, now.reverted),
     )
 
 

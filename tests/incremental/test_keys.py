@@ -93,6 +93,7 @@ TARGET = Target(
     session=Session(),
     size=Bound(kind="at_most", value=1e6, text="at most 1 MB"),
     package=Package(metadata={"team": "kiosk"}),
+    guard="revert",
     strict_reads=False,
     benchmark=Benchmark(batch=(1, 4), min_seconds=0.5, memory=True),
     speed=SpeedGate(bound=Bound(kind="at_least", value=1.1, of="fp32"), provider="cpu", batch=1),
@@ -116,6 +117,7 @@ NOT_IN_A_PLAN = {
     "latency.0.bound": "a limit: gates are computed from measurements",
     "memory": "a limit: gates are computed from measurements",
     "strict_reads": "a limit: what was read is in the trace",
+    "guard": "a limit: what was left out is in the trace",
     "locked": "what a search tries first, under the same key",
     "places": "where the recipe says it",
 }

@@ -12,6 +12,7 @@ from onnx import parser
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.contract import check_contract, rename_io, set_dims
 from onnxbuild.ir.describe import describe_model, value_shape
+from onnxbuild.ir.facts import ModelFacts, ValueFacts
 from onnxbuild.recipe.types import Axis, Input, Output
 
 TEXT = """
@@ -137,5 +138,34 @@ def test_what_is_delivered_is_compared_with_what_is_declared():
     check_contract(facts, declared, outputs("c", "d"), opset=20, ir_version=10)
     with pytest.raises(StageFailure) as caught:
         check_contract(facts, inputs(b=("batch", 3), a=("n", 4)), outputs("c"), opset=21, ir_version=9)
-    for part in ("inputs are", "outputs are", "dims [batch, 4], not [n, 4]", "opset is 20", "IR version is 10"):
+    for part in (
+        "inputs are",
+        "outputs are",
+        "axis 0 of input 'a' came out dynamic ('batch'), where the dynamic 'n' is declared",
+        "opset is 20",
+        "IR version is 10",
+    ):
         assert part in caught.value.message
+
+
+def test_axes_that_came_out_static_or_dynamic_against_the_recipe_are_named():
+    facts = describe_shapes((4, "n", None))
+    wanted = (Input(name="x", dtype="float32", shape=("batch", 8, "batch")),)
+    with pytest.raises(StageFailure) as failure:
+        check_contract(facts, wanted, (Output(name="y"),), opset=None, ir_version=None)
+    assert failure.value.code == "contract-broken"
+    for said in (
+        "axis 0 of input 'x' came out fixed to 4, where the dynamic 'batch' is declared",
+        "axis 1 of input 'x' came out dynamic ('n'), where 8 is declared",
+        "axis 2 of input 'x' came out without a name, where the dynamic 'batch' is declared",
+    ):
+        assert said in failure.value.message
+
+
+def describe_shapes(shape: tuple[int | str | None, ...]) -> ModelFacts:
+    value = ValueFacts("x", "float32", shape)
+    empty = dict.fromkeys(("nodes", "bytes", "weight_bytes", "weight_tensors"), 0)
+    return ModelFacts(
+        inputs=(value,), outputs=(ValueFacts("y", "float32", shape),), opsets={"": 20}, ir_version=10,
+        operators={}, weight_bytes_by_dtype={}, weights=(), **empty,
+    )  # fmt: skip

@@ -16,6 +16,7 @@ LOADER = "evaluation: {data: {loader: models/net.py:build}, metric: %s}\ntoleran
     [
         ("opset: 6", "impossible-opset", 6, 8),
         ("opset: 27", "impossible-opset", 6, 8),
+        ("ir_version: 3", "impossible-ir-version", 6, 13),
         ("ir_version: 14", "impossible-ir-version", 6, 13),
         ("ir_version: 2", "impossible-ir-version", 6, 13),
         ("opset: 10\nquantization: {mode: dynamic}", "impossible-opset", 6, 8),

@@ -156,6 +156,7 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "gates.memory.provider": ("cuda", {"gates.memory.peak": "1 GB"} | CUDA),
     "package.metadata": ({"a": "b"}, {}),
     "package.portable": (False, {}),
+    "guard": ("strict", {}),
     "strict_reads": (True, {}),
 }  # fmt: skip
 WITHOUT_FIELD = {

@@ -112,14 +112,13 @@ def test_a_file_that_is_a_list_is_refused(project: ProjectFiles):
         ("quantization: {mode: static, repair: true}", 6, 30),
         ("quantization: {mode: auto}", 6, 16),
         ("quantization: {mode: none, auto: {candidates: [static]}}", 6, 28),
-        ("guard: revert", 6, 1),
         ("providers: {cpu: {}, openvino: {}}", 6, 22),
         ("providers: {CUDAExecutionProvider: {}}", 6, 13),
         ("providers: {cpu: {min_nodes: 95%}}", 6, 19),
         ("providers: {cpu: {options: {a: 1}}}", 6, 19),
         ("providers: {cpu: {required: true}}", 6, 19),
         ("package: {formats: [onnx, ort]}", 6, 27),
-        ("variants:\n  a: {guard: strict}", 7, 7),
+        ("variants:\n  a: {quantization: {mode: auto}}", 7, 22),
     ],
 )
 def test_what_this_version_lacks_is_refused_where_it_is_written(
@@ -130,5 +129,5 @@ def test_what_this_version_lacks_is_refused_where_it_is_written(
 
 
 def test_null_may_remove_what_this_version_lacks(project: ProjectFiles):
-    project.extend("guard: null\nbenchmark:\n")
+    project.extend("session: {auto: null}\nbenchmark:\n")
     assert project.target().name == "a:default"

@@ -51,6 +51,13 @@ def require_known(names: Sequence[str]) -> None:
             )
 
 
+def parts(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the passes that run for `names`, in order; None is the tool's default list."""
+    import onnxoptimizer
+
+    return tuple(onnxoptimizer.get_fuse_and_elimination_passes() if names is None else names)
+
+
 def optimize(model: ir.Model, names: Sequence[str] | None, scratch: Path) -> ir.Model:
     """Return the model after the passes `names` (None: the tool's default list); `model` itself is changed.
 

@@ -15,7 +15,7 @@ from onnxbuild.recipe.checks.source import check_source_shape
 from onnxbuild.recipe.checks.speed import check_batches, check_gate_providers, check_references
 from onnxbuild.recipe.draft import Draft
 from onnxbuild.recipe.known import FLOATS
-from onnxbuild.recipe.types import Framework, Input, Target
+from onnxbuild.recipe.types import Framework, Input, RandomData, Target
 
 Check = Callable[[Draft, Target], None]
 
@@ -128,6 +128,22 @@ def _check_output_names(draft: Draft, target: Target) -> None:
         check(target.evaluation.output, ("evaluation", "output"), at_key=False)
 
 
+def _check_texts(draft: Draft, target: Target) -> None:
+    """Note string inputs without data: texts come from data alone."""
+    texts = next((value.name for value in target.inputs if value.dtype == "string"), None)
+    if texts is None:
+        return
+    for section, wanted in (("evaluation", target.evaluation), ("calibration", target.calibration)):
+        if wanted is not None and isinstance(wanted.data, RandomData):
+            place = draft.value(section, "data")
+        elif wanted is None and section == "evaluation":
+            place = draft.key("inputs", texts)
+        else:
+            continue
+        message = f"no strings can be generated for the input '{texts}'"
+        draft.error("random-strings", message, place, section, hint="evaluation: {data: data/test.csv}")
+
+
 def _check_calibration(draft: Draft, target: Target) -> None:
     if target.quantization is not None and target.quantization.mode == "static" and target.calibration is None:
         place = draft.value("quantization", "mode")
@@ -151,6 +167,7 @@ CHECKS: tuple[tuple[Check, frozenset[str]], ...] = (
     (_check_inputs, frozenset({"inputs"})),
     (_check_outputs, frozenset({"inputs", "outputs", "source"})),
     (_check_output_names, frozenset({"outputs", "tolerance", "providers", "evaluation"})),
+    (_check_texts, frozenset({"inputs", "evaluation", "calibration"})),
     (_check_calibration, frozenset({"calibration", "quantization"})),
     (_check_providers, frozenset({"providers"})),
     (check_passes, frozenset({"passes", "package"})),

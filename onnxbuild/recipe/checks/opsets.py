@@ -14,17 +14,27 @@ PER_CHANNEL_OPSET = 13
 QUANTIZE_OPSET = 11
 INT4_OPSET = 21
 INT4_IR = 10
+BFLOAT16_OPSET = 13
+LEAST_IR = 4
+"""Below it every initializer is also an input of the graph, which the recipe's inputs rule out."""
 
 
 def check_opset(draft: Draft, target: Target) -> None:
-    """Note an opset or IR version that ONNX Runtime does not load."""
+    """Note an opset or IR version that ONNX Runtime does not load, whichever provider runs it, or inputs rule out."""
     low, high = OPSETS
     if target.opset is not None and not low <= target.opset <= high:
-        message = f"opset {target.opset} is impossible: ONNX Runtime loads {low} to {high}"
+        where = f"on {', '.join(provider.name for provider in target.providers)} "
+        message = f"opset {target.opset} is impossible: {where}ONNX Runtime loads {low} to {high}"
         draft.error("impossible-opset", message, draft.value("opset"), "opset", hint="opset: 20")
-    low, high = IR_VERSIONS
+    half = next((value.name for value in target.inputs if value.dtype == "bfloat16"), None)
+    if half is not None and target.opset is not None and low <= target.opset < BFLOAT16_OPSET:
+        message = (
+            f"opset {target.opset} is impossible: input '{half}' is bfloat16, which needs {BFLOAT16_OPSET} or newer"
+        )
+        draft.error("impossible-opset", message, draft.value("opset"), "opset", hint=f"opset: {BFLOAT16_OPSET}")
+    low, high = max(IR_VERSIONS[0], LEAST_IR), IR_VERSIONS[1]
     if target.ir_version is not None and not low <= target.ir_version <= high:
-        message = f"IR version {target.ir_version} is impossible: ONNX Runtime loads {low} to {high}"
+        message = f"IR version {target.ir_version} is impossible: {low} to {high} are possible"
         draft.error("impossible-ir-version", message, draft.value("ir_version"), "ir_version", hint="ir_version: 10")
 
 

@@ -12,6 +12,7 @@ from onnxbuild.recipe.types import Bound, OutputTolerance, Tolerance
 from onnxbuild.report import budget, numbers
 from onnxbuild.report.charts import histogram, waterfall
 from onnxbuild.report.facts import StepFacts, TargetFacts
+from onnxbuild.report.pages import ledger
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows
 from onnxbuild.stages.validate import ValidateFacts
 
@@ -36,6 +37,9 @@ class Accuracy:
     provider: str
     samples: str
     spent: Table
+    metric: Table | None
+    limits: Table | None
+    sizes: Table | None
     measures: Table
     histograms: tuple[Histogram, ...]
     more: str
@@ -69,6 +73,9 @@ def _provider(target: TargetFacts, provider: str) -> Accuracy:
         provider=provider,
         samples=f"{numbers.plural(last.samples, 'sample')} in {numbers.plural(last.calls, 'call')}",
         spent=_spent_table(measured, budgets, provider),
+        metric=ledger.metric_table(measured, tolerance.metric),
+        limits=ledger.limits_table(measured, tolerance) if budgets else None,
+        sizes=ledger.sizes_table(target, measured, tolerance),
         measures=_measures_table(measured),
         histograms=tuple(_histograms(measured, names, tolerance)),
         more=f"{numbers.plural(more, 'more output')} with a tolerance in the table of measures." if more > 0 else "",
@@ -150,7 +157,7 @@ def _spent_cells(item: _Budget, i: int, before: float, end: float, *, measured: 
         return [Cell("not measured", tone="quiet"), Cell()]
     if share is None:
         return [Cell(item.values[i]), Cell(numbers.NONE if item.bounded else "", tone="quiet")]
-    said = numbers.percent(share) if share < 10 else numbers.ratio(share) if math.isfinite(share) else "no bound"
+    said = budget.share_text(share)
     label = f"{item.label}: {said} of the limit used after this step, {numbers.percent(before)} before"
     chart = waterfall.row(before, share, end, label)
     return [Cell(item.values[i]), Cell(said, chart=chart, tone="bad" if share > 1 else "")]

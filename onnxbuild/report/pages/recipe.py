@@ -11,7 +11,7 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
 from onnxbuild.report.facts import ReportFacts, TargetFacts
-from onnxbuild.report.pages import accuracy, graph, latency, provenance, size, stages, tuning, verdict, warnings
+from onnxbuild.report.pages import accuracy, graph, guards, latency, provenance, size, stages, tuning, verdict, warnings
 from onnxbuild.report.pages.table import Mark, Table
 
 MOST_DETAILED = 12
@@ -58,6 +58,7 @@ class RecipePage:
     gates: Table
     actions: Table
     commands: Table | None
+    guards: guards.Guards | None
     lineage: Markup | None
     scan: stages.Scan | None
     variants: tuple[VariantSection, ...]
@@ -88,6 +89,7 @@ def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage
         gates=verdict.gate_table(facts),
         actions=stages.action_table(facts),
         commands=stages.command_table(facts),
+        guards=guards.guards(facts),
         lineage=stages.draw_lineage(facts),
         scan=stages.scan(facts),
         variants=sections,

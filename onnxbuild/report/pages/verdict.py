@@ -10,7 +10,8 @@ from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.report import numbers, summary
 from onnxbuild.report.facts import ReportFacts, TargetFacts
-from onnxbuild.report.gate_text import gate_name, margin_text, measured_text
+from onnxbuild.report.gate_text import doubt_text, gate_name, margin_text, measured_text
+from onnxbuild.report.pages.guards import left_out_of
 from onnxbuild.report.pages.size import dtype_legend, dtype_tones, model_bar, sparsity
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, cap_rows, verdict_mark
 
@@ -128,6 +129,8 @@ def _line(facts: ReportFacts, target: TargetFacts) -> VerdictLine:
         said, note = f"{target.variant} is not built.", ""
     else:
         said, note = summary.sentence(target, facts.targets) + ".", summary.trouble(target) or ""
+    if (without := left_out_of(target)) and target.failed_action is None:
+        note = (note.rstrip(".") + ". " if note else "") + f"{without}."
     if target.stale:
         note = (note.rstrip(".") + ". " if note else "") + "The folder in build/ still holds an older model."
     return VerdictLine(target_mark(target), target.variant, "#" + summary.anchor(target), said, note, failure)
@@ -194,6 +197,7 @@ def _largest_error(target: TargetFacts) -> str:
 
 def _gate_cells(gate: GateResult, metric: str) -> tuple[Cell, ...]:
     source = f"source {numbers.metric_value(metric, gate.source)}" if gate.source is not None else ""
+    remark = "; ".join(filter(None, (gate.reason, doubt_text(gate, metric))))
     return (
         Cell(name=gate_name(gate.gate), title=gate.gate),
         Cell(mark=verdict_mark(gate.verdict)),
@@ -201,5 +205,5 @@ def _gate_cells(gate: GateResult, metric: str) -> tuple[Cell, ...]:
         Cell(gate.limit),
         Cell(margin_text(gate, metric), tone="bad" if gate.margin is not None and gate.margin < 0 else ""),
         Cell(gate.provider or numbers.NONE),
-        Cell(gate.reason or ""),
+        Cell(remark),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onnxbuild.proof.gates import describe_doubt
 from onnxbuild.report.facts import ReportFacts
 from onnxbuild.report.pages.stages import local_name
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows
@@ -13,6 +14,10 @@ def warning_table(facts: ReportFacts) -> Table:
     for action in facts.actions:
         for warning in action.warnings:
             found.setdefault((warning.code, warning.message), []).append(local_name(facts, action.name))
+    for target in facts.targets:
+        for gate in target.gates:
+            if gate.warning is not None:
+                found.setdefault((gate.warning, describe_doubt(gate)), []).append(f"the gates of {target.variant}")
     rows = [
         Row((
             Cell(code, code=True),
