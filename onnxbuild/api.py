@@ -18,12 +18,14 @@ from onnxbuild.engine.state import LastTraces
 from onnxbuild.engine.watching import Watched
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.making import NO_OP_SECONDS, Made, Making, NoOp
+from onnxbuild.plan.action import Plan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.recipe.load import check_project
 from onnxbuild.recipe.project import FILE, load_project
 from onnxbuild.recipe.types import Project, Source
 from onnxbuild.report.draw import draw
 from onnxbuild.sources.description import SourceFacts
+from onnxbuild.stages.blame import BlameFacts
 from onnxbuild.stages.describe import DESCRIBE, DescribeFacts, DescribeParams
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.stages.optimize import OPTIMIZE
@@ -43,6 +45,7 @@ __all__ = [
     "Options",
     "Workplace",
     "accept",
+    "blame",
     "check",
     "collect_garbage",
     "describe",
@@ -158,9 +161,39 @@ def _needed(root: Path) -> set[tuple[str, str]]:
     if workplace is None or not workplace.is_sound:
         return set(LastTraces(root / ".onnxbuild/state/last.json").pointers())
     walked = _walked(workplace)
-    pointers = {walked.run.last.pointer(name) for name in walked.plan.actions}
+    pointers = {walked.run.last.pointer(name) for name in (*walked.plan.actions, *walked.plan.explaining)}
     now = {(o.trace.key, o.trace.id) for o in walked.run.outcomes.values() if o.trace is not None}
     return now | {pointer for pointer in pointers if pointer is not None}
+
+
+def blame(workplace: Workplace, options: Options, emit: Emit) -> dict[str, BlameFacts | None]:
+    """Rank the layers of the selected targets by what restoring each alone gains; builds what that needs.
+
+    None stands for a target that is neither pruned nor quantised, or whose ranking could not be made.
+    """
+    plan = build_plan(workplace.recipes, workplace.selected)
+    every = {**plan.actions, **plan.explaining}
+    wanted: set[str] = set()
+    stack = [t.blame for t in plan.targets if not t.support and t.blame is not None]
+    while stack:
+        name = stack.pop()
+        if name not in wanted:
+            wanted.add(name)
+            stack.extend(every[name].upstream)
+    run = Run(
+        Plan({name: action for name, action in every.items() if name in wanted}),
+        workplace.store,
+        workplace.places,
+        options,
+        emit,
+    )
+    outcomes = run.execute()
+    found: dict[str, BlameFacts | None] = {}
+    for target in plan.targets:
+        trace = outcomes[target.blame].trace if target.blame is not None and not target.support else None
+        if not target.support:
+            found[target.target.name] = decode(bytes(trace.facts), BlameFacts) if trace is not None else None
+    return found
 
 
 @dataclass(frozen=True)

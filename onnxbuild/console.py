@@ -13,6 +13,7 @@ from onnxbuild.base.render import render
 from onnxbuild.base.units import format_duration
 from onnxbuild.engine.events import (
     ActionDone,
+    ActionProgress,
     ActionStarted,
     DecisionKind,
     Event,
@@ -94,6 +95,8 @@ class Console:
             case ActionStarted():
                 if self.verbose:
                     self.say(f"{self._paint('start', 'dim'):9} {event.action}  {'; '.join(event.reasons)}")
+            case ActionProgress():
+                self.say(self._paint(f"{'':9} {event.action}: {event.message}", "dim"))
             case ActionDone():
                 self._action(event)
             case Gate():
@@ -176,6 +179,8 @@ class Console:
             self.say(line)
         else:
             self.print(line)
+        for culprit in event.culprits:
+            self.say(f"          {self._paint('culprit', 'yellow')} {culprit}")
         for warning in (w for gate in self._gates.get(event.target, ()) for w in gate.warnings):
             self.say(f"          {self._paint('warning', 'yellow')} {warning.message} [{warning.code}]")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from onnxbuild.base.atomic import sweep_files, sweep_folders
@@ -31,10 +31,11 @@ from onnxbuild.recipe.project import FILE
 from onnxbuild.report.draw import draw_if_changed, drawn_file, prepare_to_draw
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.accepting import compare
+from onnxbuild.targets.blame import top_culprits
 from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
 from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
-from onnxbuild.targets.judge import Judge, Judgement
+from onnxbuild.targets.judge import Judge, Judgement, has_missed
 from onnxbuild.targets.kept import KeptGroup, KeptRecipe, KeptTarget
 from onnxbuild.targets.retelling import Concerned, Stretch, concerns, gates_of, is_said, retell
 from onnxbuild.targets.standing import Standing, standing
@@ -109,18 +110,29 @@ class Making:
         if self.options.dry_run:
             self._release()
             return self._end(0)
+        self._explain_misses(hooks)
         for each in self.targets:
             self._tell(each)
         if self.held is not None:
             for event in self._what_is_not_passed():
                 self.emit(event)
-        draw_if_changed(self.workplace, plan, self.run.outcomes)
+        draw_if_changed(self.workplace, self.plan, self.run.outcomes)
         code = self._exit_code()
         if self.locked and not self._agrees_with_locks():
             code = max(code, 1)
         if self.rebuild and not self._is_repeatable():
             code = max(code, 1)
         return self._end(code)
+
+    def _explain_misses(self, hooks: Hooks) -> None:
+        """Rank the layers of the targets that missed their tolerance; of others it costs nothing to know."""
+        missed = [t for t in self.plan.targets if not t.support and has_missed(self.judge.judgement(t.target.name))]
+        wanted = {t.blame: self.plan.explaining[t.blame] for t in missed if t.blame is not None}
+        if wanted:
+            self.plan = replace(self.plan, actions={**self.plan.actions, **wanted})
+            store, places, outcomes = self.workplace.store, self.workplace.places, self.run.outcomes
+            self.run = Run(self.plan, store, places, self.options, self._hear, hooks, outcomes)
+            self.run.execute()
 
     def _in_order(self) -> Iterator[TargetPlan | KeptTarget]:
         """Yield the selected targets in the project's order, those that stand among those that are walked."""
@@ -129,7 +141,8 @@ class Making:
 
     def _plan_made(self) -> PlanMade:
         names = tuple(t.name if isinstance(t, KeptTarget) else t.target.name for t in self.targets)
-        return PlanMade(names, len(self.plan.actions) + sum(recipe.actions for recipe in self.kept.values()))
+        planned = sum(name not in self.plan.explaining for name in self.plan.actions)
+        return PlanMade(names, planned + sum(recipe.actions for recipe in self.kept.values()))
 
     # What the run asks
 
@@ -255,7 +268,14 @@ class Making:
         if judgement.verdict is not Verdict.FAILED and outcome is not None and outcome.trace is not None:
             output = os.path.relpath(self.workplace.output(target) / "model.onnx", self.workplace.project.root)
             sha256 = outcome.trace.outputs["package"].files["model.onnx"].digest
-        return TargetJudged(target=target.target.name, verdict=judgement.verdict.value, output=output, sha256=sha256)
+        blamed = self.run.outcomes.get(target.blame) if target.blame is not None else None
+        return TargetJudged(
+            target=target.target.name,
+            verdict=judgement.verdict.value,
+            output=output,
+            sha256=sha256,
+            culprits=top_culprits(blamed.trace) if blamed is not None and blamed.trace is not None else (),
+        )
 
     def _agrees_with_locks(self) -> bool:
         """Tell, target by target, what differs from the lock."""
@@ -388,7 +408,8 @@ class Making:
             names=evidence.names,
             blobs={blob.digest: blob.size for artifact in artifacts for blob in artifact.files.values()},
             traces=tuple(dict.fromkeys(pointer for pointer in pointers if pointer is not None)),
-            flawless=not self.workplace.flawed.intersection(group.recipes),
+            flawless=not self.workplace.flawed.intersection(group.recipes)
+            and all(action.name not in self.plan.explaining for action in actions),
         )
 
     def _keep_recipe(self, name: str, retold: Stretch) -> KeptRecipe:

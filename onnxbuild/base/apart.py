@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 
 FORKS = sys.platform == "linux"
-_WHOLE = 70
-"""The exit status of a process that has written its result: whoever leaves by itself leaves with another."""
+_WHOLE, _RAISED, _NO_MEMORY = 70, 71, 72
+"""Exit statuses of a process that has said what came of it: whoever leaves by itself leaves with another."""
 
 
 class DiedError(Exception):
@@ -37,8 +37,8 @@ class HungError(Exception):
 def run_apart(work: Callable[[], bytes], file: Path, seconds: float, leave: Callable[[], None]) -> bytes:
     """Return what `work` returns in a forked process of at most `seconds`; `file` carries it across and is then gone.
 
-    `leave` is called there at the end. Raises DiedError, HungError, and RuntimeError with its traceback for what `work`
-    raises.
+    `leave` is called there at the end. Raises DiedError, HungError, MemoryError, and RuntimeError with its traceback
+    for whatever else `work` raises.
     """
     if not FORKS:
         return work()
@@ -53,7 +53,9 @@ def run_apart(work: Callable[[], bytes], file: Path, seconds: float, leave: Call
     if status is None:
         raise HungError(f"did not end within {seconds:.0f} s")
     code = os.waitstatus_to_exitcode(status)
-    if code not in (_WHOLE, _WHOLE + 1) or not file.exists():
+    if code == _NO_MEMORY:
+        raise MemoryError
+    if code not in (_WHOLE, _RAISED) or not file.exists():
         raise DiedError(_describe(code), -code if code < 0 else None)
     data = file.read_bytes()
     file.unlink()
@@ -85,9 +87,9 @@ def _result(work: Callable[[], bytes]) -> tuple[bytes, int]:
     try:
         return work(), _WHOLE
     except MemoryError:
-        raise
+        return b"", _NO_MEMORY
     except Exception:
-        return traceback.format_exc().encode(errors="replace"), _WHOLE + 1
+        return traceback.format_exc().encode(errors="replace"), _RAISED
 
 
 def _wait(pid: int, seconds: float) -> int | None:

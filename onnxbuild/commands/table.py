@@ -6,6 +6,7 @@ VERBS = {
     "make": "build, prove and deliver targets, and draw the reports",
     "status": "tell what make would do, target by target",
     "explain": "tell why an action would run, or why it last ran",
+    "blame": "rank the layers of a pruned or quantised target by what keeping each in float would gain",
     "check": "tell everything that is wrong with the recipes, without running anything",
     "accept": "write what targets came to into the locks beside their recipes",
     "get": "copy a target's model out, also one that failed its gates",

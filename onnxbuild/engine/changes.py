@@ -92,6 +92,8 @@ def _discovered_change(found: Discovered, value: str) -> Change:
             text = f"input {found.name} is there now"
         case "package":
             text = f"package {found.name} is no longer {found.digest}"
+        case "place":
+            text = f"the folder {found.name}/ is gone"
         case "folder":
             text = f"the files in {found.name}/ are others"
         case _:

@@ -20,7 +20,7 @@ from onnxbuild.base.disk import describe_refusal
 from onnxbuild.engine.discover import Watch
 from onnxbuild.engine.events import Failure
 from onnxbuild.engine.findings import Declared
-from onnxbuild.engine.job import REFUSED, RESULT, Job, JobResult, repro_of
+from onnxbuild.engine.job import PROGRESS, REFUSED, RESULT, Job, JobResult, repro_of
 from onnxbuild.stages.reverts import REPRO
 from onnxbuild.stages.stage import AnyStage, Workspace
 from onnxbuild.stages.table import STAGES
@@ -124,12 +124,13 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         seconds=job.seconds,
         leave_fork=watch.see_modules,
         locked=job.locked,
+        journal=scratch / PROGRESS,
     )
     if job.user_code:
         sys.path[:0] = _import_folders(job)
         watch.start(trusts_file="path" in job.files)
     facts = _run_stage(stage, params, workspace)
-    watch.add(workspace.seen)
+    watch.add(workspace.seen, workspace.modules)
     outputs = {}
     if workspace.out.exists():
         outputs = {

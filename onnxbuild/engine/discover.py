@@ -52,10 +52,12 @@ class Watch:
         self._audit.start()
         self._started = True
 
-    def add(self, paths: Iterable[Path]) -> None:
-        """Add files that the stage itself has read."""
+    def add(self, paths: Iterable[Path], modules: Iterable[str] = ()) -> None:
+        """Add files that the stage itself has read, and modules that they made it import."""
         for path in paths:
             self._audit.see(Sight.OPENED, path)
+        for module in modules:
+            self._journal.note(Sight.IMPORTED, module)
 
     def found(self, declared: Declared, owners: Owners | None = None) -> tuple[tuple[Discovered, ...], list[Remark]]:
         """Return what was discovered, less what is declared, and remarks.
@@ -77,7 +79,8 @@ class Watch:
                 hint="name them by patterns under `reads` of the source, such as `reads: [images/*.png]`",
             )
         result |= {*findings.folders(), *findings.globs(), *findings.misses()}
-        if self._started:
+        result |= {*findings.places(result)}
+        if self._started or self._journal.names(Sight.IMPORTED):
             packages, code = findings.modules(Packages(owners if owners is not None else module_owners()))
         outside = outside_reads(result - packages, code, findings.matched, self._territory)
         if outside and declared.strict:

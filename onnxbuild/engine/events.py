@@ -62,6 +62,13 @@ class ActionStarted(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"
     path: float = 0.0
 
 
+class ActionProgress(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="progress"):
+    """How far an action is whose stage tells."""
+
+    action: str
+    message: str
+
+
 class ActionDone(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="action"):
     """An action was decided and, where it had to be, done.
 
@@ -98,12 +105,16 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ga
 
 
 class TargetJudged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="verdict"):
-    """What a target came to. `output` is relative to the project, None when failed."""
+    """What a target came to. `output` is relative to the project, None when failed.
+
+    `culprits` are the layers whose restoring gains most, in words, where a tolerance was missed.
+    """
 
     target: str
     verdict: str
     output: str | None
     sha256: str | None
+    culprits: tuple[str, ...] = ()
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="notice"):
@@ -161,6 +172,16 @@ class RunEnded(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag
 
 
 Event = (
-    PlanMade | ActionStarted | ActionDone | Gate | TargetJudged | Notice | LockCompared | Rebuilt | Retold | RunEnded
+    PlanMade
+    | ActionStarted
+    | ActionProgress
+    | ActionDone
+    | Gate
+    | TargetJudged
+    | Notice
+    | LockCompared
+    | Rebuilt
+    | Retold
+    | RunEnded
 )
 Emit = Callable[[Event], None]

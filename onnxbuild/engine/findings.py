@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from onnxbuild.base.digest import digest_file
-from onnxbuild.engine.inputs import Inputs
+from onnxbuild.engine.inputs import PLACE, Inputs
 from onnxbuild.engine.journal import Journal, Sight, signature_of
 from onnxbuild.engine.packages import Packages, named_imports
 from onnxbuild.engine.territory import Territory, is_outside
@@ -60,6 +60,18 @@ class Findings:
         for name in self._journal.names(Sight.LISTED) - filled:
             if not self._is_keyed(name) and not is_outside(name) and (names := self._inputs.listing(name)) is not None:
                 yield Discovered("folder", name, names)
+
+    def places(self, found: Collection[Discovered]) -> Iterator[Discovered]:
+        """Yield the folders that were asked for and are there, less those of which `found` tells more."""
+        told = {item.name for item in found if item.kind == "folder"}
+        for item in found:
+            if item.kind == "file":
+                told |= {item.name[:at] for at, letter in enumerate(item.name) if letter == "/"}
+        asked = self._journal.names(Sight.PROBED) | self._journal.names(Sight.OPENED)
+        for name in asked - told - self._written:
+            inside = not is_outside(name) and name != "." and "__pycache__" not in name.split("/")
+            if inside and not self._is_keyed(name) and os.path.isdir(self._territory.path(name)):
+                yield Discovered("place", name, PLACE)
 
     def misses(self) -> Iterator[Discovered]:
         """Yield the files of modules that the project does not have, and whose making would change an import.

@@ -16,6 +16,9 @@ from onnxbuild.store.traces import Discovered
 GRAIN = 50_000_000
 """Nanoseconds within which two writes may get the same time stamp; younger files are hashed again next time."""
 
+PLACE = "a folder"
+"""Stands for the digest of a folder of which only its being there counts."""
+
 ALIASES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "tensorflow": ("tensorflow-cpu", "tensorflow")}
 """Distributions that deliver the same import package."""
 
@@ -85,6 +88,8 @@ class Inputs:
                 return self.digest(found.name)
             case "folder":
                 return self.listing(found.name)
+            case "place":
+                return PLACE if (self.root / found.name).is_dir() else None
             case "glob":
                 return self.matching(found.name)
             case "package":

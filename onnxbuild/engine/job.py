@@ -14,6 +14,8 @@ from onnxbuild.store.known import KnownFile
 from onnxbuild.store.traces import Discovered
 
 RESULT = "result.json"
+PROGRESS = "progress.txt"
+"""In a job's folder: its result, and lines on how far its stage is."""
 REFUSED = 128
 """An exit status of this and an error's number says that the result could not be written."""
 

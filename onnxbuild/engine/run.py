@@ -19,11 +19,20 @@ from onnxbuild.base.atomic import sweep_files
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.decide import Decision, decide
-from onnxbuild.engine.events import ActionDone, ActionStarted, DecisionKind, Emit, Failure, Notice, Status
+from onnxbuild.engine.events import (
+    ActionDone,
+    ActionProgress,
+    ActionStarted,
+    DecisionKind,
+    Emit,
+    Failure,
+    Notice,
+    Status,
+)
 from onnxbuild.engine.findings import READ_OUTSIDE
 from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
 from onnxbuild.engine.inputs import Inputs
-from onnxbuild.engine.job import RESULT, Job, JobResult
+from onnxbuild.engine.job import PROGRESS, RESULT, Job, JobResult
 from onnxbuild.engine.order import Costs, expected_seconds, has_room, longest_ways
 from onnxbuild.engine.pool import Ended, Pool
 from onnxbuild.engine.scratch import Scratch, sweep
@@ -42,6 +51,9 @@ from onnxbuild.store.traces import Trace
 
 TIME_LIMIT = 1800.0
 """Default seconds of wall time for one action."""
+
+PROGRESS_POLL = 5.0
+"""Seconds between two looks at how far a running stage says it is."""
 
 LOCK_POLL = 0.1
 """Seconds between two tries for a key that another process is building."""
@@ -120,6 +132,8 @@ class _Started:
     since: float
     scratch: Path
     log: Path
+    heard: float = field(default_factory=time.monotonic)
+    lines: int = 0
 
 
 @dataclass
@@ -187,8 +201,9 @@ class Run:
             if self._started:
                 self.hooks.idle()
             while self._started or self._queued:
-                for ended in pool.wait(LOCK_POLL if self._contended else 3600.0):
+                for ended in pool.wait(LOCK_POLL if self._contended else PROGRESS_POLL):
                     self._finish(ended)
+                self._hear_progress()
                 self._advance(pool)
         finally:
             pool.close()
@@ -427,6 +442,17 @@ class Run:
             started.lock.release()
             shutil.rmtree(started.scratch, ignore_errors=True)
 
+    def _hear_progress(self) -> None:
+        """Pass on the last thing that each running stage has said, at most every PROGRESS_POLL seconds."""
+        for started in self._started.values():
+            now = time.monotonic()
+            if now - started.heard >= PROGRESS_POLL:
+                started.heard = now
+                lines = _lines(started.scratch / PROGRESS)
+                if len(lines) > started.lines:
+                    started.lines = len(lines)
+                    self.emit(ActionProgress(action=started.action.name, message=lines[-1]))
+
     def _changed_meanwhile(self, started: _Started) -> str | None:
         """Return a file that is not what its digest in the key says any more: nobody knows which of both was read."""
         keyed = {line.label: line.value for line in started.decision.manifest}
@@ -536,6 +562,13 @@ def _has_blob(outcome: Outcome | None, digest: str) -> bool:
     if outcome is None or outcome.trace is None:
         return False
     return any(blob.digest == digest for artifact in outcome.trace.outputs.values() for blob in artifact.files.values())
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def _read_result(started: _Started, ended: Ended) -> JobResult:

@@ -38,6 +38,8 @@ class Watched:
             match found.kind:
                 case "file" | "absent":
                     seen |= self._file(found.name)
+                case "place":
+                    seen[f"{found.name}{os.sep}"] = (self._root / found.name).is_dir()
                 case "folder":
                     seen[f"{found.name}{os.sep}"] = _names(self._root / found.name)
                 case "glob":

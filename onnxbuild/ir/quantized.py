@@ -40,6 +40,17 @@ def find_quantized(model: ir.Model) -> ir.Node | None:
     return next((n for n in nodes(model) if n.op_type in _BOUNDARY or original_op_type(n.op_type) is not None), None)
 
 
+def beside_quantized(model: ir.Model) -> set[str]:
+    """Return the names of the nodes that belong to what is quantised already, or read or write its values."""
+    found: set[str] = set()
+    for node in nodes(model):
+        if node.op_type in _BOUNDARY or original_op_type(node.op_type) is not None:
+            users = (user for value in node.outputs for user, _ in value.uses())
+            makers = (value.producer() for value in node.inputs if value is not None)
+            found.update(near.name for near in (node, *users, *makers) if near is not None and near.name)
+    return found
+
+
 def count_integer(model: ir.Model, op_types: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
     """Return the nodes that compute with integers and those of `op_types` that do not, counted by operator type.
 

@@ -21,6 +21,19 @@ def convert(file: Path, keep_io: bool, exclude: Sequence[str], scratch: Path) ->
     with foreign_tool(TOOL, scratch):
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
-        return convert_float_to_float16(  # type: ignore[no-any-return]  # onnxruntime is untyped
-            str(file), keep_io_types=keep_io, node_block_list=list(exclude)
-        )
+        converted = convert_float_to_float16(str(file), keep_io_types=keep_io, node_block_list=list(exclude))
+    _drop_repeated_casts(converted.graph)
+    return converted  # type: ignore[no-any-return]  # onnxruntime is untyped
+
+
+def _drop_repeated_casts(graph: onnx.GraphProto) -> None:
+    """Leave one of the casts that the tool writes for each use of a tensor by nodes that stay float32, all alike."""
+    seen: set[str] = set()
+    repeated = []
+    for number, node in enumerate(graph.node):
+        if node.op_type == "Cast" and node.name.endswith("_cast_to_fp32_node"):
+            if node.output[0] in seen:
+                repeated.append(number)
+            seen.add(node.output[0])
+    for number in reversed(repeated):
+        del graph.node[number]

@@ -65,10 +65,10 @@ class StageModel(msgspec.Struct, frozen=True):
 class TargetPlan:
     """A target and the actions that build and prove it, by what they mean to it.
 
-    `models` are in order, the last one is delivered; `validations` maps a provider to the validate action of each of
-    `models`, in the same order, `benchmarks` to the benchmark of the delivered one. `tune` chooses the session,
-    `versus` is the benchmark against the variant that a ratio names. `support` marks a target that is built only
-    because another's ratio refers to it.
+    `models` are in order, the last one is delivered; `blame` explains a missed tolerance and is in no other's way;
+    `validations` maps a provider to the validate action of each of `models`, in the same order, `benchmarks` to the
+    benchmark of the delivered one. `tune` chooses the session, `versus` is the benchmark against the variant that a
+    ratio names. `support` marks a target that is built only because another's ratio refers to it.
     """
 
     target: Target
@@ -78,6 +78,7 @@ class TargetPlan:
     reference: str
     package: str
     calibration: str | None = None
+    blame: str | None = None
     support: bool = False
     benchmarks: dict[str, str] = field(default_factory=dict)
     versus: str | None = None
@@ -107,11 +108,15 @@ class RecipeGroup(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Plan:
-    """Actions in an order in which each comes after what it needs, the targets they are for, and how recipes group."""
+    """Actions in an order in which each comes after what it needs, the targets they are for, and how recipes group.
+
+    `explaining` are actions that are done only when a gate failed, or when they are asked for.
+    """
 
     actions: dict[str, Action] = field(default_factory=dict)
     targets: tuple[TargetPlan, ...] = ()
     groups: tuple[RecipeGroup, ...] = ()
+    explaining: dict[str, Action] = field(default_factory=dict)
 
     @property
     def group_of(self) -> dict[str, int]:

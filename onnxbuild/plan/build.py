@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -13,6 +13,7 @@ from onnxbuild.plan.action import Action, Plan, RecipeGroup, Ref, StageModel, Ta
 from onnxbuild.proof.gates import required_within
 from onnxbuild.proof.timing import TimeLimit
 from onnxbuild.recipe.types import (
+    Auto,
     Benchmark,
     CustomPass,
     DataSource,
@@ -20,19 +21,25 @@ from onnxbuild.recipe.types import (
     Framework,
     LoaderData,
     OutputTolerance,
+    Quantization,
     RandomData,
     Recipe,
     Source,
     Target,
+    Tolerance,
 )
+from onnxbuild.stages.auto import AutoParams
 from onnxbuild.stages.benchmark import BenchmarkParams
+from onnxbuild.stages.blame import BlameParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams
 from onnxbuild.stages.package import PackageParams
+from onnxbuild.stages.proving import Proof
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
 from onnxbuild.stages.reference import ReferenceParams
+from onnxbuild.stages.repair import RepairParams
 from onnxbuild.stages.table import STAGES
 from onnxbuild.stages.tune import TuneParams
 from onnxbuild.stages.validate import ValidateParams, Within
@@ -66,7 +73,12 @@ def _select(plan: Plan, selected: set[str]) -> Plan:
         if name not in wanted:
             wanted.add(name)
             stack.extend(plan.actions[name].upstream)
-    return Plan({name: action for name, action in plan.actions.items() if name in wanted}, tuple(targets), plan.groups)
+    return Plan(
+        {name: action for name, action in plan.actions.items() if name in wanted},
+        tuple(targets),
+        plan.groups,
+        {name: action for name, action in plan.explaining.items() if wanted.issuperset(action.upstream)},
+    )
 
 
 def _referred(plan: Plan, selected: set[str]) -> set[str]:
@@ -129,7 +141,8 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
     if target.calibration is not None:
         calibration = _add_data(drafts, target, "data.2", target.calibration.data, target.calibration.samples, None)
     probe = calibration if target.evaluation is None and calibration is not None else evaluation
-    models = _add_models(drafts, target, limits, probe, calibration)
+    calls = _quantizer_calls(target, probe, calibration)
+    models = _add_models(drafts, target, limits, probe, calls)
     reference = drafts.add(
         target,
         "reference",
@@ -141,10 +154,16 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
             _source_files(target),
         ),
     )
+    proofs = _proofs(target, evaluation, reference)
+    if target.quantization is not None and target.quantization.repair:
+        models = (*models, _add_repair(drafts, target, models, calls, proofs))
+    if target.auto is not None:
+        models = (*models, _add_auto(drafts, target, target.auto, models[-1], calls, proofs))
     tune = _add_tune(drafts, target, models[-1].ref, evaluation)
     tuned = {"session": Ref(tune, "session")} if tune is not None else {}
     validations = _add_validations(drafts, target, models, evaluation, reference, tuned)
     benchmarks = _add_benchmarks(drafts, target, {"model": models[-1].ref, **tuned}, evaluation)
+    blame = _add_blame(drafts, target, models, calls, proofs)
     after = tuple(dict.fromkeys([*(n for names in validations.values() for n in names), *benchmarks.values()]))
     package = drafts.add(
         target,
@@ -168,12 +187,21 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
         ),
     )
     return TargetPlan(
-        target, models, validations, evaluation, reference, package, calibration, benchmarks=benchmarks, tune=tune
+        target,
+        models,
+        validations,
+        evaluation,
+        reference,
+        package,
+        calibration,
+        blame,
+        benchmarks=benchmarks,
+        tune=tune,
     )
 
 
 def _add_models(
-    drafts: _Drafts, target: Target, limits: dict[str, OutputTolerance], probe: str, calibration: str | None
+    drafts: _Drafts, target: Target, limits: dict[str, OutputTolerance], probe: str, calls: Mapping[str, Ref]
 ) -> tuple[StageModel, ...]:
     stage = "canonicalize" if target.source.framework is Framework.ONNX else "export"
     export = drafts.add(target, stage, _export(target, stage))
@@ -195,11 +223,125 @@ def _add_models(
     if target.pruning is not None:
         step("prune", "prune", PruneParams(pruning=target.pruning))
     if target.quantization is not None:
-        extra = {}
-        if target.quantization.mode == "static" and calibration is not None:
-            extra["calibration"] = Ref(calibration, "inputs")
-        step("quantize", "quantize", QuantizeParams(quantization=target.quantization), **extra)
+        wanted = QuantizeParams(
+            quantization=_without_search(target.quantization),
+            mends=target.quantization.repair,
+            is_opset_free=target.quantization.repair and target.opset is None,
+        )
+        step("quantize", "quantize", wanted, **calls)
     return tuple(models)
+
+
+def _quantizer_calls(target: Target, probe: str, calibration: str | None) -> dict[str, Ref]:
+    """Return the calls that a quantiser needs: to calibrate, and for float16 to tell how large values become."""
+    wanted = target.auto.candidates if target.auto is not None else ()
+    modes = {one.mode for one in (*wanted, *([target.quantization] if target.quantization is not None else []))}
+    if calibration is not None and not modes.isdisjoint(("static", "float16")):
+        return {"calibration": Ref(calibration, "inputs")}
+    return {"calibration": Ref(probe, "probe")} if "float16" in modes else {}
+
+
+@dataclass(frozen=True)
+class _Proofs:
+    """What a search measures a target with: against what, on what, and whether that is random."""
+
+    proofs: dict[str, Proof]
+    inputs: dict[str, Ref]
+    files: dict[str, str]
+    generated: bool
+
+
+def _proofs(target: Target, evaluation: str, reference: str) -> _Proofs:
+    inputs, files = _measured(target, evaluation, reference)
+    proofs = {
+        provider.name: Proof(measuring=_measuring(target, provider.name), tolerance=_unworded(provider.tolerance))
+        for provider in target.providers
+    }
+    generated = target.evaluation is None or isinstance(target.evaluation.data, RandomData)
+    return _Proofs(proofs, inputs, files, generated)
+
+
+def _unworded(tolerance: Tolerance) -> Tolerance:
+    if tolerance.metric is None:
+        return tolerance
+    return msgspec.structs.replace(tolerance, metric=msgspec.structs.replace(tolerance.metric, text=""))
+
+
+def _without_search(quantization: Quantization) -> Quantization:
+    return msgspec.structs.replace(quantization, repair=False)
+
+
+def _edges(target: Target, proofs: _Proofs) -> dict[str, Ref]:
+    """Return the calls at the edges of dynamic axes, and the source's outputs on them."""
+    if not target.dynamic_axes:
+        return {}
+    return {
+        "edges": Ref(proofs.inputs["calls"].action, "edges"),
+        "edges_reference": Ref(proofs.inputs["reference"].action, "edges"),
+    }
+
+
+def _add_repair(
+    drafts: _Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
+) -> StageModel:
+    assert target.quantization is not None
+    inputs = {"model": models[-2].ref, "quantized": models[-1].ref, **proofs.inputs, **calls, **_edges(target, proofs)}
+    params = RepairParams(
+        quantization=_without_search(target.quantization),
+        proofs=proofs.proofs,
+        generated=proofs.generated,
+        is_opset_free=target.opset is None,
+    )
+    action = replace(_action(target, "repair", params, inputs, proofs.files), locked=target.locked)
+    return StageModel("repair", Ref(drafts.add(target, "repair", action), "model"))
+
+
+def _add_auto(
+    drafts: _Drafts, target: Target, auto: Auto, model: StageModel, calls: Mapping[str, Ref], proofs: _Proofs
+) -> StageModel:
+    params = AutoParams(
+        candidates=auto.candidates,
+        objective=auto.objective,
+        provider=auto.provider,
+        proofs=proofs.proofs,
+        generated=proofs.generated,
+        mends=auto.repair,
+        is_opset_free=auto.repair and target.opset is None,
+    )
+    inputs = {"model": model.ref, **proofs.inputs, **calls, **_edges(target, proofs)}
+    action = replace(_action(target, "auto", params, inputs, proofs.files), locked=target.locked)
+    return StageModel("auto", Ref(drafts.add(target, "auto", action), "model"))
+
+
+def _add_blame(
+    drafts: _Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
+) -> str | None:
+    """Add what ranks the layers of a target that loses something on purpose; None for any other.
+
+    What `auto` chose is not known here, so there is none for it.
+    """
+    if target.auto is not None:
+        return None
+    lossy = [number for number, model in enumerate(models) if model.label in ("prune", "quantize")]
+    if not lossy:
+        return None
+    inputs = {
+        "model": models[lossy[0] - 1].ref,
+        "origins": Ref(models[0].ref.action, "origins"),
+        **proofs.inputs,
+        **calls,
+    }
+    if models[-1].label == "repair":
+        inputs["choice"] = Ref(models[-1].ref.action, "choice")
+    quantization = _without_search(target.quantization) if target.quantization is not None else None
+    params = BlameParams(
+        pruning=target.pruning,
+        quantization=quantization,
+        proofs=proofs.proofs,
+        generated=proofs.generated,
+        is_opset_free=target.opset is None and target.quantization is not None and target.quantization.repair,
+    )
+    return drafts.add(target, "blame", _action(target, "blame", params, inputs, proofs.files))
 
 
 def _export(target: Target, stage: str) -> Action:
@@ -251,10 +393,15 @@ def _last_exact(drafts: _Drafts, models: Sequence[StageModel]) -> int:
 
 
 def _validate(target: Target, provider: str, model: Ref, evaluation: str, reference: str) -> Action:
+    inputs, files = _measured(target, evaluation, reference)
+    return _action(target, "validate", _measuring(target, provider), {"model": model, **inputs}, files)
+
+
+def _measuring(target: Target, provider: str) -> ValidateParams:
     wanted = target.evaluation
     metric = wanted.metric if wanted is not None else None
     tolerance = next(p.tolerance for p in target.providers if p.name == provider)
-    params = ValidateParams(
+    return ValidateParams(
         provider=provider,
         session=target.session,
         metric=metric,
@@ -268,13 +415,18 @@ def _validate(target: Target, provider: str, model: Ref, evaluation: str, refere
             for atol, rtol in required_within(limit)
         ),
     )
-    inputs = {"model": model, "calls": Ref(evaluation, "inputs"), "reference": Ref(reference, "outputs")}
+
+
+def _measured(target: Target, evaluation: str, reference: str) -> tuple[dict[str, Ref], dict[str, str]]:
+    """Return the inputs and files that measuring a model takes, besides the model."""
+    metric = target.evaluation.metric if target.evaluation is not None else None
+    inputs = {"calls": Ref(evaluation, "inputs"), "reference": Ref(reference, "outputs")}
     files = {}
     if metric is not None:
         inputs["labels"] = Ref(evaluation, "labels")
         if metric.function is not None:
             files["metric"] = _in_project(target, metric.function.file)
-    return _action(target, "validate", params, inputs, files)
+    return inputs, files
 
 
 def _add_tune(drafts: _Drafts, target: Target, model: Ref, evaluation: str) -> str | None:
@@ -438,9 +590,10 @@ def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
     def ref(old: Ref) -> Ref:
         return Ref(names[old.action], old.output)
 
-    actions = {}
+    actions: dict[str, Action] = {}
+    explaining: dict[str, Action] = {}
     for draft in drafts.actions.values():
-        actions[names[draft.name]] = replace(
+        (explaining if draft.stage == "blame" else actions)[names[draft.name]] = replace(
             draft,
             name=names[draft.name],
             inputs={label: ref(old) for label, old in draft.inputs.items()},
@@ -458,10 +611,11 @@ def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
             reference=names[plan.reference],
             package=names[plan.package],
             calibration=names[plan.calibration] if plan.calibration is not None else None,
+            blame=names[plan.blame] if plan.blame is not None else None,
         )
         for plan in plans
     )
-    return Plan(actions, targets, _groups(drafts))
+    return Plan(actions, targets, _groups(drafts), explaining)
 
 
 def _groups(drafts: _Drafts) -> tuple[RecipeGroup, ...]:

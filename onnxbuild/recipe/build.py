@@ -10,9 +10,11 @@ from onnxbuild.base.codec import Json
 from onnxbuild.recipe.build_limits import build_evaluation, build_providers, build_size, build_tolerance, data_source
 from onnxbuild.recipe.build_speed import build_speed_limits, build_tuning, default_rows
 from onnxbuild.recipe.draft import Draft
+from onnxbuild.recipe.known import PROVIDERS
 from onnxbuild.recipe.node import places
-from onnxbuild.recipe.raw import RawPass
+from onnxbuild.recipe.raw import RawAuto, RawPass, RawQuantization
 from onnxbuild.recipe.types import (
+    Auto,
     Axis,
     Calibration,
     CustomPass,
@@ -69,6 +71,7 @@ def build_target(draft: Draft, recipe: str, variant: str, file: str) -> Target:
         calibration=build_calibration(draft),
         evaluation=build_evaluation(draft),
         quantization=build_quantization(draft, opset),
+        auto=build_auto(draft, opset),
         tolerance=tolerance,
         providers=providers,
         session=build_session(draft),
@@ -233,22 +236,48 @@ def build_calibration(draft: Draft) -> Calibration | None:
 
 
 def build_quantization(draft: Draft, opset: int | None) -> Quantization | None:
-    """Return the quantisation with only what its mode uses; mode none is none at all.
-
-    int4 without `format` is qdq where the opset has 4-bit tensors (21), else ONNX Runtime's MatMulNBits operator.
-    """
+    """Return the quantisation with only what its mode uses; mode none is none at all, and so is auto (see `auto`)."""
     raw = draft.raw.quantization
-    if raw is None or raw.mode == "none":
+    if raw is None or raw.mode in ("none", "auto"):
         return None
     if raw.mode is None:
         draft.missing(("quantization", "mode"), "`mode`", hint="mode: dynamic")
         return None
+    return _replace(_of_mode(raw, raw.mode, opset), repair=raw.repair)
+
+
+def build_auto(draft: Draft, opset: int | None) -> Auto | None:
+    """Return what mode auto chooses from: unless the recipe says, every mode that the recipe has the data for."""
+    raw = draft.raw.quantization
+    if raw is None or raw.mode != "auto":
+        return None
+    written = raw.auto or RawAuto()
+    standard = ["dynamic", *(["static"] if draft.raw.calibration is not None else []), "float16"]
+    modes = [mode for mode in dict.fromkeys(written.candidates or standard) if mode != "none"]
+    if written.candidates is not None and not modes:
+        place, message = draft.value("quantization", "auto", "candidates"), "there is nothing to choose from"
+        draft.error("wrong-value", message, place, "quantization", hint="candidates: [dynamic, float16]")
+    providers: list[str] = list(draft.raw.providers or ("cpu",))
+    provider: str = written.provider or providers[0]
+    return Auto(
+        candidates=tuple(_of_mode(raw, mode, opset) for mode in modes),
+        objective=written.objective or "latency",
+        provider={full: short for short, full in PROVIDERS.items()}.get(provider, provider),
+        repair=bool(raw.repair),
+    )
+
+
+def _of_mode(raw: RawQuantization, mode: str, opset: int | None) -> Quantization:
+    """Return the settings that a mode uses.
+
+    int4 without `format` is qdq where the opset has 4-bit tensors (21), else ONNX Runtime's MatMulNBits operator.
+    """
     plain = Quantization(
-        mode=raw.mode,
+        mode=mode,
         op_types=tuple(raw.op_types) if raw.op_types is not None else None,
         exclude=tuple(raw.exclude or ()),
     )
-    match raw.mode:
+    match mode:
         case "dynamic":
             return _replace(plain, weights=raw.weights, per_channel=raw.per_channel)
         case "static":

@@ -127,7 +127,7 @@ class RecipeCache:
             return
         content = _Content(self._code, self._settings, project, self._kept)
         with contextlib.suppress(OSError):  # a project that cannot be written is read each time
-            write_atomically(self._file, seal(msgspec.msgpack.encode(content), KIND, FORMAT))
+            write_atomically(self._file, seal(msgspec.msgpack.encode(content), KIND, FORMAT), durable=False)
 
     def _load(self) -> _Content | None:
         try:

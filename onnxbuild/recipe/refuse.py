@@ -10,10 +10,7 @@ from onnxbuild.recipe.wording import dotted
 
 CODE = "not-in-this-version"
 
-KEYS: tuple[Path, ...] = (
-    ("quantization", "repair"),
-    ("quantization", "auto"),
-)
+KEYS: tuple[Path, ...] = ()
 """Refused wherever written. A null, which only removes, is legal."""
 PROVIDER_OPTIONS = ("min_nodes", "options", "required")
 """Refused in any provider; a provider other than the CPU's is refused itself."""
@@ -59,9 +56,6 @@ def _refused(layer: Node) -> Iterator[Path]:
             yield ("providers", name)
         else:
             yield from (("providers", name, option) for option in PROVIDER_OPTIONS if option in entry.node.entries)
-    mode = find(layer, ("quantization", "mode"))
-    if mode is not None and mode.value == "auto":
-        yield ("quantization", "mode")
     formats = find(layer, ("package", "formats"))
     for index, item in enumerate(formats.items if formats is not None else ()):
         if item.value == "ort":

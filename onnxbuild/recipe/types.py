@@ -192,6 +192,19 @@ class Quantization(msgspec.Struct, frozen=True, kw_only=True):
     keep_io: bool = True
     block_size: int = 32
     symmetric: bool = True
+    repair: bool = False
+
+
+class Auto(msgspec.Struct, frozen=True, kw_only=True):
+    """A quantisation to be chosen by measurement among `candidates`, of one mode each; float32 is always one more.
+
+    `objective` is latency, size or accuracy; latency is measured on `provider`. `repair` goes on where tools fail.
+    """
+
+    candidates: tuple[Quantization, ...]
+    objective: str = "latency"
+    provider: str = "cpu"
+    repair: bool = False
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -208,6 +221,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     weights: str | None = None
     activations: str | None = None
     op_types: tuple[str, ...] | None = None
+    block_size: int | None = None
+    symmetric: bool | None = None
     winner: str | None = None
     session: Session | None = None
 
@@ -335,6 +350,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     calibration: Calibration | None
     evaluation: Evaluation | None
     quantization: Quantization | None
+    auto: Auto | None = None
     tolerance: Tolerance
     providers: tuple[Provider, ...]
     session: Session

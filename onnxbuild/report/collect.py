@@ -32,7 +32,9 @@ from onnxbuild.report.facts import (
     VersusFacts,
 )
 from onnxbuild.report.titles import title_action
+from onnxbuild.stages.auto import AutoFacts
 from onnxbuild.stages.benchmark import BenchmarkFacts
+from onnxbuild.stages.blame import BlameFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts, OptimizeParams
@@ -40,6 +42,7 @@ from onnxbuild.stages.package import PackageFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
+from onnxbuild.stages.repair import RepairFacts
 from onnxbuild.stages.tune import TuneFacts
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Host, Trace
@@ -67,7 +70,10 @@ def collect(recipe: Recipe, plan: Plan, outcomes: Outcomes, judge: Judge, root: 
         targets=tuple(_target(t, plan, outcomes, judge, root, output) for t in targets),
         actions=tuple(_action(a, outcomes) for a in actions),
         provenance=_provenance(targets, actions, outcomes, root),
-        volatile=RunFacts(actions={a.name: _action_run(a, outcomes) for a in actions}),
+        volatile=RunFacts(
+            actions={a.name: _action_run(a, outcomes) for a in actions},
+            restored={t.target.name: found for t in targets if (found := _restored(t, outcomes))},
+        ),
     )
 
 
@@ -103,6 +109,7 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         tuning=_facts(plan.tune, outcomes, TuneFacts) if plan.tune is not None else None,
         stale=failed and (root / folder / "model.onnx").exists(),
         failed_action=None if judgement is None else judgement.failed_action,
+        blame=_without_times(_blame(plan, outcomes)),
     )
 
 
@@ -119,6 +126,23 @@ def _versus(plan: TargetPlan, outcomes: Outcomes) -> VersusFacts | None:
     return VersusFacts(
         other=gate.bound.of or "", provider=gate.provider, versus=facts.versus, surroundings=facts.surroundings
     )
+
+
+def _blame(plan: TargetPlan, outcomes: Outcomes) -> BlameFacts | None:
+    return _facts(plan.blame, outcomes, BlameFacts) if plan.blame is not None else None
+
+
+def _without_times(facts: BlameFacts | None) -> BlameFacts | None:
+    """Return the ranking without what differs from run to run."""
+    if facts is None:
+        return None
+    culprits = tuple(msgspec.structs.replace(culprit, time=None) for culprit in facts.culprits)
+    return msgspec.structs.replace(facts, culprits=culprits)
+
+
+def _restored(plan: TargetPlan, outcomes: Outcomes) -> dict[str, float]:
+    facts = _blame(plan, outcomes)
+    return {c.layers[0]: c.time for c in facts.culprits if c.time is not None} if facts is not None else {}
 
 
 def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts, ...]:
@@ -143,6 +167,8 @@ def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts
                 optimize=_facts(action.name, outcomes, OptimizeFacts) if action.stage == "optimize" else None,
                 prune=_facts(action.name, outcomes, PruneFacts) if action.stage == "prune" else None,
                 quantize=_facts(action.name, outcomes, QuantizeFacts) if action.stage == "quantize" else None,
+                auto=_facts(action.name, outcomes, AutoFacts) if action.stage == "auto" else None,
+                repair=_facts(action.name, outcomes, RepairFacts) if action.stage == "repair" else None,
                 accuracy=tuple(accuracy),
                 limits=action.params.limits if isinstance(action.params, OptimizeParams) else {},
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -92,9 +93,12 @@ def _draw(
         plan = build_plan(workplace.recipes, targets)
     known = {name: outcome for name, outcome in outcomes.items() if name in plan.actions}
     if known.keys() != plan.actions.keys():
+        plan = replace(plan, actions={**plan.actions, **plan.explaining})
         known = Run(
             plan, workplace.store, workplace.places, Options(dry_run=True), lambda _: None, outcomes=known
         ).execute()
+        unknown = [name for name in plan.explaining if known[name].trace is None]
+        plan = replace(plan, actions={name: a for name, a in plan.actions.items() if name not in unknown})
     judge, root = Judge(plan, known), Path(workplace.project.root)
     parts = _by_recipe(plan)
     pages = [collect(r, parts[r.name], known, judge, root, workplace.project.output) for r in recipes]
@@ -145,4 +149,4 @@ def _read(file: Path) -> dict[str, Drawn]:
 
 
 def _write(file: Path, drawn: Mapping[str, Drawn]) -> None:
-    write_atomically(file, seal(encode(drawn), KIND, FORMAT))
+    write_atomically(file, seal(encode(drawn), KIND, FORMAT), durable=False)

@@ -10,7 +10,9 @@ from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.timing import Surroundings, Versus
 from onnxbuild.recipe.types import Axis, Input, Output, OutputTolerance, Tolerance
+from onnxbuild.stages.auto import AutoFacts
 from onnxbuild.stages.benchmark import BenchmarkFacts
+from onnxbuild.stages.blame import BlameFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
@@ -18,6 +20,7 @@ from onnxbuild.stages.package import PackageFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
+from onnxbuild.stages.repair import RepairFacts
 from onnxbuild.stages.tune import TuneFacts
 from onnxbuild.stages.validate import ValidateFacts
 
@@ -76,12 +79,16 @@ class ActionRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """The run that drew the report: all that is volatile. `actions` maps an action's name to how it came about."""
+    """The run that drew the report: all that is volatile. `actions` maps an action's name to how it came about.
+
+    `restored` maps a target to what keeping each of a few layers in float costs in time, as a ratio.
+    """
 
     drawn: str | None = None
     command: str | None = None
     seconds: float | None = None
     actions: dict[str, ActionRun] = {}
+    restored: dict[str, dict[str, float]] = {}
 
 
 class ProviderAccuracy(msgspec.Struct, frozen=True):
@@ -122,6 +129,8 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
     optimize: OptimizeFacts | None = None
     prune: PruneFacts | None = None
     quantize: QuantizeFacts | None = None
+    auto: AutoFacts | None = None
+    repair: RepairFacts | None = None
     package: PackageFacts | None = None
     accuracy: tuple[ProviderAccuracy, ...] = ()
     limits: dict[str, OutputTolerance] = {}
@@ -129,7 +138,8 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def model(self) -> ModelFacts | None:
         """The model that the step delivered."""
-        for facts in (self.export, self.optimize, self.prune, self.quantize, self.package):
+        steps = (self.export, self.optimize, self.prune, self.quantize, self.auto, self.repair, self.package)
+        for facts in steps:
             if facts is not None:
                 return facts.model
         return None
@@ -153,7 +163,8 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     `verdict` None is a target that is not built. `output` is the delivered model's path relative to the project,
     `bytes` its size with external data, `sha256` the model file's; they describe the model that was judged.
     `data` is what was read to evaluate it, with the edges of its dynamic axes. `stale` says that the folder in `build/`
-    still holds an older model. `failed_action` names what stopped it.
+    still holds an older model. `failed_action` names what stopped it. `blame` ranks its layers, where that was asked
+    for or a tolerance was missed.
     """
 
     name: str
@@ -172,6 +183,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     versus: VersusFacts | None = None
     tuning: TuneFacts | None = None
     failed_action: str | None = None
+    blame: BlameFacts | None = None
 
 
 class FileFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from onnxbuild.plan.action import Action
 from onnxbuild.recipe.types import FileData, LoaderData, Pruning, Quantization
+from onnxbuild.stages.auto import AutoParams
 from onnxbuild.stages.benchmark import BenchmarkParams
+from onnxbuild.stages.blame import BlameParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
+from onnxbuild.stages.repair import RepairParams
 from onnxbuild.stages.tools import tool_name
 from onnxbuild.stages.tune import TuneParams
 from onnxbuild.stages.validate import ValidateParams
@@ -30,6 +33,13 @@ def title_action(action: Action) -> str:
             return f"timed {_variants(action)} on {provider}"
         case TuneParams(objective=objective, provider=provider):
             return f"session for {objective} on {provider}"
+        case AutoParams(candidates=candidates, objective=objective):
+            best = {"latency": "fastest", "size": "smallest", "accuracy": "closest"}[objective]
+            return f"the {best} of float32, {', '.join(candidate.mode for candidate in candidates)}"
+        case RepairParams():
+            return "what to keep in float to meet the tolerance"
+        case BlameParams():
+            return "layers kept in float, one at a time"
         case ValidateParams(provider=provider):
             return f"measured {action.inputs['model'].action.partition('/')[2]} on {provider}"
         case DataParams(data=data):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import random
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,8 +18,11 @@ from onnxbuild.base.user_code import load_function, user_frames
 from onnxbuild.recipe.types import Output
 from onnxbuild.sources.source import SourceRequest
 
-TRUSTED = ("sklearn", "numpy", "scipy", "lightgbm", "xgboost")
+BOOSTED = ("lightgbm", "xgboost")
+TRUSTED = ("sklearn", "numpy", "scipy", *BOOSTED)
 """Packages whose classes a .skops file may hold without further trust."""
+CONTAINERS = ("collections.OrderedDict",)
+"""Of the standard library, what LightGBM's estimators hold."""
 METHODS = ("predict", "predict_proba", "decision_function", "transform")
 
 
@@ -71,7 +75,11 @@ def _from_factory(request: SourceRequest) -> Any:
 def _from_file(request: SourceRequest) -> Any:
     file = request.files["path"]
     if file.suffix == ".skops":
-        return _read(file, _load_skops)
+        model = _read(file, _load_skops)
+        for name in BOOSTED:
+            if name in sys.modules:  # the process had not imported it: the file did
+                request.used(name)
+        return model
     if not request.source.trust_pickle:
         raise StageFailure(
             "untrusted-pickle",
@@ -111,6 +119,8 @@ def _load_skops(file: Path) -> Any:
 
 def _is_trusted(name: str) -> bool:
     """Return whether a dotted name is a class or a ufunc of a trusted package: their other functions can run code."""
+    if name in CONTAINERS:
+        return True
     module, _, attribute = name.rpartition(".")
     if module.partition(".")[0] not in TRUSTED:
         return False

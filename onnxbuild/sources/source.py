@@ -21,7 +21,8 @@ class SourceRequest:
     """What a source needs to load its model.
 
     `files` holds 'factory', 'weights' and 'path' where the source has them, as absolute paths. `warn` takes a
-    kebab-case code and one sentence; `saw` a further file that belongs to the model, such as its external data.
+    kebab-case code and one sentence; `saw` a further file that belongs to the model, such as its external data; `used`
+    a module that the model's file calls for, beyond what every model of its framework needs.
     """
 
     source: Source
@@ -31,6 +32,7 @@ class SourceRequest:
     files: dict[str, Path]
     warn: Callable[[str, str], None]
     saw: Callable[[Path], None] = lambda path: None
+    used: Callable[[str], None] = lambda module: None
 
 
 @dataclass(frozen=True)

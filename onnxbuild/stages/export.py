@@ -62,6 +62,7 @@ def run(params: ExportParams, work: Workspace) -> ExportFacts:
         files=work.files,
         warn=work.warn,
         saw=work.saw,
+        used=work.used,
     )
     exported = kind.export(request, params.opset, work.scratch)
     for note in exported.notes:

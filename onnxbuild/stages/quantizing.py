@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,17 +10,25 @@ import onnx_ir as ir
 
 from onnxbuild.base.diagnostics import Remark, StageFailure
 from onnxbuild.base.patterns import is_any_match, require_matches
+from onnxbuild.base.units import format_size
 from onnxbuild.data.calls import Calls
+from onnxbuild.ir.layers import layers
+from onnxbuild.ir.leftover import Leftover, float_weights
 from onnxbuild.ir.model import MODEL, read_model, write_model
 from onnxbuild.ir.passes.onnxoptimizer import weight_bytes
 from onnxbuild.ir.preparation import has_foreign_operators, prepare, set_types, split_gemms
-from onnxbuild.ir.quantized import count_float16, count_integer, find_quantized, overflowing
+from onnxbuild.ir.quantized import beside_quantized, count_float16, count_integer, find_quantized
 from onnxbuild.ir.walk import nodes
 from onnxbuild.ort import float16, int4, quantizer
 from onnxbuild.ort.inference import infer_types
 from onnxbuild.recipe.types import Quantization
 from onnxbuild.stages.delivery import write_changed
+from onnxbuild.stages.halving import halve
+from onnxbuild.stages.quantize import Left
 
+EXCLUDED, NOT_ASKED = "excluded", "not of the operator types asked for"
+WORTH_SAYING = 0.05
+"""The share of a model's weights from which it is said that they stay in float."""
 LARGE = 1_000_000_000
 """Bytes of weights from which tools are told to write them to a file of their own."""
 
@@ -35,13 +43,16 @@ TOOLS = {
 class Quantized(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a model: its folder (the source's own when nothing changed) and what was quantised.
 
-    `quantized` and `kept` count nodes by operator type; `excluded` are the nodes that were to stay in float.
+    `quantized` and `kept` count nodes by operator type; `excluded` are the nodes that were to stay in float, `held`
+    those that float16 could not hold. `left` are weights that stay in float.
     """
 
     folder: Path
     quantized: dict[str, int] = {}
     kept: dict[str, int] = {}
     excluded: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    left: tuple[Left, ...] = ()
     warnings: tuple[Remark, ...] = ()
 
 
@@ -52,6 +63,7 @@ class _Made(msgspec.Struct, frozen=True):
     quantized: dict[str, int]
     kept: dict[str, int]
     warnings: tuple[Remark, ...] = ()
+    held: tuple[str, ...] = ()
 
 
 def quantize_model(
@@ -60,43 +72,129 @@ def quantize_model(
     """Quantise the model in `source` into a folder below `scratch`, which is made and must not be there yet.
 
     The nodes that `keep` names stay in float, besides those of `quantization.exclude`. `calls` calibrate static
-    quantisation. A model in which nothing could be quantised is no failure: it comes with the warning `no-effect`.
+    quantisation, and tell float16 how large values become. A model in which nothing could be quantised is no failure:
+    it comes with the warning `no-effect`.
     """
-    scratch.mkdir(parents=True)
-    model = read_model(source)
-    _require_quantizable(model, quantization)
-    model = prepare(model)
-    excluded = sorted({*_excluded(model, quantization.exclude), *keep})
-    made = _quantize(model, quantization, excluded, calls, scratch)
-    if not made.quantized:
-        warnings = (*made.warnings, Remark("no-effect", _why_nothing(quantization, made.kept)))
-        return Quantized(folder=source, kept=made.kept, excluded=tuple(excluded), warnings=warnings)
-    check_io = quantization.mode != "float16" or quantization.keep_io
-    folder = scratch / "candidate"
-    write_changed(made.model, source, folder, TOOLS[quantization.mode], keep_dtypes=check_io)
-    return Quantized(
-        folder=folder,
-        quantized=made.quantized,
-        kept=made.kept,
-        excluded=tuple(excluded),
-        warnings=made.warnings,
-    )
+    return Requantizer(source, calls, scratch).quantize(quantization, keep)
 
 
-def _quantize(
-    model: ir.Model, quantization: Quantization, excluded: list[str], calls: Calls | None, scratch: Path
-) -> _Made:
-    match quantization.mode:
-        case "dynamic":
-            return _dynamic(model, quantization, excluded, scratch)
-        case "static":
-            return _static(model, quantization, excluded, calls, scratch)
-        case "float16":
-            return _float16(model, quantization, excluded, scratch)
-        case "int4":
-            return _int4(model, quantization, excluded, scratch)
-        case other:
-            raise AssertionError(f"unknown quantisation mode {other}")
+class Requantizer:
+    """The float model in `source`, to be quantised with one choice after another, each in a folder below `scratch`.
+
+    Static quantisation prepares and calibrates once and reuses the ranges of the tensors. With `skips_quantized` a
+    model that is quantised in part is no failure: those nodes and their neighbours stay as they are.
+    """
+
+    def __init__(self, source: Path, calls: Calls | None, scratch: Path) -> None:
+        self._source, self._calls, self._scratch = source, calls, scratch
+        self._static: quantizer.StaticQuantizer | None = None
+        self._number = 0
+        self.skips_quantized = False
+        scratch.mkdir(parents=True)
+
+    def quantize(self, quantization: Quantization, keep: Iterable[str]) -> Quantized:
+        """Quantise as `quantize_model` does."""
+        model, excluded = self._begin(quantization, keep)
+        scratch = self._folder()
+        weights = weight_bytes(model)
+        made = self._quantize(model, quantization, excluded, scratch)
+        left = _left(made.model, quantization, excluded)
+        if not made.quantized:
+            warnings = (*made.warnings, Remark("no-effect", _why_nothing(quantization, made.kept, left)))
+            return Quantized(
+                folder=self._source, kept=made.kept, excluded=tuple(excluded), left=left, warnings=warnings
+            )
+        check_io = quantization.mode != "float16" or quantization.keep_io
+        folder = scratch / "candidate"
+        write_changed(made.model, self._source, folder, TOOLS[quantization.mode], keep_dtypes=check_io)
+        return Quantized(
+            folder=folder,
+            quantized=made.quantized,
+            kept=made.kept,
+            excluded=tuple(excluded),
+            held=made.held,
+            left=left,
+            warnings=(*made.warnings, *_remarks(left, weights)),
+        )
+
+    def draft(self, quantization: Quantization, keep: Iterable[str]) -> Path:
+        """Return a folder with a model that computes what `quantize` would deliver, to be measured and thrown away.
+
+        Of static quantisation it is the tool's own file, neither checked nor made canonical.
+        """
+        if quantization.mode != "static":
+            return self.quantize(quantization, keep).folder
+        model, excluded = self._begin(quantization, keep)
+        return self._quantize_static(model, quantization, excluded, self._folder()).parent
+
+    def quantizable(self, quantization: Quantization) -> list[str]:
+        """Return the names of the nodes that the mode may change, in the graph's order."""
+        model, excluded = self._begin(quantization, ())
+        known, left_out = _op_types(quantization), {*excluded}
+        return [
+            node.name
+            for node in nodes(model)
+            if node.name and node.name not in left_out and (known is None or node.op_type in known)
+        ]
+
+    def layers(self, quantization: Quantization) -> dict[str, tuple[str, ...]]:
+        """Return the nodes of each layer that the mode can quantise and the recipe does not exclude, by layer."""
+        model, excluded = self._begin(quantization, ())
+        weighted = quantization.mode in ("dynamic", "int4")
+        found = layers(model, _op_types(quantization), weighted=weighted)
+        return {name: nodes for name, nodes in found.items() if not set(nodes) <= {*excluded}}
+
+    def _folder(self) -> Path:
+        self._number += 1
+        folder = self._scratch / str(self._number)
+        folder.mkdir()
+        return folder
+
+    def _begin(self, quantization: Quantization, keep: Iterable[str]) -> tuple[ir.Model, list[str]]:
+        """Return the model as the tools can read it, and the names of all nodes that stay in float."""
+        model = read_model(self._source)
+        if not self.skips_quantized:
+            _require_float(model)
+        _require_opset(model, quantization)
+        model = prepare(model)
+        kept = {*_excluded(model, quantization.exclude), *keep}
+        return model, sorted(kept | beside_quantized(model) if self.skips_quantized else kept)
+
+    def _quantize(self, model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
+        match quantization.mode:
+            case "dynamic":
+                return _dynamic(model, quantization, excluded, scratch)
+            case "static":
+                return _counted(self._quantize_static(model, quantization, excluded, scratch), quantization.op_types)
+            case "float16":
+                return _float16(model, quantization, excluded, self._calls, scratch)
+            case "int4":
+                return _int4(model, quantization, excluded, scratch)
+            case other:
+                raise AssertionError(f"unknown quantisation mode {other}")
+
+    def _quantize_static(self, model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> Path:
+        quantizer.require_op_types(quantization.op_types, quantizer.static_op_types(quantization.format), "static")
+        if not self._calls:
+            raise StageFailure("no-calibration-data", "the calibration data has no calls")
+        if self._static is None:
+            inputs = [value.name or "" for value in model.graph.inputs]
+            file = _lay_out(model, self._scratch)
+            self._static = quantizer.StaticQuantizer(file, self._calls, inputs, large=_is_large(model))
+        out = scratch / "quantized" / MODEL
+        out.parent.mkdir()
+        self._static.quantize(quantization, excluded, out)
+        return out
+
+
+def _op_types(quantization: Quantization) -> tuple[str, ...] | None:
+    """Return the operator types that a mode quantises, None where that is any."""
+    known = {
+        "dynamic": quantizer.dynamic_op_types(),
+        "static": quantizer.static_op_types(quantization.format),
+        "int4": int4.OP_TYPES,
+    }
+    return quantization.op_types or known.get(quantization.mode)
 
 
 def _dynamic(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
@@ -109,29 +207,14 @@ def _dynamic(model: ir.Model, quantization: Quantization, excluded: list[str], s
     return _counted(out, op_types)
 
 
-def _static(
+def _float16(
     model: ir.Model, quantization: Quantization, excluded: list[str], calls: Calls | None, scratch: Path
 ) -> _Made:
-    quantizer.require_op_types(quantization.op_types, quantizer.static_op_types(quantization.format), "static")
-    if not calls:
-        raise StageFailure("no-calibration-data", "the calibration data has no calls")
-    inputs = [value.name or "" for value in model.graph.inputs]
-    file = _lay_out(model, scratch)
-    out = scratch / "quantized" / "model.onnx"
-    out.parent.mkdir()
-    quantizer.quantize_static(file, out, quantization, excluded, calls, inputs, large=_is_large(model))
-    return _counted(out, quantization.op_types)
-
-
-def _float16(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
-    warnings = tuple(
-        Remark("float16-overflow", f"tensor '{name}' has values beyond float16's 65504; the converter cuts them off")
-        for name in overflowing(model)[:3]
-    )
     had, _ = count_float16(model)
-    converted = ir.from_proto(float16.convert(_lay_out(model, scratch), quantization.keep_io, excluded, scratch))
-    quantized, kept = count_float16(converted)
-    return _Made(converted, quantized if quantized != had else {}, kept, warnings)
+    file = _lay_out(model, scratch)
+    halved = halve(model, file, calls, scratch, keep_io=quantization.keep_io, exclude=excluded)
+    quantized, kept = count_float16(halved.model)
+    return _Made(halved.model, quantized if quantized != had else {}, kept, halved.warnings, halved.held)
 
 
 def _int4(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
@@ -186,21 +269,28 @@ def _is_large(model: ir.Model) -> bool:
     return weight_bytes(model) > LARGE
 
 
-def _require_quantizable(model: ir.Model, quantization: Quantization) -> None:
+def needed_opset(quantization: Quantization) -> int:
+    """Return the lowest opset in which the quantised model can be written."""
+    if quantization.mode not in ("dynamic", "static"):
+        return 1
+    return 13 if quantization.mode == "static" and quantization.per_channel else 11
+
+
+def _require_float(model: ir.Model) -> None:
     node = find_quantized(model)
     if node is not None:
         raise StageFailure(
             "already-quantized",
             f"the model is already quantised: it has {node.op_type} ('{node.name}')",
-            hint="leave `quantization` out, or start from the model in float",
+            hint="leave `quantization` out, or start from the model in float; `repair: true` quantises the rest",
             node=node.name,
         )
-    if quantization.mode not in ("dynamic", "static"):
-        return
-    opset = model.opset_imports.get("", 0)
-    per_channel = quantization.mode == "static" and quantization.per_channel
-    needed = 13 if per_channel else 11
+
+
+def _require_opset(model: ir.Model, quantization: Quantization) -> None:
+    opset, needed = model.opset_imports.get("", 0), needed_opset(quantization)
     if opset < needed:
+        per_channel = needed == 13
         what = "per-channel static" if per_channel else quantization.mode
         raise StageFailure(
             "opset-too-low",
@@ -224,9 +314,48 @@ def _module(node: str) -> str:
     return node.rpartition("/")[0].replace("/", ".")
 
 
-def _why_nothing(quantization: Quantization, kept: dict[str, int]) -> str:
+def _left(model: ir.Model, quantization: Quantization, excluded: Collection[str]) -> tuple[Left, ...]:
+    if quantization.mode == "float16":
+        return ()
+    return tuple(
+        Left(op_type=one.op_type, nodes=one.nodes, bytes=one.bytes, reason=_why_left(one, quantization))
+        for one in float_weights(model, excluded)
+    )
+
+
+def _why_left(left: Leftover, quantization: Quantization) -> str:
+    known = {*(_op_types(msgspec.structs.replace(quantization, op_types=None)) or ())}
+    if left.is_excluded:
+        return EXCLUDED
+    if left.op_type not in known:
+        return f"{quantization.mode} quantisation has no {left.op_type}"
+    if quantization.op_types is not None and left.op_type not in quantization.op_types:
+        return NOT_ASKED
+    if left.is_nested and quantization.mode == "static":
+        return "static quantisation does not reach into branches and loop bodies"
+    return f"{TOOLS[quantization.mode]} leaves them"
+
+
+def _remarks(left: Sequence[Left], weights: int) -> Iterator[Remark]:
+    """Yield a warning where much stays in float that nobody asked to keep."""
+    unasked = [one for one in left if one.reason not in (EXCLUDED, NOT_ASKED)]
+    size = sum(one.bytes for one in unasked)
+    if size > WORTH_SAYING * weights:
+        share = f"{format_size(size)} of {format_size(weights)} of weights stay in float"
+        yield Remark("left-in-float", f"{share}: {_listed(unasked)}")
+
+
+def _listed(left: Sequence[Left]) -> str:
+    return "; ".join(f"{one.nodes} {one.op_type} ({format_size(one.bytes)}): {one.reason}" for one in left)
+
+
+def _why_nothing(quantization: Quantization, kept: dict[str, int], left: Sequence[Left]) -> str:
     text = f"{quantization.mode} quantisation changed nothing"
+    if left:
+        return f"{text}: weights stay in float, {_listed(left)}"
     if not kept:
         return f"{text}: the model has no operator that it knows (tree ensembles and the like have none)"
-    left = ", ".join(f"{count} {name}" for name, count in kept.items())
-    return f"{text}: {left} stay in float (excluded, not of the operator types asked for, or without constant weights)"
+    listed = ", ".join(f"{count} {name}" for name, count in kept.items())
+    return (
+        f"{text}: {listed} stay in float (excluded, not of the operator types asked for, or without constant weights)"
+    )

@@ -94,6 +94,7 @@ def run(params: ReferenceParams, work: Workspace) -> ReferenceFacts:
         files=work.files,
         warn=work.warn,
         saw=work.saw,
+        used=work.used,
     )
     calls = read_calls(work.inputs["calls"])
     seen = _Watch([output.name for output in params.outputs])

@@ -23,7 +23,7 @@ class Workspace:
     `inputs` maps each input's label to a read-only folder that holds the artifact's files; `files` maps each
     label of a file or folder named by the recipe to where it is; each output is a folder below `out`. `seconds` of wall
     time are what the action may take; `leave_fork` is called at the end of every process that the stage forks;
-    `locked` is what a search tries first.
+    `locked` is what a search tries first; `journal` is the file in which the engine reads how far a long stage is.
     """
 
     inputs: dict[str, Path]
@@ -33,9 +33,11 @@ class Workspace:
     recipe_folder: Path
     warnings: list[Remark] = field(default_factory=list)
     seen: list[Path] = field(default_factory=list)
+    modules: list[str] = field(default_factory=list)
     seconds: float = 1800.0
     leave_fork: Callable[[], None] = lambda: None
     locked: Choice | None = None
+    journal: Path | None = None
 
     def output(self, name: str) -> Path:
         """Return the new, empty folder of the output artifact `name`."""
@@ -46,6 +48,16 @@ class Workspace:
     def saw(self, path: Path) -> None:
         """Record a file that was read in a way Python's audit hook does not see, such as external data."""
         self.seen.append(path)
+
+    def tell(self, message: str) -> None:
+        """Say how far the stage is, for those who wait."""
+        if self.journal is not None:
+            with self.journal.open("a", encoding="utf-8") as file:
+                file.write(message.replace("\n", " ") + "\n")
+
+    def used(self, module: str) -> None:
+        """Record a module that only a file of the model told to be needed; its package's version is an input."""
+        self.modules.append(module)
 
     def warn(self, code: str, message: str) -> None:
         """Record a warning for the console, the trace and the report."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from onnxbuild.stages.auto import AUTO
 from onnxbuild.stages.benchmark import BENCHMARK
+from onnxbuild.stages.blame import BLAME
 from onnxbuild.stages.data import DATA
 from onnxbuild.stages.describe import DESCRIBE
 from onnxbuild.stages.difference import DIFFERENCE
@@ -13,6 +15,7 @@ from onnxbuild.stages.package import PACKAGE
 from onnxbuild.stages.prune import PRUNE
 from onnxbuild.stages.quantize import QUANTIZE
 from onnxbuild.stages.reference import REFERENCE
+from onnxbuild.stages.repair import REPAIR
 from onnxbuild.stages.stage import AnyStage
 from onnxbuild.stages.tune import TUNE
 from onnxbuild.stages.validate import VALIDATE
@@ -27,10 +30,13 @@ STAGES: dict[str, AnyStage] = {
         OPTIMIZE,
         PRUNE,
         QUANTIZE,
+        AUTO,
+        REPAIR,
         VALIDATE,
         BENCHMARK,
         TUNE,
         PACKAGE,
+        BLAME,
         INSPECT,
         DIFFERENCE,
         DESCRIBE,

@@ -139,7 +139,7 @@ class BlobStore:
         return True
 
     def _copy_out(self, blob: Blob, target: Path) -> str:
-        with self.path(blob.digest).open("rb", buffering=0) as file, target.open("wb", buffering=0) as out:
+        with self.path(blob.digest).open("rb", buffering=0) as file, target.open("w+b", buffering=0) as out:
             return copy_hashing(file, out)[0]
 
     def _set_aside(self, blob: Blob, name: str) -> NoReturn:

@@ -33,8 +33,8 @@ class Component(msgspec.Struct, frozen=True):
 class Discovered(msgspec.Struct, frozen=True, order=True):
     """An input that only running showed; `digest` is its content or version.
 
-    `kind` is file, folder, modules (what Python could import from a folder), glob, absent or package; `name` is a path
-    relative to the project, or a distribution's name.
+    `kind` is file, folder (its names), place (a folder that is there, whatever is in it), glob, absent or package;
+    `name` is a path relative to the project, or a distribution's name.
     """
 
     kind: str

@@ -161,7 +161,7 @@ class Evidence:
                 return
             case "package":
                 return  # its version was asked for, see add_packages
-            case "folder":
+            case "folder" | "place":
                 self.add_folder(found.name)
             case "glob":
                 self.add_glob(found.name)

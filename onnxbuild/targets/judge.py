@@ -16,6 +16,7 @@ from onnxbuild.proof.size_gates import judge_exact_sizes, judge_sizes, unverifie
 from onnxbuild.proof.speed_gates import judge_latency, judge_memory, judge_speed
 from onnxbuild.recipe.types import Provider, RandomData
 from onnxbuild.stages.benchmark import BenchmarkFacts, estimate_of
+from onnxbuild.stages.repair import RepairFacts
 from onnxbuild.stages.table import STAGES
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Trace
@@ -35,6 +36,12 @@ class Judgement:
     gates: tuple[GateResult, ...] = ()
     failed_action: str | None = None
     failure: Failure | None = None
+
+
+def has_missed(judgement: Judgement | None) -> bool:
+    """Say whether a tolerance was measured and missed."""
+    gates = judgement.gates if judgement is not None else ()
+    return any(gate.verdict is Verdict.FAILED and gate.gate.startswith("tolerance.") for gate in gates)
 
 
 class Judge:
@@ -72,13 +79,26 @@ class Judge:
             measured = [msgspec.json.decode(t.facts, type=ValidateFacts) for t in traces if t is not None]
             if len(measured) < len(traces):
                 return None
-            gates += _accuracy_gates(plan, provider, measured)
+            gates += self._with_repair(plan, _accuracy_gates(plan, provider, measured))
         for judge in (self._size_gates, self._speed_gates, self._measured_gates):
             found = judge(plan)
             if found is None:
                 return None
             gates += found
         return Judgement(worst_verdict(gate.verdict for gate in gates), tuple(gates))
+
+    def _with_repair(self, plan: TargetPlan, gates: list[GateResult]) -> list[GateResult]:
+        """Return the gates, those that failed with what the best that repair found comes to."""
+        trace = self._trace(plan.models[-1].ref.action) if plan.models[-1].label == "repair" else None
+        if trace is None:
+            return gates
+        text = f"the best repair found: {msgspec.json.decode(trace.facts, type=RepairFacts).summary()}"
+        return [
+            msgspec.structs.replace(gate, reason=f"{gate.reason}; {text}" if gate.reason else text)
+            if gate.verdict is Verdict.FAILED
+            else gate
+            for gate in gates
+        ]
 
     def _size_gates(self, plan: TargetPlan) -> list[GateResult] | None:
         bound = plan.target.size

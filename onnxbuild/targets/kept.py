@@ -58,8 +58,9 @@ class KeptRecipe(msgspec.Struct, frozen=True, array_like=True):
 class KeptGroup(msgspec.Struct, frozen=True, array_like=True):
     """Recipes that share actions; see plan.action.RecipeGroup.
 
-    `names` are those of its evidence in the stamp, `blobs` sizes by digest, `traces` keys and ids. Recipes that are not
-    `flawless` are read each time, to say again what is wrong with them.
+    `names` are those of its evidence in the stamp, `blobs` sizes by digest, `traces` keys and ids. Groups that are not
+    `flawless` are walked each time: to say again what is wrong with a recipe, and to tell last which layers a missed
+    tolerance was blamed on.
     """
 
     recipes: tuple[KeptRecipe, ...]

@@ -40,7 +40,7 @@ def describe_target(
         output={name: blob.digest for name, blob in delivered.files.items()},
         opset=model.opsets,
         ir_version=model.ir_version,
-        choice=next((one.choice for one in reversed(told) if one.choice is not None), None),
+        choice=next((one.choice for one in reversed(told) if one.choice not in (None, Choice())), None),
         reverted=tuple(one.title for step in told for one in step.reverted),
         metrics=dict(_metrics(target, traces)),
         hardware=traces[target.validations[target.target.providers[0].name][-1]].host.hardware,
@@ -110,4 +110,5 @@ def _metrics(target: TargetPlan, traces: Mapping[str, Trace]) -> Iterator[tuple[
         trace = traces.get(names[-1])
         metric = msgspec.json.decode(trace.facts, type=ValidateFacts).metric if trace is not None else None
         if metric is not None:
-            yield provider, LockedMetric(name=metric.name, model=metric.model, source=metric.source)
+            interval = metric.intervals.value if metric.intervals is not None else None
+            yield provider, LockedMetric(name=metric.name, model=metric.model, source=metric.source, interval=interval)

@@ -122,7 +122,7 @@ def retell(plan: Plan, outcomes: Mapping[str, Outcome], concerned: Concerned) ->
             for ready in [each for each in held if concerned.is_judged(each, judge)]:
                 held.remove(ready)
                 settle(ready, stretch)
-        stretch.actions += 1
+        stretch.actions += action.name not in plan.explaining
     return found
 
 

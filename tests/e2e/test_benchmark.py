@@ -19,7 +19,7 @@ quantization: {mode: dynamic}
 tolerance: {outputs: {y: {atol: 10}}}
 gates: {latency: {p50: 10 s, p99: 1 us, batch: 4}, speed: {at_least: %s of fp32}}
 variants:
-  fp32: {quantization: null, gates: {latency: {p50: 10 s, p99: null}}%s}
+  fp32: {quantization: null, gates: {latency: {p50: 10 s, p99: null}, speed: {at_least: 0.001x of int8}}%s}
   int8: {gates: {latency: {p99: null}}}
 """
 
@@ -40,8 +40,8 @@ def test_it_runs_once_is_delivered_is_measured_again_on_request_and_decides_othe
     made = variants.make()
     assert made.code == 0, made.err
     benchmarks = [name for name in made.ran if "benchmark" in name]
-    assert benchmarks == ["mlp/benchmark@cpu.1", "mlp:fp32/benchmark@cpu", "mlp:int8/benchmark@cpu"]
-    speed = made.event("gate", gate="speed")
+    assert benchmarks == [f"mlp:{variant}/benchmark@cpu{turns}" for variant in ("fp32", "int8") for turns in ("", ".1")]
+    speed = made.event("gate", gate="speed", target="mlp:int8")
     assert (speed["target"], speed["provider"], speed["limit"]) == ("mlp:int8", "cpu", "at least 0.001x of fp32")
     assert (speed["verdict"], speed["interval"][0] <= speed["measured"] <= speed["interval"][1]) == ("passed", True)
     latency = made.event("gate", gate="latency", target="mlp:int8")
@@ -53,14 +53,14 @@ def test_it_runs_once_is_delivered_is_measured_again_on_request_and_decides_othe
     assert variants.make().ran == []
     again = variants.make("--remeasure")
     assert (again.code, again.ran) == (0, benchmarks)
-    measured = again.event("gate", gate="speed")["interval"]
+    measured = again.event("gate", gate="speed", target="mlp:int8")["interval"]
     delivered = json.loads((variants.root / "build/mlp/int8/manifest.json").read_text())
     assert [gate["interval"] for gate in delivered["gates"] if gate["gate"] == "speed"] == [measured]
 
     variants.recipe("mlp", MLP + QUICK % "false" + VARIANTS % ("1000x", ""))
     made = variants.make()
     assert (made.code, made.ran) == (1, []), "the limit is decided by what was measured"
-    speed = made.event("gate", gate="speed")
+    speed = made.event("gate", gate="speed", target="mlp:int8")
     assert (speed["verdict"], speed["interval"]) == ("failed", measured)
     assert speed["margin"] == pytest.approx(speed["measured"] - 1000)
     assert "required at least 1000x of fp32" in made.err + made.out
@@ -71,7 +71,7 @@ def test_a_ratio_to_a_variant_that_failed_is_unverified(variants: Project) -> No
     data = variants.root / "recipes/data/test.npz"
     swap_labels(data)
     made = variants.make("-k", "mlp:int8")
-    speed = made.event("gate", gate="speed")
+    speed = made.event("gate", gate="speed", target="mlp:int8")
     assert (speed["verdict"], speed["measured"]) == ("unverified", None)
     assert "'fp32' failed, so there is no speed to compare with" in speed["reason"]
     assert made.event("verdict", target="mlp:int8")["verdict"] == "unverified"

@@ -96,7 +96,7 @@ def test_every_target_of_every_recipe_passed(examples: Examples) -> None:
     assert examples.first.code == 0, examples.first.err
     verdicts = {e["target"]: e["verdict"] for e in examples.first.events if e["event"] == "verdict"}
     assert verdicts == dict.fromkeys(TARGETS, "passed")
-    assert len({target.partition(":")[0] for target in verdicts}) == 9
+    assert len({target.partition(":")[0] for target in verdicts}) == 10
 
 
 def test_second_make_does_nothing_and_says_so_in_one_line(examples: Examples) -> None:
@@ -426,3 +426,18 @@ def test_nothing_is_left_over(examples: Examples) -> None:
     assert not list((root / ".onnxbuild/scratch").iterdir())
     assert not list((root / ".onnxbuild/tmp").iterdir())
     assert not [path for path in root.rglob("__pycache__") if ".onnxbuild" not in path.parts]
+
+
+def test_naive_int8_misses_its_tolerance_and_is_repaired(examples: Examples) -> None:
+    page = json.loads((examples.project.root / "reports/digits-mobile.json").read_text())
+    target = next(target for target in page["targets"] if target["name"] == "digits-mobile:int8")
+    steps = {step["label"]: step for step in target["steps"]}
+    decibels = {
+        label: step["accuracy"][0]["facts"]["outputs"][0]["sqnr_db"]
+        for label, step in steps.items()
+        if step["accuracy"]
+    }
+    assert decibels["quantize"] < 35 <= decibels["repair"]
+    assert steps["repair"]["repair"]["choice"] == {"keep": ["Concat", "head/Gemm"]}
+    kept = [node for node, _ in kernels(load(examples, "digits-mobile:int8"))]
+    assert [node.name for node in kept] == ["head/Gemm"], "its weights alone are float"

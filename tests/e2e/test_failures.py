@@ -12,20 +12,20 @@ from tests.project import MLP, Done, Project, write_mlp
 
 SECONDS = 6
 LIMITS = f"limits: {{memory: 900 MB, time: {SECONDS} s}}\n"
-HARMLESS = "def run(model):\n    return model\n"
+HARMLESS = "def run(outputs, labels, inputs):\n    return 1.0\n"
 BUSY = "    end = time.monotonic() + 60\n    while time.monotonic() < end:\n        pass\n"
 BAD = {
-    "raises": "from depths import fall\n\n\ndef run(model):\n    return fall(model)\n",
-    "exits": "import sys\n\n\ndef run(model):\n    sys.exit('enough')\n",
-    "segfault": "import ctypes\n\n\ndef run(model):\n    ctypes.string_at(0)\n",
-    "leaves": "import os\n\n\ndef run(model):\n    os._exit(3)\n",
-    "hangs": f"import time\n\n\ndef run(model):\n{BUSY}    return model\n",
-    "gobbles": "def run(model):\n    return bytearray(3_000_000_000)\n",
+    "raises": "from depths import fall\n\n\ndef run(outputs, labels, inputs):\n    return fall(outputs)\n",
+    "exits": "import sys\n\n\ndef run(outputs, labels, inputs):\n    sys.exit('enough')\n",
+    "segfault": "import ctypes\n\n\ndef run(outputs, labels, inputs):\n    ctypes.string_at(0)\n",
+    "leaves": "import os\n\n\ndef run(outputs, labels, inputs):\n    os._exit(3)\n",
+    "hangs": f"import time\n\n\ndef run(outputs, labels, inputs):\n{BUSY}    return 1.0\n",
+    "gobbles": "def run(outputs, labels, inputs):\n    return bytearray(3_000_000_000)\n",
     # Shared pages are outside the limit that the kernel enforces; the engine watches what is resident.
-    "swells": "import mmap, time\n\n\ndef run(model):\n    pages = mmap.mmap(-1, 1_200_000_000)\n"
-    f"    for at in range(0, len(pages), 4096):\n        pages[at] = 1\n{BUSY}    return model\n",
+    "swells": "import mmap, time\n\n\ndef run(outputs, labels, inputs):\n    pages = mmap.mmap(-1, 1_200_000_000)\n"
+    f"    for at in range(0, len(pages), 4096):\n        pages[at] = 1\n{BUSY}    return 1.0\n",
 }
-DEPTHS = "def fall(model):\n    raise ValueError('the bottom of ' + model.graph.name)\n"
+DEPTHS = "def fall(outputs):\n    raise ValueError('the bottom of ' + min(outputs))\n"
 REASONS = {
     "raises": ("user-code", "ValueError: the bottom of"),
     "exits": ("user-code", "SystemExit: enough"),
@@ -53,15 +53,16 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Broken:
     project = Project(tmp_path_factory.mktemp("broken") / "project")
     write_mlp(project)
     project.write("onnxbuild.yaml", LIMITS)
-    project.write("recipes/passes/depths.py", DEPTHS)
+    project.write("recipes/metrics/depths.py", DEPTHS)
     project.recipe("sound", MLP)
     for name, code in BAD.items():
-        project.write(f"recipes/passes/{name}.py", code)
-        project.recipe(name, f"{MLP}passes: [{{custom: {{function: passes/{name}.py:run}}}}]\n")
+        project.write(f"recipes/metrics/{name}.py", code)
+        metric = f"metric: {{custom: metrics/{name}.py:run, higher_is_better: true}}"
+        project.recipe(name, MLP.replace("metric: accuracy", metric))
     first = project.make("-k", "-j2")
     built = frozenset(path.name for path in (project.root / "build").iterdir())
     for name in BAD:
-        project.write(f"recipes/passes/{name}.py", HARMLESS)
+        project.write(f"recipes/metrics/{name}.py", HARMLESS)
     return Broken(project, first, built, project.make("-k", "-j2"))
 
 
@@ -82,14 +83,14 @@ def test_no_failed_step_leaves_an_output(broken: Broken) -> None:
 
 @EACH
 def test_failure_names_reason_stage_target_and_log(broken: Broken, name: str) -> None:
-    event = broken.first.event("action", action=f"{name}/optimize")
+    event = broken.first.event("action", action=f"{name}/validate@cpu")
     code, reason = REASONS[name]
     assert (event["decision"], event["status"]) == ("run", "failed")
-    assert (event["stage"], event["targets"]) == ("optimize", [f"{name}:default"])
+    assert (event["stage"], event["targets"]) == ("validate", [f"{name}:default"])
     assert event["failure"]["code"] == code
     assert reason in event["failure"]["message"]
     assert (broken.project.root / event["failure"]["log"]).is_file()
-    told = broken.first.err[broken.first.err.index(f"{name}/optimize") :]
+    told = broken.first.err[broken.first.err.index(f"{name}/validate@cpu") :]
     assert reason in told
     assert f"log {event['failure']['log']}" in told
 
@@ -110,22 +111,22 @@ def test_failure_is_not_kept(broken: Broken, name: str) -> None:
 
 def test_limits_that_were_exceeded_are_named_with_the_way_to_raise_them(broken: Broken) -> None:
     for name, key in (("hangs", "time"), ("swells", "memory")):
-        failure = broken.first.event("action", action=f"{name}/optimize")["failure"]
+        failure = broken.first.event("action", action=f"{name}/validate@cpu")["failure"]
         assert f"limits: {{{key}:" in failure["hint"]
         assert "onnxbuild.yaml" in failure["hint"]
 
 
 def test_traceback_is_the_user_s_from_the_first_frame(broken: Broken) -> None:
-    failure = broken.first.event("action", action="raises/optimize")["failure"]
+    failure = broken.first.event("action", action="raises/validate@cpu")["failure"]
     lines = failure["traceback"].splitlines()
     assert lines[0] == "Traceback (most recent call last):"
-    assert "passes/raises.py" in lines[1]
+    assert "metrics/raises.py" in lines[1]
     assert [line.split('"')[1].rpartition("/")[2] for line in lines if line.startswith("  File")] == [
         "raises.py",
         "depths.py",
     ]
-    assert lines[-1] == "ValueError: the bottom of mlp"
-    assert "return fall(model)" in broken.first.err
+    assert lines[-1] == "ValueError: the bottom of y"
+    assert "return fall(outputs)" in broken.first.err
     assert "/onnxbuild/" not in broken.first.err
     assert "onnxbuild.engine" not in broken.first.err
 

@@ -50,6 +50,8 @@ def test_the_lock_is_sorted_small_and_says_what_was_delivered(accepted: Project)
     assert set(entry["sources"]) == {"recipes/data/test.npz", "recipes/models/mlp.onnx"}
     assert entry["opset"][""] == 20
     assert entry["metrics"]["cpu"]["name"] == "accuracy"
+    low, high = entry["metrics"]["cpu"]["interval"]
+    assert low <= entry["metrics"]["cpu"]["model"] <= high
     assert "choice" not in entry
     assert "waivers" not in entry
 

@@ -84,6 +84,20 @@ LISTED = {
     "listdir of a descriptor": ("import os\nos.listdir(os.open('d', os.O_RDONLY))", FOLDER),
     "listdir in it": ("import os\nos.chdir('d')\nos.listdir()", FOLDER),
 }
+PLACES = {
+    "isdir": ("import os\nassert os.path.isdir('d')", "import os\nos.mkdir('d')"),
+    "Path.exists": ("import pathlib\nassert pathlib.Path('d').exists()", "import os\nos.mkdir('d')"),
+    "access": ("import os\nassert os.access('d', os.R_OK)", "import os\nos.mkdir('d')"),
+    "isdir and another file": (
+        "import os\nassert os.path.isdir('d')\nopen('a.txt')",
+        TEXT + "import os\nos.mkdir('d')",
+    ),
+}
+SAID_BY_MORE = {
+    "isdir and a file in it": ("import os\nassert os.path.isdir('d')\nopen('d/a.txt').read()", FOLDER),
+    "isdir and listed": ("import os\nassert os.path.isdir('d')\nos.listdir('d')", FOLDER),
+    "made by user code": ("import os\nos.makedirs('scratch/d')\nassert os.path.isdir('scratch/d')", ""),
+}
 ABSENT = {
     "open of nothing": "try:\n    open('a.txt')\nexcept OSError:\n    pass",
     "exists of nothing": "import os\nassert not os.path.exists('a.txt')",
@@ -103,6 +117,7 @@ ROWS = [
         for name, (code, prepare) in OPENED.items()
     ),
     *(Case(name.replace(" ", "-"), code, prepare) for name, (code, prepare) in LISTED.items()),
+    *(Case(name.replace(" ", "-"), code, made) for name, (code, made) in (PLACES | SAID_BY_MORE).items()),
     *(Case(name.replace(" ", "-"), code) for name, code in ABSENT.items()),
 ]
 
@@ -133,3 +148,17 @@ def test_absent(row: str, seen: dict[str, Seen]) -> None:
     assert found.failure is None
     assert found.names("absent") == {"a.txt"}
     assert found.files == set()
+
+
+@pytest.mark.parametrize("row", PLACES)
+def test_folder_that_was_only_asked_for(row: str, seen: dict[str, Seen]) -> None:
+    found = seen[row.replace(" ", "-")]
+    assert found.failure is None
+    assert found.names("place") == {"d"}
+
+
+@pytest.mark.parametrize("row", SAID_BY_MORE)
+def test_folder_of_which_more_is_known(row: str, seen: dict[str, Seen]) -> None:
+    found = seen[row.replace(" ", "-")]
+    assert found.failure is None
+    assert found.names("place") == set()

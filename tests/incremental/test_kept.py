@@ -90,6 +90,12 @@ def weights(project: Project, name: str = "recipes/a/models/mlp.onnx") -> None:
 
 def fail_a_gate(project: Project) -> None:
     """Another recipe's gate fails, and is known to."""
+    edit(project, "recipes/e/e.yaml", "opset: 20", "opset: 20\ngates: {size: {at_most: 1 KB}}")
+    assert project.make().code == 1
+
+
+def miss_a_tolerance(project: Project) -> None:
+    """The same for a gate whose miss is looked into."""
     edit(project, "recipes/e/e.yaml", "mean_abs: 90", "mean_abs: 0, cosine: 1")
     edit(project, "recipes/e/e.yaml", "opset: 20", "opset: 20\nquantization: {mode: dynamic}")
     assert project.make().code == 1
@@ -142,6 +148,7 @@ CASES: dict[str, tuple[Edit, list[str], set[str]]] = {
     "trace gone": (lambda p: (weights(p), drop_trace(p))[0], [], ALL - {"a", "e"}),
     "settings": (lambda p: p.write("onnxbuild.yaml", SETTINGS + "jobs: 1\n") and None, [], set()),
     "failed gate elsewhere": (lambda p: (fail_a_gate(p), weights(p))[0], [], ALL - {"a"}),
+    "missed tolerance elsewhere": (lambda p: (miss_a_tolerance(p), weights(p))[0], ["-k"], ALL - {"a", "e"}),
     "failed gate elsewhere, kept going": (lambda p: (fail_a_gate(p), weights(p))[0], ["-k"], ALL - {"a"}),
     "another selection": (weights, ["a", "c:*"], set()),
     "strict": (weights, ["--strict"], set()),

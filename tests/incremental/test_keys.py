@@ -13,6 +13,7 @@ from onnxbuild.plan.action import NOT_KEYED, Action, Ref
 from onnxbuild.plan.build import build_plan
 from onnxbuild.plan.manifest import key_of, make_manifest
 from onnxbuild.recipe.types import (
+    Auto,
     Axis,
     Benchmark,
     Bound,
@@ -101,6 +102,7 @@ TARGET = Target(
     memory=MemoryGate(bound=Bound(kind="at_most", value=1e8), provider="cpu"),
     tune=Tuning(objective="latency", batch=1),
 )
+AUTO = Auto(candidates=(Quantization(mode="dynamic"), Quantization(mode="static", per_channel=True)))
 HARDWARE = "some CPU; avx"
 NOT_IN_A_PLAN = {
     "recipe": "a renamed recipe is the same work",
@@ -148,10 +150,30 @@ def actions() -> list[Action]:
     onnx = msgspec.structs.replace(
         TARGET, recipe="old", source=Source(framework=Framework.ONNX, path="old.onnx", env=("REVISION",))
     )
-    recipes = [Recipe(name=t.recipe, file=t.file, description="", targets=(t,)) for t in (TARGET, onnx)]
-    plan = build_plan(recipes, [TARGET.name, onnx.name])
-    assert {action.stage for action in plan.actions.values()} == set(STAGES) - {"inspect", "difference", "describe"}
-    return list(plan.actions.values())
+    repaired = msgspec.structs.replace(
+        TARGET, recipe="repaired", quantization=msgspec.structs.replace(TARGET.quantization, repair=True)
+    )
+    auto = msgspec.structs.replace(TARGET, recipe="auto", quantization=None, auto=AUTO)
+    every = (TARGET, onnx, repaired, auto)
+    plan = build_plan(
+        [Recipe(name=t.recipe, file=t.file, description="", targets=(t,)) for t in every], [t.name for t in every]
+    )
+    planned = [*plan.actions.values(), *plan.explaining.values()]
+    assert {action.stage for action in planned} == set(STAGES) - {"inspect", "difference", "describe"}
+    return planned
+
+
+def test_asking_for_repair_leaves_quantisation_as_it_is() -> None:
+    """Only a search has the tolerance in its key; what it starts from is shared with a target that does not search."""
+    repaired = msgspec.structs.replace(TARGET, quantization=msgspec.structs.replace(TARGET.quantization, repair=True))
+    before, after = by_action(TARGET), by_action(repaired)
+    assert {name: after[name] for name in before if not name.startswith("net/validate")} == {
+        name: key for name, key in before.items() if not name.startswith("net/validate")
+    }
+    assert {name.partition("@")[0] for name in after.keys() - before.keys()} == {"net/repair", "net/validate"}
+    looser = Provider(name="cpu", tolerance=Tolerance(outputs={"y": OutputTolerance(max_abs=2.0)}))
+    changed = by_action(msgspec.structs.replace(repaired, providers=(looser,)))
+    assert {name for name in after if changed[name] != after[name]} == {"net/repair"}
 
 
 def test_every_field_of_an_action_is_in_the_key_or_exempt() -> None:
@@ -254,5 +276,7 @@ def test_stages_whose_results_depend_on_the_hardware_have_it_in_their_keys(monke
     before = [key(action) for action in found]
     monkeypatch.setattr(f"{__name__}.HARDWARE", "some CPU; avx avx512_vnni")
     changed = [action for action, old in zip(found, before, strict=True) if key(action) != old]
-    assert {action.stage for action in changed} == {"benchmark", "optimize", "tune", "validate"}
+    assert {action.stage for action in changed} == {
+        "auto", "benchmark", "blame", "optimize", "repair", "tune", "validate",
+    }  # fmt: skip
     assert [action.params for action in changed if action.stage == "optimize"] == [params]

@@ -15,7 +15,16 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.incremental.projects import edit, on_path, pretend, ran, reasons, rewrite_arrays, waiting, write_weights
+from tests.incremental.projects import (
+    edit,
+    on_path,
+    pretend,
+    ran,
+    reasons,
+    rewrite_arrays,
+    waiting,
+    write_weights,
+)
 from tests.project import MLP, Project, write_mlp
 
 PASSES = {f"optimize.{n}" for n in range(1, 6)}
@@ -279,6 +288,66 @@ def test_tool_version_change_reruns(built_tools: Path, tmp_path: Path, tool: str
 )
 def test_framework_version_change_reruns(net: Project, tmp_path: Path, tool: str, first: set[str]) -> None:
     assert ran(net.make("-n", env=pretend(tmp_path / "other", {tool: "99.0"}))) == first
+
+
+TREES = """\
+format: 1
+source: {framework: sklearn, path: trees.skops}
+inputs: {x: {dtype: float32, shape: [batch, 4]}}
+outputs: {label: predict, y: predict_proba}
+dynamic_axes: {batch: {max: 8}}
+"""
+
+
+def test_version_of_the_boosted_trees_in_a_skops_file_change_reruns(tmp_path: Path) -> None:
+    """What no recipe and no code names: only reading the file shows it."""
+    for needed in ("skl2onnx", "onnxmltools"):
+        pytest.importorskip(needed)
+    lightgbm, skops = pytest.importorskip("lightgbm"), pytest.importorskip("skops.io")
+    project = Project(tmp_path / "project")
+    rng = np.random.default_rng(0)
+    trees = lightgbm.LGBMClassifier(n_estimators=2, verbose=-1, n_jobs=1)
+    trees.fit(rng.normal(size=(60, 4)).astype(np.float32), rng.integers(0, 2, 60))
+    skops.dump(trees, project.root / "recipes/trees.skops")
+    project.recipe("trees", TREES)
+    assert "export" in ran(project.make())
+    assert ran(project.make("-n")) == set()
+    done = project.make("-n", env=pretend(tmp_path / "other", {"lightgbm": "99.0"}))
+    assert ran(done) == {"export", "reference"}
+    assert reasons(done, "trees/export")[0].startswith("package lightgbm is no longer")
+    assert ran(project.make("-n", env=pretend(tmp_path / "another", {"xgboost": "99.0"}))) == set()
+
+
+PLACE = """\
+import os
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+
+def build():
+    rows = np.arange(24, dtype="float32").reshape(6, 4)
+    return LogisticRegression(C=2.0 if os.path.isdir("large") else 1.0).fit(rows, [0, 1] * 3)
+"""
+
+
+def test_folder_that_is_asked_for_and_goes_reruns(tmp_path: Path) -> None:
+    """New files in it run nothing; a folder that comes was absent."""
+    pytest.importorskip("skl2onnx")
+    project = Project(tmp_path / "project")
+    project.write("recipes/line.py", PLACE)
+    project.recipe("line", TREES.replace("path: trees.skops", "factory: line.py:build"))
+    (project.root / "recipes/large").mkdir()
+    assert "export" in ran(project.make())
+    project.write("recipes/large/new.txt", "")
+    assert ran(project.make()) == set()
+    (project.root / "recipes/large/new.txt").unlink()
+    (project.root / "recipes/large").rmdir()
+    done = project.make()
+    assert {"export", "reference"} <= ran(done)
+    assert reasons(done, "line/export") == ["the folder recipes/large/ is gone"]
+    (project.root / "recipes/large").mkdir()
+    assert ran(project.make()) == set()
 
 
 RAISED = """\

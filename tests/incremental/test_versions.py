@@ -11,6 +11,9 @@ import pytest
 from onnxbuild.stages.table import STAGES
 from tests.incremental.closures import ROOT, Code, Record, advice, changed_without_a_version, closures, read_record
 
+PRUNING = {"blame", "prune", "repair"}
+"""Stages that prune."""
+
 
 def test_no_stage_changed_without_its_version() -> None:
     recorded, now = read_record(), unchanged()
@@ -49,7 +52,9 @@ def test_a_copy_of_the_source_is_the_same(source: Path) -> None:
 
 def test_changed_constant_of_a_distant_module_is_seen(source: Path) -> None:
     edit(source, "ir/model.py", "INLINE_LIMIT = 1_000_000", "INLINE_LIMIT = 2_000_000")
-    assert changed(source) == {"canonicalize", "export", "optimize", "prune", "quantize"}
+    assert changed(source) == {
+        *("auto", "blame", "canonicalize", "export", "optimize", "prune", "quantize", "repair"),
+    }
 
 
 def test_changed_function_behind_a_function_s_own_import_is_seen(source: Path) -> None:
@@ -59,7 +64,7 @@ def test_changed_function_behind_a_function_s_own_import_is_seen(source: Path) -
     assert changed(source) == set()
     file = source / "onnxbuild/ir/pruning.py"
     file.write_text(file.read_text() + "\nprint(SOME)\n")
-    assert changed(source) == {"prune"}
+    assert changed(source) == PRUNING
 
 
 def test_changed_source_of_a_table_is_seen(source: Path) -> None:
@@ -80,14 +85,15 @@ def test_comment_docstring_and_layout_are_not_seen(source: Path) -> None:
 def test_field_of_a_type_that_a_stage_does_not_use_is_not_seen(source: Path) -> None:
     pruning = "class Pruning(msgspec.Struct, frozen=True, kw_only=True):\n"
     edit(source, "recipe/types.py", pruning, f"class Fresh:\n    pass\n\n\n{pruning}    fresh: int = 0\n")
-    assert changed(source) == {"prune"}
+    assert changed(source) == PRUNING
 
 
 def test_raised_version_settles_it(source: Path) -> None:
     edit(source, "ir/pruning.py", "def prune(", "@staticmethod\ndef prune(")
     recorded, now = unchanged(), closures(Code(source))
-    assert set(changed_without_a_version(recorded, now)) == {"prune"}
-    now["prune"]["version"] = STAGES["prune"].version + 1
+    assert set(changed_without_a_version(recorded, now)) == PRUNING
+    for name in PRUNING:
+        now[name]["version"] = STAGES[name].version + 1
     assert changed_without_a_version(recorded, now) == {}
 
 

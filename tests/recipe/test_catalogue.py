@@ -75,7 +75,7 @@ variants:
   int8: {tolerance: {outputs: null}, providers: {openvino: {tolerance: null}}}
 """
 LACKING = [
-    "quantization.repair", "quantization.auto", "providers.openvino", "providers.cuda", "providers.openvino",
+    "providers.openvino", "providers.cuda", "providers.openvino",
 ]  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def test_the_catalogue_is_accepted_but_for_what_this_version_lacks(project: Proj
 
 def test_the_catalogue_without_it_is_two_targets(project: ProjectFiles):
     project.write("recipes/models/digits_cnn.safetensors", b"x")
-    drop = ("  repair", "  auto", "  openvino", "  cuda")
+    drop = ("  openvino", "  cuda")
     lines = [line for line in CATALOGUE.splitlines() if not line.startswith(drop)]
     project.recipe("\n".join(lines).replace(", providers: {openvino: {tolerance: null}}", ""))
     fp32, int8 = project.target("fp32"), project.target("int8")

@@ -45,7 +45,6 @@ METRIC = {"evaluation.data": DATA, "evaluation.metric": "accuracy"}
 MAGNITUDE = {"pruning.method": "magnitude", "pruning.sparsity": 0.5}
 THRESHOLD = {"pruning.method": "threshold", "pruning.threshold": 0.5}
 FP32: dict[str, Any] = {"variants.int8": {}, "variants.fp32": {}}
-CUDA: dict[str, Any] = {"providers.cpu": {}, "providers.cuda": {}}
 BERT: dict[str, Any] = {"model_type": "bert", "num_heads": 2, "hidden_size": 8}
 TRANSFORMERS = [{"transformers": BERT}]
 
@@ -121,6 +120,9 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "quantization.calibrate": ("entropy", STATIC),
     "quantization.op_types": (["Conv"], STATIC),
     "quantization.exclude": (["a"], STATIC),
+    "quantization.repair": (True, STATIC),
+    "quantization.auto.candidates": (["dynamic"], {"quantization.mode": "auto"}),
+    "quantization.auto.objective": ("size", {"quantization.mode": "auto"}),
     "quantization.keep_io": (False, {"quantization.mode": "float16"}),
     "quantization.block_size": (64, {"quantization.mode": "int4"}),
     "quantization.symmetric": (False, {"quantization.mode": "int4"}),
@@ -147,13 +149,10 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "benchmark.memory": (False, {}),
     "gates.size.at_most": ("2 MB", {}),
     "gates.speed.at_least": ("1.1x of fp32", FP32),
-    "gates.speed.provider": ("cuda", FP32 | {"gates.speed.at_least": "2x of fp32"} | CUDA),
     "gates.speed.batch": (2, FP32 | {"gates.speed.at_least": "2x of fp32"}),
     **{f"gates.latency.{percentile}": ("5 ms", {}) for percentile in ("p50", "p90", "p95", "p99")},
-    "gates.latency.provider": ("cuda", {"gates.latency.p95": "5 ms"} | CUDA),
     "gates.latency.batch": (2, {"gates.latency.p95": "5 ms"}),
     "gates.memory.peak": ("1 GB", {}),
-    "gates.memory.provider": ("cuda", {"gates.memory.peak": "1 GB"} | CUDA),
     "package.metadata": ({"a": "b"}, {}),
     "package.portable": (False, {}),
     "guard": ("strict", {}),
@@ -161,7 +160,9 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
 }  # fmt: skip
 WITHOUT_FIELD = {
     "format": "only version 1 exists",
+    "quantization.auto.provider": "cpu is the only provider of this version",
     "package.formats": "onnx is the only format of this version",
+    **{f"gates.{gate}.provider": "cpu is the only provider of this version" for gate in ("speed", "latency", "memory")},
 }
 
 

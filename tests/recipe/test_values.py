@@ -109,16 +109,13 @@ def test_a_file_that_is_a_list_is_refused(project: ProjectFiles):
 @pytest.mark.parametrize(
     ("text", "line", "column"),
     [
-        ("quantization: {mode: static, repair: true}", 6, 30),
-        ("quantization: {mode: auto}", 6, 16),
-        ("quantization: {mode: none, auto: {candidates: [static]}}", 6, 28),
         ("providers: {cpu: {}, openvino: {}}", 6, 22),
         ("providers: {CUDAExecutionProvider: {}}", 6, 13),
         ("providers: {cpu: {min_nodes: 95%}}", 6, 19),
         ("providers: {cpu: {options: {a: 1}}}", 6, 19),
         ("providers: {cpu: {required: true}}", 6, 19),
         ("package: {formats: [onnx, ort]}", 6, 27),
-        ("variants:\n  a: {quantization: {mode: auto}}", 7, 22),
+        ("variants:\n  a: {package: {formats: [ort]}}", 7, 27),
     ],
 )
 def test_what_this_version_lacks_is_refused_where_it_is_written(

@@ -268,8 +268,12 @@ def test_float16_may_change_the_interface(tmp_path: Path) -> None:
 def test_float16_warns_of_weights_beyond_its_range(tmp_path: Path) -> None:
     proto = mlp()
     proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full(16, 1e6, np.float32), "fc1.bias"))
-    _, ws = quantize(tmp_path, proto, ROWS, mode="float16")
-    assert [(w.code, "fc1.bias" in w.message) for w in ws.warnings] == [("float16-overflow", True)]
+    facts, ws = quantize(tmp_path, proto, ROWS, mode="float16")
+    assert [(w.code, "fc1.bias" in w.message) for w in ws.warnings] == [
+        ("float16-overflow", True),
+        ("no-effect", False),
+    ]
+    assert not facts.changed, "everything behind the bias is as large"
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
@@ -337,12 +341,55 @@ def test_weights_in_branches_are_quantized(tmp_path: Path, mode: str, operator: 
     assert min(sqnr(ws, call) for call in calls) > 10
 
 
+def recurrent(kind: str) -> onnx.ModelProto:
+    """A recurrent layer and a MatMul behind it."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+    return model(
+        [
+            node(kind, ["x", "w", "r"], ["h"], name="rnn/Cell", hidden_size=6),
+            node("MatMul", ["h", "out"], ["y"], name="out/MatMul"),
+        ],
+        [weight("w", 1, gates * 6, 8), weight("r", 1, gates * 6, 6), weight("out", 6, 4)],
+        inputs=[value("x", 5, "batch", 8)],
+        outputs=[value("y", 5, 1, "batch", 4)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("GRU", "dynamic"), ("GRU", "static"), ("RNN", "int4"), ("LSTM", "static"), ("LSTM", "int4")]
+)
+def test_recurrent_weights_that_a_tool_leaves_are_counted_and_said(tmp_path: Path, kind: str, mode: str) -> None:
+    calls = floats("x", (5, 3, 8))
+    facts, ws = quantize(tmp_path, recurrent(kind), calls, mode=mode, block_size=16)
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
+    assert facts.quantized == {"MatMul": 1}
+    assert [(left.op_type, left.nodes, left.bytes) for left in facts.left] == [(kind, 1, gates * 6 * (8 + 6) * 4)]
+    assert facts.left[0].reason == f"{mode} quantisation has no {kind}"
+    assert [w.code for w in ws.warnings] == ["left-in-float"]
+
+
+def test_lstm_weights_are_quantized_dynamically(tmp_path: Path) -> None:
+    calls = floats("x", (5, 3, 8))
+    facts, ws = quantize(tmp_path, recurrent("LSTM"), calls, mode="dynamic")
+    assert operators(delivered(ws)).count("DynamicQuantizeLSTM") == 1
+    assert (facts.quantized, facts.left) == ({"LSTM": 1, "MatMul": 1}, ())
+    assert sqnr(ws, calls[0]) > 20
+
+
+def test_what_the_recipe_keeps_in_float_is_counted_without_a_warning(tmp_path: Path) -> None:
+    facts, ws = quantize(tmp_path, cnn(), IMAGES, mode="static", exclude=("conv2",))
+    assert [(left.op_type, left.bytes, left.reason) for left in facts.left] == [("Conv", 16 * 8 * 9 * 4, "excluded")]
+    assert ws.warnings == []
+
+
 def test_static_cannot_reach_branches_and_says_so(tmp_path: Path) -> None:
     calls = [{**call, "flag": np.array(True)} for call in floats("x", (3, 8))]
     facts, ws = quantize(tmp_path, branches(), calls, mode="static")
     assert not facts.changed
     assert facts.kept == {"MatMul": 2}
     assert [w.code for w in ws.warnings] == ["no-effect"]
+    assert "does not reach into branches" in ws.warnings[0].message
+    assert sum(left.bytes for left in facts.left) == 2 * 8 * 4 * 4
     assert (ws.out / "model/model.onnx").read_bytes() == (ws.inputs["model"] / "model.onnx").read_bytes()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -136,12 +137,40 @@ def test_what_was_laid_out_and_written_to_is_another_blob(store: BlobStore, tmp_
     assert store.add_folder(tmp_path / "in") != artifact
 
 
-def test_kernel_copy_falls_back_where_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("pieces", [0, 1, 3])
+def test_kernel_copy_falls_back_where_there_is_none(
+    store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pieces: int
+) -> None:
+    """Also in the middle of a file: what the kernel copied stays, and the rest follows."""
     data = write(tmp_path / "file", LARGE)
+    left = [pieces]
+    copy = os.copy_file_range
 
-    def refuse(*_: object) -> int:
-        raise OSError(18, "Invalid cross-device link")
+    def refuse(source: int, out: int, count: int) -> int:
+        if not left[0]:
+            raise OSError(18, "Invalid cross-device link")
+        left[0] -= 1
+        return copy(source, out, min(count, 1_000_003))
 
     monkeypatch.setattr(os, "copy_file_range", refuse)
     copying.copy_quickly(tmp_path / "file", tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == data
+    left[0] = pieces
+    blob = store.add_file(tmp_path / "file")
+    assert blob.digest == hashlib.sha256(data).hexdigest()
+    assert store.path(blob.digest).read_bytes() == data
+
+
+def test_error_of_the_disk_while_the_kernel_copies_is_told(
+    store: BlobStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "file", LARGE)
+
+    def fail(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "copy_file_range", fail)
+    with pytest.raises(OSError, match="No space"):
+        store.add_file(tmp_path / "file")
+    assert not [*store.root.rglob("*/*")]
+    assert not [*store.temporary.iterdir()]

@@ -14,6 +14,7 @@ import pytest
 from onnxbuild import stamp
 from onnxbuild.engine.state import read_state
 from onnxbuild.store.store import Store
+from onnxbuild.targets.kept import standing
 from tests.project import MLP, Project, write_mlp
 from tests.torture.ruins import assert_whole, outputs
 
@@ -28,6 +29,7 @@ KINDS = {
     "mark": "state/pages.json",
     "recipes": "state/recipes.msgpack",
     "stamp": "state/stamps/[!.]*",
+    "kept": "state/kept/*",
 }
 STAGES = ("data", "canonicalize", "optimize", "reference", "validate", "package")
 
@@ -98,6 +100,29 @@ def test_no_altered_stamp_is_read(built: Project, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(stamp, "machine", lambda: where)  # here are other folders on the path than in the command
     assert stamp.decode(whole) is not None
     assert all(stamp.decode(data) is None for data in damaged(whole))
+
+
+def test_nothing_altered_of_what_was_kept_is_read(built: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file,) = (built.root / ".onnxbuild").glob(KINDS["kept"])
+    (stamped,) = (built.root / ".onnxbuild").glob(KINDS["stamp"])
+    where = marshal.loads(stamped.read_bytes()[8:])[0]
+    monkeypatch.setattr(stamp, "machine", lambda: where)
+    whole, store = file.read_bytes(), Store(built.root / ".onnxbuild")
+
+    def stands() -> bool:
+        return standing(built.root, ("make",), store) is not None
+
+    assert stands()
+    for data in damaged(whole):
+        file.write_bytes(data)
+        assert not stands()
+    file.write_bytes(whole)
+    assert stands()
+    older = stamped.read_bytes()
+    stamped.write_bytes(stamp.source_hash(stamp.FORMAT, other := marshal.dumps(marshal.loads(older[8:]), 2)) + other)
+    assert stamp.decode(stamped.read_bytes()) is not None
+    assert not stands(), "it belongs to another stamp"
+    stamped.write_bytes(older)
 
 
 # Whole builds from damaged stores

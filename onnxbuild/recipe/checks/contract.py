@@ -151,6 +151,21 @@ def _check_calibration(draft: Draft, target: Target) -> None:
         draft.error("calibration-missing", "static quantisation needs `calibration`", place, "quantization", hint=hint)
 
 
+def _check_auto(draft: Draft, target: Target) -> None:
+    auto = target.auto
+    if auto is None:
+        return
+    if target.calibration is None and any(candidate.mode == "static" for candidate in auto.candidates):
+        place = draft.value("quantization", "auto", "candidates")
+        hint = "calibration: {data: data/train.npz, samples: 256}"
+        draft.error("calibration-missing", "static quantisation needs `calibration`", place, "quantization", hint=hint)
+    names = [provider.name for provider in target.providers]
+    if auto.provider not in names:
+        message = f"the target is not proved on {auto.provider}, so nothing can be chosen by its latency there"
+        place, hint = draft.value("quantization", "auto", "provider"), f"provider: {names[0]}"
+        draft.error("unknown-provider", message, place, "quantization", hint=hint)
+
+
 def _check_providers(draft: Draft, target: Target) -> None:
     seen = set()
     for (written, _), provider in zip((draft.raw.providers or {}).items(), target.providers, strict=False):
@@ -169,6 +184,7 @@ CHECKS: tuple[tuple[Check, frozenset[str]], ...] = (
     (_check_output_names, frozenset({"outputs", "tolerance", "providers", "evaluation"})),
     (_check_texts, frozenset({"inputs", "evaluation", "calibration"})),
     (_check_calibration, frozenset({"calibration", "quantization"})),
+    (_check_auto, frozenset({"calibration", "quantization", "providers"})),
     (_check_providers, frozenset({"providers"})),
     (check_passes, frozenset({"passes", "package"})),
     (check_opset, frozenset({"source", "opset", "ir_version"})),

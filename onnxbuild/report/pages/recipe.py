@@ -11,7 +11,20 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
 from onnxbuild.report.facts import ReportFacts, TargetFacts
-from onnxbuild.report.pages import accuracy, graph, guards, latency, provenance, size, stages, tuning, verdict, warnings
+from onnxbuild.report.pages import (
+    accuracy,
+    culprits,
+    front,
+    graph,
+    guards,
+    latency,
+    provenance,
+    size,
+    stages,
+    tuning,
+    verdict,
+    warnings,
+)
 from onnxbuild.report.pages.table import Mark, Table
 
 MOST_DETAILED = 12
@@ -35,6 +48,9 @@ class VariantSection:
     accuracy: tuple[accuracy.Accuracy, ...]
     accuracy_empty: str
     nonfinite: str
+    front: front.Front | None
+    repair: culprits.Part | None
+    culprits: culprits.Part | None
     latency: latency.LatencySection | None
     size: size.Size | None
     memory: Table | None
@@ -61,6 +77,7 @@ class RecipePage:
     guards: guards.Guards | None
     lineage: Markup | None
     scan: stages.Scan | None
+    times: Table | None
     variants: tuple[VariantSection, ...]
     variants_left_out: str
     provenance: provenance.Provenance
@@ -92,6 +109,7 @@ def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage
         guards=guards.guards(facts),
         lineage=stages.draw_lineage(facts),
         scan=stages.scan(facts),
+        times=culprits.times(facts),
         variants=sections,
         variants_left_out=f"showing {len(sections)} of {len(facts.targets)} variants in detail" if left_out else "",
         provenance=provenance.provenance(facts),
@@ -120,6 +138,9 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         accuracy=accuracy.accuracy(target),
         accuracy_empty=_accuracy_empty(target),
         nonfinite=f"The source's own outputs hold values that are not finite: {said}." if said else "",
+        front=front.front(target),
+        repair=culprits.repair(target),
+        culprits=culprits.culprits(target),
         latency=latency.latency(target),
         size=size.size(target, tones, largest),
         memory=latency.memory_table(target),

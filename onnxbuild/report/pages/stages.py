@@ -13,8 +13,10 @@ from onnxbuild.report.charts.lineage import MOST, Box, lineage
 from onnxbuild.report.facts import ActionFacts, ActionRun, ReportFacts, RunFacts, StepFacts
 from onnxbuild.report.names import shorten
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows, short_digest
+from onnxbuild.stages.auto import describe_winner
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
+from onnxbuild.stages.repair import describe_choice
 
 _DECISIONS = {"up-to-date": "up to date", "restore": "restored", "run": "ran", "blocked": "blocked", "waits": "waits"}
 
@@ -68,6 +70,11 @@ def effect(step: StepFacts) -> str:
         return _prune_effect(step.prune)
     if step.quantize is not None:
         return _quantize_effect(step.quantize)
+    if step.auto is not None:
+        return describe_winner(step.auto)
+    if step.repair is not None:
+        facts = step.repair
+        return describe_choice(facts.choice, facts.layers) if facts.changed else "changed nothing"
     if step.package is not None:
         return "packed " + ", ".join(sorted(step.package.digests)[:3])
     if step.export is not None and model is not None:
