@@ -16,7 +16,7 @@ from onnxbuild.engine.events import Emit
 from onnxbuild.engine.run import Options, Run
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.engine.watching import Watched
-from onnxbuild.ir.facts import ModelFacts
+from onnxbuild.ir.facts import ComparisonFacts, ModelFacts
 from onnxbuild.making import NO_OP_SECONDS, Made, Making, NoOp
 from onnxbuild.plan.action import Plan
 from onnxbuild.plan.build import build_plan
@@ -26,6 +26,7 @@ from onnxbuild.recipe.types import Project, Source
 from onnxbuild.report.draw import draw
 from onnxbuild.sources.description import SourceFacts
 from onnxbuild.stages.blame import BlameFacts
+from onnxbuild.stages.compare import COMPARE, CompareParams
 from onnxbuild.stages.describe import DESCRIBE, DescribeFacts, DescribeParams
 from onnxbuild.stages.inspect import INSPECT, InspectFacts, InspectParams
 from onnxbuild.stages.optimize import OPTIMIZE
@@ -49,6 +50,7 @@ __all__ = [
     "check",
     "collect_garbage",
     "describe",
+    "diff",
     "explain",
     "get",
     "inspect",
@@ -82,7 +84,7 @@ def make(
     """
     make = Making(workplace, options, emit, strict, rebuild, locked)
     code = make.execute()
-    return Made(code, make.no_op(code, began) if not (rebuild or locked) else None)
+    return Made(code, make.no_op(code, began) if not (rebuild or locked) else None, make.account)
 
 
 def watched_project(root: Path) -> Watched:
@@ -307,3 +309,16 @@ def inspect(model: Path) -> tuple[ModelFacts, tuple[str, ...]]:
         raise UserError(Diagnostic(code="not-a-model", message=f"{model}: {result.failure.message}"))
     facts = decode(bytes(result.facts), InspectFacts)
     return facts.model, facts.data
+
+
+def diff(old: Path, new: Path) -> ComparisonFacts:
+    """Compare two foreign model files, in a worker with limits; raises UserError when one cannot be opened."""
+    for model in (old, new):
+        if not model.is_file():
+            raise UserError(Diagnostic(code="missing-file", message=f"there is no file {model}"))
+    with tempfile.TemporaryDirectory(prefix="onnxbuild-") as scratch:
+        files = {"old": old.resolve(), "new": new.resolve()}
+        result = run_alone(COMPARE, CompareParams(), files, Path(scratch))
+    if result.failure is not None:
+        raise UserError(Diagnostic(code="not-a-model", message=f"{old} or {new}: {result.failure.message}"))
+    return decode(bytes(result.facts), ComparisonFacts)

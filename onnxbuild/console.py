@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
+from onnxbuild.base.annotations import workflow_command
 from onnxbuild.base.diagnostics import Diagnostic
 from onnxbuild.base.render import render
 from onnxbuild.base.units import format_duration
@@ -82,6 +84,22 @@ class Console:
         """Print diagnostics to standard error."""
         for diagnostic in diagnostics:
             self._write(render(diagnostic, color=self._colors(self.err)), self.err)
+
+    def annotate(self, diagnostics: Iterable[Diagnostic], prefix: str) -> None:
+        """Print diagnostics as GitHub's workflow commands; see base.annotations."""
+        for diagnostic in diagnostics:
+            self._write(workflow_command(diagnostic, prefix), self.out)
+
+    @contextmanager
+    def without_commands(self) -> Iterator[None]:
+        """Keep what is printed meanwhile from being read as GitHub's workflow commands, whatever names it holds."""
+        token = os.urandom(16).hex()
+        self.err = self.out  # two streams would come in any order
+        self._write(f"::stop-commands::{token}", self.out)
+        try:
+            yield
+        finally:
+            self._write(f"::{token}::", self.out)
 
     def hear(self, event: Event) -> None:
         """Print an event of a run."""

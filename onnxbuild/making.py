@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from onnxbuild.plan.action import Action, RecipeGroup, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.recipe.project import FILE
+from onnxbuild.report.account import Account
+from onnxbuild.report.collect import collect
 from onnxbuild.report.draw import draw_if_changed, drawn_file, prepare_to_draw
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.accepting import compare
@@ -57,10 +59,14 @@ class NoOp:
 
 @dataclass(frozen=True)
 class Made:
-    """How a make ended; `again` is None when an equal make would do something, or when that is in doubt."""
+    """How a make ended; `again` is None when an equal make would do something, or when that is in doubt.
+
+    `account` gathers what came of it, for those who ask.
+    """
 
     code: int
     again: NoOp | None
+    account: Callable[[], Account]
 
 
 @dataclass
@@ -76,6 +82,7 @@ class Making:
     began: float = field(default_factory=time.monotonic)
     gates: dict[str, list[Gate]] = field(default_factory=dict)
     heard: dict[str, ActionDone] = field(default_factory=dict)
+    compared: list[LockCompared] = field(default_factory=list)
 
     def execute(self) -> int:
         """Do it all and return the exit code; see api.make."""
@@ -282,8 +289,9 @@ class Making:
         root = Path(self.workplace.project.root)
         found = compare(root, self.plan, self.run.outcomes, self.judge)
         for target, differences in found.items():
+            self.compared.append(LockCompared(target=target, agrees=not differences, differences=differences))
             if differences or self.held is None:
-                self.emit(LockCompared(target=target, agrees=not differences, differences=differences))
+                self.emit(self.compared[-1])
         return not any(found.values())
 
     def _is_repeatable(self) -> bool:
@@ -326,6 +334,24 @@ class Making:
         """Return how everything stands after a dry run."""
         told = {name: self.heard[name] for name in self.plan.actions}
         return standing(self.plan.targets, told, self.judge)
+
+    def account(self) -> Account:
+        """Return what this make came to, with the facts that a report would show of it."""
+        project, recipes = self.workplace.project, {target.target.recipe for target in self.plan.targets}
+        root = Path(project.root)
+        return Account(
+            root=root,
+            reports=root / project.reports,
+            recipes=tuple(
+                collect(recipe, self.plan, self.run.outcomes, self.judge, root, project.output)
+                for recipe in self.workplace.recipes
+                if recipe.name in recipes
+            ),
+            selected=frozenset(t.target.name for t in self.plan.targets if not t.support),
+            done=self.heard,
+            locks=self.compared,
+            places={target.target.name: target.target.places for target in self.plan.targets},
+        )
 
     # The next time
 

@@ -21,6 +21,9 @@ ARM_MODEL = ("CPU implementer", "CPU variant", "CPU part")
 INSTRUCTION_SETS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "fphp", "asimd", "neon", "vfp", "sve", "sme", "i8mm")
 """How the processor's features begin that arithmetic is made with."""
 
+DEVICE_NODES = (("", "nvidia"), ("", "kfd"), ("", "dxg"), ("dri", "renderD"), ("accel", "accel"))
+"""Folders below /dev, and how the nodes in them begin that stand for a device to compute on."""
+
 Signature = tuple[int, int, int, int, int]
 
 
@@ -64,7 +67,7 @@ def decode(data: bytes) -> Stamp | None:
 
 def machine() -> tuple[str, ...]:
     """Return what tells this interpreter and machine from others."""
-    return (sys.version, sys.executable, os.uname().nodename, *processor(), *sys.path[1:])
+    return (sys.version, sys.executable, os.uname().nodename, *processor(), devices(), *sys.path[1:])
 
 
 def processor() -> tuple[str, str]:
@@ -82,6 +85,48 @@ def processor() -> tuple[str, str]:
     model = told.get("model name") or " ".join(f"{name} {told[name]}" for name in ARM_MODEL if name in told)
     flags = told.get("flags", told.get("Features", "")).split()
     return model, " ".join(sorted(flag for flag in flags if flag.startswith(INSTRUCTION_SETS)))
+
+
+def devices() -> str:
+    """Return the accelerators besides the CPU, with their driver, as Linux tells of them; empty where there are none.
+
+    ONNXBUILD_DEVICES names the folder to look in instead of the root (for tests).
+    """
+    root = os.environ.get("ONNXBUILD_DEVICES", "")
+    found = []
+    for folder, kind in DEVICE_NODES:
+        for name in _names_in(f"{root}/dev/{folder}"):
+            if name.startswith(kind) and name[len(kind) :].isdigit() | (name == kind):
+                of = [_first_line(f"{root}/sys/class/drm/{name}/device/{part}") for part in ("vendor", "device")]
+                found.append(" ".join([name, *filter(None, of)]))
+    found += nvidia_gpus()
+    if driver := _first_line(f"{root}/proc/driver/nvidia/version"):
+        found.append(driver)
+    if found and (hidden := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        found.append(f"visible: {hidden}")
+    return "; ".join(found)
+
+
+def nvidia_gpus() -> list[str]:
+    """Return the models of NVIDIA's GPUs as their driver tells."""
+    folder = f"{os.environ.get('ONNXBUILD_DEVICES', '')}/proc/driver/nvidia/gpus"
+    lines = [_first_line(f"{folder}/{name}/information") for name in _names_in(folder)]
+    return [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError:
+        return []
+
+
+def _first_line(name: str) -> str:
+    try:
+        with open(name, "rb", 0) as file:
+            return file.read(1024).decode(errors="replace").partition("\n")[0].strip()
+    except OSError:
+        return ""
 
 
 def signature(name: str, at: int | None = None) -> Signature | None:

@@ -1,4 +1,4 @@
-"""`onnxbuild doctor`: versions, missing extras and what is wrong with the installation."""
+"""`onnxbuild doctor`: versions, providers loaded for real, missing extras, what is wrong with the installation."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import argparse
 import importlib.metadata
 import platform
 import sys
+from pathlib import Path
 
 from onnxbuild import __version__
 from onnxbuild.base.codec import encode
+from onnxbuild.commands.probing import probe_all
 from onnxbuild.console import Console
 from onnxbuild.engine.host import describe_host
+from onnxbuild.ort.probe import Probe
+from onnxbuild.recipe.providers import TABLE
 
 EXAMPLES = """\
 examples:
-  onnxbuild doctor                     what is installed, what is missing, and the command that installs it
+  onnxbuild doctor                     what is installed, which providers run, what is missing and how to get it
   onnxbuild doctor --format json       for a bug report
 """
 
@@ -33,6 +37,7 @@ EXTRAS = {
     "torch": ("torch",),
     "tensorflow": ("tensorflow-cpu", "tensorflow", "keras", "tf2onnx"),
     "sklearn": ("scikit-learn", "skl2onnx", "onnxmltools", "pandas", "pyarrow", "skops"),
+    "openvino": ("onnxruntime-ep-openvino",),
 }
 EITHER = ({"onnxruntime-gpu", "onnxruntime"}, {"tensorflow-cpu", "tensorflow"})
 """Distributions of which one is enough, because they deliver the same import package."""
@@ -47,9 +52,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print what is installed and return 0, or 1 when the installation cannot work."""
     names = (*BASE, *(name for extra in EXTRAS.values() for name in extra))
     versions = {name: _version(name) for name in names}
-    problems = list(_problems(versions))
+    problems = [*_problems(versions), *_runtime_problems()]
+    probes = probe_all()
     if arguments.format == "json":
-        content = {"onnxbuild": __version__, "host": describe_host(), "versions": versions, "problems": problems}
+        content = {
+            "onnxbuild": __version__,
+            "host": describe_host(),
+            "versions": versions,
+            "providers": {probe.provider: _told(probe) for probe in probes},
+            "problems": problems,
+        }
         console.print(encode(content).decode())
         return 1 if problems else 0
     host = describe_host()
@@ -61,11 +73,73 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         _print_versions(console, extra, members, versions)
         if missing:
             console.print(f"  missing: {', '.join(missing)}; to get them: pip install 'onnxbuild[{extra}]'")
+    console.print("providers:")
+    for probe in probes:
+        console.print(f"  {probe.provider:<16} {_describe(probe)}")
     for problem in problems:
         console.print(f"problem: {problem}")
     if not problems:
         console.print("No problem found.")
     return 1 if problems else 0
+
+
+def _told(probe: Probe) -> dict[str, object]:
+    entry = TABLE[probe.provider]
+    return {
+        "name": entry.full_name,
+        "present": probe.present,
+        "devices": probe.devices,
+        "why": probe.why,
+        "needs": entry.needs,
+        "get": entry.get,
+    }
+
+
+def _describe(probe: Probe) -> str:
+    if probe.present:
+        devices = "; ".join(f"{d.kind} {d.name or d.vendor}, {d.library}".rstrip(", ") for d in probe.devices)
+        return f"runs a model{': ' + devices if devices else ''}"
+    entry = TABLE[probe.provider]
+    parts = [f"not here: {probe.why}"]
+    if entry.needs not in parts[0]:
+        parts.append(f"it needs {entry.needs}")
+    if entry.get is not None and "to get it" not in parts[0] and "offers no" not in parts[0]:
+        parts.append(f"to get it: {entry.get}")
+    return "; ".join(parts)
+
+
+def _runtime_problems() -> list[str]:
+    """Return what is wrong with ONNX Runtime's own files: two copies that overwrite each other, or what one left."""
+    owners = sorted(set(importlib.metadata.packages_distributions().get("onnxruntime", ())))
+    if len(owners) > 1:
+        listed, all_of = " and ".join(owners), " ".join(owners)
+        return [
+            f"{listed} are installed together and overwrite each other; "
+            f"run: pip uninstall -y {all_of} && pip install onnxbuild"
+        ]
+    altered = [file for owner in owners for file in _altered(owner)]
+    if altered:
+        return [
+            f"{altered[0]} is not the file that {owners[0]} installed, as after the removal of another copy; "
+            f"run: pip install --force-reinstall --no-deps {owners[0]}"
+        ]
+    return []
+
+
+def _altered(distribution: str) -> list[str]:
+    """Return the files of a distribution that are missing or of another size than it recorded."""
+    return [
+        str(file)
+        for file in importlib.metadata.files(distribution) or ()
+        if file.size is not None and _size(str(file.locate())) != file.size and file.suffix in (".so", ".py", ".pyd")
+    ]
+
+
+def _size(path: str) -> int | None:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return None
 
 
 def _print_versions(console: Console, title: str, names: tuple[str, ...], versions: dict[str, str | None]) -> None:
@@ -75,11 +149,6 @@ def _print_versions(console: Console, title: str, names: tuple[str, ...], versio
 
 def _problems(versions: dict[str, str | None]) -> list[str]:
     problems = []
-    if versions["onnxruntime"] is not None and versions["onnxruntime-gpu"] is not None:
-        problems.append(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other; "
-            "run: pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxbuild"
-        )
     problems += [f"{name} is missing; run: pip install onnxbuild" for name in _missing(BASE, versions)]
     protobuf = versions["protobuf"]
     if protobuf is not None and not protobuf.startswith("6."):

@@ -1,4 +1,4 @@
-"""`onnxbuild init`: start a project, or a recipe from a model file."""
+"""`onnxbuild init`: start a project, a recipe from a model file, or a project's CI."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from pathlib import Path
 from onnxbuild import api
 from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.base.digest import digest_file
+from onnxbuild.commands.continuous import FILES as FILES_OF_CI
+from onnxbuild.commands.continuous import ci_file
 from onnxbuild.commands.drafting import draft_recipe, name_from
 from onnxbuild.console import Console
 from onnxbuild.recipe.checks.files import SAVED_MODEL_FILES
 from onnxbuild.recipe.checks.source import PATHS, PICKLES, WEIGHTS
+from onnxbuild.recipe.project import find_root
 from onnxbuild.recipe.types import Framework, Source
 
 EXAMPLES = """\
@@ -21,6 +24,7 @@ examples:
   onnxbuild init                       a working project here, with one recipe
   onnxbuild init --from model.onnx     a recipe with what the file tells: names, types, shapes, dynamic axes
   onnxbuild init --from net.keras      also .pt2, .tflite, .skops, a SavedModel folder
+  onnxbuild init --ci github           a workflow that makes the project and shows what came of it
 """
 
 STARTER = Path(__file__).parent / "starter"
@@ -37,13 +41,17 @@ NEXT = "Next: onnxbuild make, then open reports/index.html"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("--from", dest="model", metavar="MODEL", help="a saved model to write a recipe for")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--from", dest="model", metavar="MODEL", help="a saved model to write a recipe for")
+    kinds.add_argument("--ci", choices=[*FILES_OF_CI], help="write what this CI system needs to make the project")
     parser.add_argument("--trust", choices=("pickle",), help="open a .joblib or .pkl, which runs the code in it")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Write the files and return 0; nothing that is there already is overwritten."""
     root = Path(arguments.directory).resolve()
+    if arguments.ci is not None:
+        return _write_ci(arguments.ci, find_root(root), console)
     if arguments.model is None:
         written = _write_starter(root)
     else:
@@ -51,6 +59,18 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     for file in [*written, *_ignore_outputs(root)]:
         console.say(f"wrote {file.relative_to(root)}")
     console.say(NEXT)
+    return 0
+
+
+def _write_ci(system: str, root: Path, console: Console) -> int:
+    file = root / FILES_OF_CI[system]
+    _refuse_present(root, [file])
+    text = ci_file(system, root)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+    console.say(f"wrote {file.relative_to(root)}")
+    if not (root / ".git").exists():
+        console.say("It is read at the root of the repository: move it there, and set its working directory.")
     return 0
 
 

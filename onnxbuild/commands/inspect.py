@@ -1,4 +1,4 @@
-"""`onnxbuild inspect`: describe a model file in plain text."""
+"""`onnxbuild inspect`: describe a model file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from onnxbuild import api
 from onnxbuild.base.codec import encode
+from onnxbuild.base.render import printable
 from onnxbuild.console import Console
 from onnxbuild.ir.inspect import describe_text
 
@@ -14,18 +15,28 @@ EXAMPLES = """\
 examples:
   onnxbuild inspect model.onnx         inputs, outputs, operators, opset, IR, size by initializer
   onnxbuild inspect --format json model.onnx
+  onnxbuild inspect --format html model.onnx > model.html
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="how to print it")
+    parser.add_argument("--format", choices=("text", "json", "html"), default="text", help="how to print it")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Describe the model and return 0."""
     model = Path(arguments.directory, arguments.model)
     facts, _ = api.inspect(model)
-    console.print(encode(facts).decode() if arguments.format == "json" else describe_text(facts))
+    match arguments.format:
+        case "json":
+            console.print(encode(facts).decode())
+        case "html":
+            from onnxbuild.report.render import render_model  # brings jinja2, which the other forms do without
+
+            console.print(render_model(facts, arguments.model))
+        case _:
+            for line in describe_text(facts).splitlines():
+                console.print(printable(line))
     return 0

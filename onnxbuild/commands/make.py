@@ -16,6 +16,7 @@ from onnxbuild import api, stamp
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.base.units import format_duration
+from onnxbuild.commands.accounts import Accounts
 from onnxbuild.commands.watch import watch
 from onnxbuild.console import Console, transcript
 from onnxbuild.engine.events import Emit, Event, Retold
@@ -33,6 +34,7 @@ examples:
   onnxbuild make -n                     what would run, and why
   onnxbuild make --check-determinism    rebuild the models twice, elsewhere, and compare
   onnxbuild make --events - -q          JSON lines on standard output
+  onnxbuild make --format github --summary "$GITHUB_STEP_SUMMARY" --junit junit.xml
 """
 
 
@@ -55,27 +57,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="then rebuild all models twice, in other folders and under other hash seeds, and fail if they differ",
     )
     parser.add_argument("--events", metavar="FILE", help="write what happens as JSON lines; - is standard output")
+    parser.add_argument("--summary", metavar="FILE", help="write the results as Markdown, for a pull request's comment")
+    parser.add_argument("--junit", metavar="FILE", help="write gates and actions as JUnit test cases")
+    parser.add_argument(
+        "--format", choices=("text", "github"), default="text", help="github: also annotations on the recipes' lines"
+    )
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Make the targets and return the exit code."""
     root = find_root(Path(arguments.directory))
+    accounts = Accounts(root, arguments, console)
     with _listeners(arguments, console) as emit:
         if not arguments.watch:
-            return _make(root, arguments, console, emit)[0]
+            return _make(root, arguments, console, emit, accounts)[0]
 
         def build() -> Watched:
-            return api.watched(_make(root, arguments, console, emit)[1])
+            return api.watched(_make(root, arguments, console, emit, accounts)[1])
 
         watch(root, build, console)
     return 0
 
 
-def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emit) -> tuple[int, api.Workplace]:
+def _make(
+    root: Path, arguments: argparse.Namespace, console: Console, emit: Emit, accounts: Accounts
+) -> tuple[int, api.Workplace]:
+    with accounts.kept():
+        made, workplace = _make_all(root, arguments, console, emit)
+        accounts.give(made.account)
+    return made.code, workplace
+
+
+def _make_all(
+    root: Path, arguments: argparse.Namespace, console: Console, emit: Emit
+) -> tuple[api.Made, api.Workplace]:
     began = file_clock(root) if not arguments.dry_run else 0
     chosen = stamp.selection(arguments.targets, strict=arguments.strict)
     whole = ("dry_run", "force", "remeasure", "watch", "check_determinism", "locked")
-    if any(getattr(arguments, name) for name in whole):
+    if any(getattr(arguments, name) for name in whole) or Accounts.are_wanted(arguments):
         workplace = api.open_project(root, arguments.targets)
     else:
         workplace = api.open_changed(root, arguments.targets, chosen)
@@ -98,7 +117,7 @@ def _make(root: Path, arguments: argparse.Namespace, console: Console, emit: Emi
         )
     if made.again is not None:
         _write_stamp(root, chosen, made.again, workplace.warnings, made.code)
-    return made.code, workplace
+    return made, workplace
 
 
 def _write_stamp(

@@ -27,6 +27,8 @@ FIXED = {
 }
 """Settings that make results repeatable: export and reference run on the CPU."""
 
+HIDING = "CUDA_VISIBLE_DEVICES"
+
 ONE_THREAD = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
@@ -52,9 +54,12 @@ def worker_environment(hash_seed: int = 0) -> dict[str, str]:
     return {**inherited, **OFFLINE, **FIXED, **ONE_THREAD, "PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": path}
 
 
-def user_environment(declared: Iterable[str], hash_seed: int = 0) -> dict[str, str]:
-    """Return the environment that user code sees: the usual few and those that the recipe declares under `env`."""
-    return {
+def user_environment(declared: Iterable[str], hash_seed: int = 0, *, devices: bool = False) -> dict[str, str]:
+    """Return the environment that user code sees: the usual few and those that the recipe declares under `env`.
+
+    `devices`: GPUs are not hidden, beyond what the caller's own environment hides.
+    """
+    shown = {
         **_inherited(),
         **OFFLINE,
         **FIXED,
@@ -62,6 +67,10 @@ def user_environment(declared: Iterable[str], hash_seed: int = 0) -> dict[str, s
         "PYTHONHASHSEED": str(hash_seed),
         **{name: os.environ[name] for name in declared if name in os.environ},
     }
+    if devices:
+        del shown[HIDING]
+        shown |= {HIDING: os.environ[HIDING]} if HIDING in os.environ else {}
+    return shown
 
 
 def _inherited() -> dict[str, str]:

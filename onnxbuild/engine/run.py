@@ -42,6 +42,7 @@ from onnxbuild.plan.manifest import make_manifest
 from onnxbuild.recipe.types import Limits
 from onnxbuild.stages.stage import AnyStage
 from onnxbuild.stages.table import STAGES
+from onnxbuild.stamp import devices
 from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.leases import Lease
@@ -176,6 +177,7 @@ class Run:
         self._contended: set[str] = set()
         self._waited_for: dict[str, str] = {}
         self._host = describe_host()
+        self._devices = devices()
         self._memory = self.options.limits.memory or int(psutil.virtual_memory().total * 0.75)
         self._scratch = Path()
 
@@ -338,6 +340,7 @@ class Run:
             declared_values(action.env),
             stage.unkeyed,
             self._host.hardware if stage.hardware(action.params) else None,
+            self._devices if stage.devices(action.params) else None,
         )
         return decide(
             manifest,
@@ -400,7 +403,9 @@ class Run:
             hidden=tuple(str(folder) for folder in self.places.hidden),
             scratch=str(scratch),
             log=str(self.places.log(action.name)),
-            environment=user_environment(action.env, self.options.hash_seed),
+            environment=user_environment(
+                action.env, self.options.hash_seed, devices=STAGES[action.stage].devices(action.params)
+            ),
             reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
             user_code=STAGES[action.stage].runs_user_code(action.params),
             memory=self._memory,

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.ir.describe import dtype_name, value_shape
+from onnxbuild.ir.describe import value_shape
+from onnxbuild.ir.dtypes import dtype_name
 from onnxbuild.ir.facts import ModelFacts, ValueFacts
 from onnxbuild.ir.shapes import infer_output_dims
 from onnxbuild.ir.walk import nested

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 
+from onnxbuild.ir.dtypes import dtype_name
 from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
 from onnxbuild.ir.model import MODEL, read_model_file, tensor_blocks, weight_file_bytes
+from onnxbuild.ir.picture import picture
 from onnxbuild.ir.walk import Tensor, TensorSlot, nodes, tensor_slots
 
 LARGEST = 50
@@ -18,17 +20,18 @@ COUNTED_BYTES = 1 << 30
 """Zeros are counted in the largest tensors until so many bytes were read."""
 
 
-def describe(path: Path) -> ModelFacts:
-    """Return the facts of a model artifact's folder or of an ONNX file.
+def describe(path: Path, before: Path | None = None) -> ModelFacts:
+    """Return the facts of a model artifact's folder or of an ONNX file; `before` is the model it was made from.
 
     Raises StageFailure (`bad-onnx-file`).
     """
     file = path / MODEL if path.is_dir() else path
     model = read_model_file(file)
-    return describe_model(model, file.stat().st_size + weight_file_bytes(model))
+    old = read_model_file(before / MODEL) if before is not None else None
+    return describe_model(model, file.stat().st_size + weight_file_bytes(model), old)
 
 
-def describe_model(model: ir.Model, size: int) -> ModelFacts:
+def describe_model(model: ir.Model, size: int, before: ir.Model | None = None) -> ModelFacts:
     """Return the facts of a model in memory; `size` is the bytes of its files."""
     slots = _distinct(model)
     by_dtype: Counter[str] = Counter()
@@ -49,14 +52,8 @@ def describe_model(model: ir.Model, size: int) -> ModelFacts:
         weight_bytes_by_dtype=dict(sorted(by_dtype.items(), key=lambda item: (-item[1], item[0]))),
         weights=_initializers(largest),
         metadata=dict(sorted(model.metadata_props.items())),
+        picture=picture(model, before),
     )
-
-
-def dtype_name(dtype: ir.DataType | None) -> str:
-    """Return numpy's (or ml_dtypes') name of an ONNX element type, "string", or "unknown"."""
-    if dtype is None or dtype == ir.DataType.UNDEFINED:
-        return "unknown"
-    return "string" if dtype == ir.DataType.STRING else str(dtype.numpy().name)
 
 
 def value_shape(value: ir.Value) -> tuple[int | str | None, ...] | None:

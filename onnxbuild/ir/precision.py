@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from onnxbuild.ir.describe import dtype_name
+from onnxbuild.ir.dtypes import dtype_name
 from onnxbuild.ir.walk import bodies, tensor_slots
 
 

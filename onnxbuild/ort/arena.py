@@ -8,17 +8,15 @@ from pathlib import Path
 
 import onnxruntime as ort
 
-from onnxbuild.ort.session import session_options
-from onnxbuild.recipe.types import Session
-
 
 def measure_arena(
-    model: Path, session: Session, run: Callable[[ort.InferenceSession], object], scratch: Path
+    open_profiled: Callable[[Path], ort.InferenceSession], run: Callable[[ort.InferenceSession], object], scratch: Path
 ) -> tuple[int, int] | None:
-    """Run a model some times, profiled; return the arena's bytes and the most in use, None where there is none."""
-    options = session_options(session)
-    options.enable_profiling, options.profile_file_prefix = True, str(scratch / "profile")
-    profiled = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    """Run a model some times in a session whose profile goes to `scratch`; return the arena's bytes and the most used.
+
+    None where there is no arena.
+    """
+    profiled = open_profiled(scratch / "profile")
     for _ in range(3):  # the memory pattern is known after the first
         run(profiled)
     file = Path(profiled.end_profiling())

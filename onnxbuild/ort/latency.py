@@ -6,10 +6,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from onnxbuild.ort.session import Call, open_session, run_call
+from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.ort.providers import Absent, open_on
+from onnxbuild.ort.session import Call, run_call
 from onnxbuild.recipe.types import Session
 
 WARM_UP = 3
@@ -29,12 +32,15 @@ class Latency:
     samples: int
 
 
-def measure_latency(models: Mapping[str, Path], calls: Sequence[Call], session: Session) -> dict[str, Latency]:
-    """Return the latency of each model file by its name, on the CPU, over `calls` one at a time.
+def measure_latency(
+    models: Mapping[str, Path], calls: Sequence[Call], session: Session, provider: str, options: Mapping[str, str]
+) -> dict[str, Latency]:
+    """Return the latency of each model file by its name, on one provider, over `calls` one at a time.
 
-    Threads do not spin: what one model's leave behind must not slow the next. Raises StageFailure.
+    Threads do not spin: what one model's leave behind must not slow the next. Raises StageFailure, also (`no-device`)
+    when there is no such provider here.
     """
-    opened = {name: open_session(file, session) for name, file in models.items()}
+    opened = {name: _open(file, session, provider, options) for name, file in models.items()}
     for running in opened.values():
         for number in range(WARM_UP):
             run_call(running, calls[number % len(calls)])
@@ -50,6 +56,14 @@ def measure_latency(models: Mapping[str, Path], calls: Sequence[Call], session: 
             run_call(opened[name], calls[number % len(calls)])
             samples[name].append((time.perf_counter() - before) * 1000)
     return {name: _quartiles(taken) for name, taken in samples.items()}
+
+
+def _open(file: Path, session: Session, provider: str, options: Mapping[str, str]) -> Any:
+    opened = open_on(file, provider, options, session)
+    if isinstance(opened, Absent):
+        message = f"latency on {provider} cannot be measured, for there is none here: {opened.why}"
+        raise StageFailure("no-device", message, hint="choose by the latency of another provider, or by size")
+    return opened.session
 
 
 def _quartiles(samples: Sequence[float]) -> Latency:

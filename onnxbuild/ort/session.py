@@ -60,11 +60,17 @@ def one_thread() -> Iterator[None]:
         ort.SessionOptions = made
 
 
-def open_session(model: Path, session: Session = Session()) -> ort.InferenceSession:
-    """Open the model file on the CPU provider; raises StageFailure (`model-does-not-load`) with its reason."""
+def options_for(model: Path, session: Session) -> ort.SessionOptions:
+    """Return the session's options for a model file: weights of a large one are not laid out anew in memory."""
     options = session_options(session)
     if sum(p.stat().st_size for p in model.parent.glob("model.onnx*")) > PREPACKING_LIMIT:
         options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
+
+
+def open_session(model: Path, session: Session = Session()) -> ort.InferenceSession:
+    """Open the model file on the CPU provider; raises StageFailure (`model-does-not-load`) with its reason."""
+    options = options_for(model, session)
     try:
         return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types

@@ -21,6 +21,7 @@ from onnxbuild.recipe.types import (
     Framework,
     LoaderData,
     OutputTolerance,
+    Provider,
     Quantization,
     RandomData,
     Recipe,
@@ -35,6 +36,7 @@ from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams
 from onnxbuild.stages.package import PackageParams
+from onnxbuild.stages.place import PlaceParams
 from onnxbuild.stages.proving import Proof
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
@@ -46,6 +48,9 @@ from onnxbuild.stages.validate import ValidateParams, Within
 
 TUNE_SECONDS = 0.25
 """What one side of a comparison takes at most while a session is tuned: there are about eight."""
+
+INEXACT = ("prune", "quantize", "auto", "repair")
+"""Stages that change numbers by design."""
 
 
 def build_plan(recipes: Sequence[Recipe], selected: Iterable[str]) -> Plan:
@@ -162,9 +167,13 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
     tune = _add_tune(drafts, target, models[-1].ref, evaluation)
     tuned = {"session": Ref(tune, "session")} if tune is not None else {}
     validations = _add_validations(drafts, target, models, evaluation, reference, tuned)
-    benchmarks = _add_benchmarks(drafts, target, {"model": models[-1].ref, **tuned}, evaluation)
+    measured = {"model": models[-1].ref, "calls": Ref(evaluation, "inputs"), **tuned}
+    placements = {p.name: drafts.add(target, f"place@{p.name}", _place(target, p, measured)) for p in target.providers}
+    benchmarks = _add_benchmarks(drafts, target, measured)
     blame = _add_blame(drafts, target, models, calls, proofs)
-    after = tuple(dict.fromkeys([*(n for names in validations.values() for n in names), *benchmarks.values()]))
+    validated = (name for names in validations.values() for name in names)
+    after = tuple(dict.fromkeys([*validated, *placements.values(), *benchmarks.values()]))
+    others = set(target.package.formats) - {"onnx"}
     package = drafts.add(
         target,
         "package",
@@ -181,7 +190,7 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
                     opset=target.opset,
                     ir_version=target.ir_version,
                 ),
-                {"model": models[-1].ref, **tuned},
+                {"model": models[-1].ref, **tuned, **({"calls": Ref(evaluation, "inputs")} if others else {})},
             ),
             after=after,
         ),
@@ -197,6 +206,7 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
         blame,
         benchmarks=benchmarks,
         tune=tune,
+        placements=placements,
     )
 
 
@@ -389,7 +399,7 @@ def _last_exact(drafts: _Drafts, models: Sequence[StageModel]) -> int:
     That one and the delivered one are tried at the edges of dynamic axes; the others only on the data, which is cheap.
     """
     stages = [drafts.actions[model.ref.action].stage for model in models]
-    return next((i for i, stage in enumerate(stages) if stage in ("prune", "quantize")), len(stages)) - 1
+    return next((i for i, stage in enumerate(stages) if stage in INEXACT), len(stages)) - 1
 
 
 def _validate(target: Target, provider: str, model: Ref, evaluation: str, reference: str) -> Action:
@@ -400,9 +410,10 @@ def _validate(target: Target, provider: str, model: Ref, evaluation: str, refere
 def _measuring(target: Target, provider: str) -> ValidateParams:
     wanted = target.evaluation
     metric = wanted.metric if wanted is not None else None
-    tolerance = next(p.tolerance for p in target.providers if p.name == provider)
+    own = next(p for p in target.providers if p.name == provider)
     return ValidateParams(
         provider=provider,
+        options=own.options,
         session=target.session,
         metric=metric,
         output=(wanted.output if wanted and wanted.output else target.outputs[0].name) if metric else None,
@@ -411,7 +422,7 @@ def _measuring(target: Target, provider: str) -> ValidateParams:
         k=wanted.k if wanted else 5,
         within=tuple(
             Within(output=name, atol=atol, rtol=rtol)
-            for name, limit in sorted(tolerance.outputs.items())
+            for name, limit in sorted(own.tolerance.outputs.items())
             for atol, rtol in required_within(limit)
         ),
     )
@@ -433,9 +444,10 @@ def _add_tune(drafts: _Drafts, target: Target, model: Ref, evaluation: str) -> s
     """Add the choice of the session on the first provider, where the recipe leaves it open."""
     if target.tune is None:
         return None
-    provider, seconds = target.providers[0].name, target.benchmark.min_seconds if target.benchmark else TUNE_SECONDS
+    provider, seconds = target.providers[0], target.benchmark.min_seconds if target.benchmark else TUNE_SECONDS
     params = TuneParams(
-        provider=provider,
+        provider=provider.name,
+        options=provider.options,
         objective=target.tune.objective,
         session=target.session,
         inputs=target.inputs,
@@ -444,10 +456,10 @@ def _add_tune(drafts: _Drafts, target: Target, model: Ref, evaluation: str) -> s
         min_seconds=min(seconds, TUNE_SECONDS),
     )
     inputs = {"model": model, "calls": Ref(evaluation, "inputs")}
-    return drafts.add(target, f"tune@{provider}", _action(target, "tune", params, inputs))
+    return drafts.add(target, f"tune@{provider.name}", _action(target, "tune", params, inputs))
 
 
-def _add_benchmarks(drafts: _Drafts, target: Target, inputs: dict[str, Ref], evaluation: str) -> dict[str, str]:
+def _add_benchmarks(drafts: _Drafts, target: Target, inputs: dict[str, Ref]) -> dict[str, str]:
     """Add a benchmark of the delivered model on each provider, where the recipe or a gate asks for it."""
     if target.benchmark is None:
         return {}
@@ -459,7 +471,6 @@ def _add_benchmarks(drafts: _Drafts, target: Target, inputs: dict[str, Ref], eva
             limits.append(TimeLimit(measure="memory", batch=0, value=target.memory.bound.value))
         batches = tuple(dict.fromkeys([*target.benchmark.batch, *(gate.batch for gate in gates)]))
         params = _benchmark_params(target, target.benchmark, provider.name, batches, limits)
-        inputs = {**inputs, "calls": Ref(evaluation, "inputs")}
         added[provider.name] = drafts.add(
             target, f"benchmark@{provider.name}", _action(target, "benchmark", params, inputs)
         )
@@ -494,6 +505,7 @@ def _benchmark_params(
 ) -> BenchmarkParams:
     return BenchmarkParams(
         provider=provider,
+        options=next((each.options for each in target.providers if each.name == provider), {}),
         session=target.session,
         inputs=target.inputs,
         axes=target.dynamic_axes,
@@ -502,6 +514,11 @@ def _benchmark_params(
         memory=benchmark.memory,
         limits=tuple(limits),
     )
+
+
+def _place(target: Target, provider: Provider, inputs: dict[str, Ref]) -> Action:
+    params = PlaceParams(provider=provider.name, options=provider.options, session=target.session)
+    return _action(target, "place", params, inputs)
 
 
 def _evaluation_data(target: Target) -> tuple[DataSource, int | None, str | None]:
@@ -607,6 +624,7 @@ def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
             benchmarks={p: names[old] for p, old in plan.benchmarks.items()},
             tune=names[plan.tune] if plan.tune is not None else None,
             versus=names[plan.versus] if plan.versus is not None else None,
+            placements={p: names[old] for p, old in plan.placements.items()},
             evaluation=names[plan.evaluation],
             reference=names[plan.reference],
             package=names[plan.package],

@@ -23,13 +23,14 @@ def make_manifest(
     environment: Mapping[str, str | None],
     unkeyed: Sequence[str] = (),
     hardware: str | None = None,
+    devices: str | None = None,
 ) -> tuple[Component, ...]:
     """Return the manifest of `action`.
 
     `file_digests` are by file label, `input_digests` by input label, `packages` distribution to version,
-    `environment` the declared variables (None: unset), `unkeyed` parameters that are in no key, `hardware`
-    the hardware class where results depend on it. Parameters are walked in declared order; a parameter of a type
-    without a canonical form raises TypeError.
+    `environment` the declared variables (None: unset), `unkeyed` parameters that are in no key, `hardware` the
+    hardware class and `devices` the devices besides the CPU where results depend on them. Parameters are walked in
+    declared order; a parameter of a type without a canonical form raises TypeError.
     """
     lines = [Component("scheme", SCHEME), Component("stage", action.stage), Component("version", str(version))]
     parameters = to_builtins(action.params)
@@ -42,6 +43,8 @@ def make_manifest(
     lines += [Component(f"package {name}", packages[name]) for name in sorted(packages)]
     if hardware is not None:
         lines.append(Component("hardware", hardware))
+    if devices is not None:
+        lines.append(Component("devices", devices))
     if action.reads:
         lines.append(Component("reads", _text(action.reads)))
     lines += [Component(f"environment {name}", _text(environment[name])) for name in sorted(environment)]

@@ -14,7 +14,7 @@ import msgspec
 
 from onnxbuild.base.units import format_size
 from onnxbuild.proof.measures import MetricIntervals, OutputMeasures
-from onnxbuild.recipe.types import Bound, OutputTolerance
+from onnxbuild.recipe.types import Bound, OutputTolerance, Tolerance
 
 
 class Verdict(enum.Enum):
@@ -90,6 +90,21 @@ def judge_outputs(
             named = msgspec.structs.replace(gate, gate=f"tolerance.{name}.{gate.gate}", provider=provider)
             results.append(_unproven(named) if random_data else named)
     return results
+
+
+def unmeasured(tolerance: Tolerance, provider: str, reason: str) -> list[GateResult]:
+    """Return the gates of a tolerance as unverified, for there was nothing to measure on."""
+    written = [
+        (f"tolerance.{name}.{measure}", _limit_text(measure, limits))
+        for name, limits in tolerance.outputs.items()
+        for measure in _written(limits)
+    ]
+    if tolerance.metric is not None:
+        written.append(("tolerance.metric", tolerance.metric.text or _words(tolerance.metric)))
+    return [
+        GateResult(gate=gate, provider=provider, limit=limit, measured=None, verdict=Verdict.UNVERIFIED, reason=reason)
+        for gate, limit in written
+    ]
 
 
 def judge_metric(
@@ -172,7 +187,9 @@ def describe_miss(result: GateResult) -> str:
     where = f"{result.gate} on {result.provider}" if result.provider else result.gate
     if result.verdict is Verdict.UNVERIFIED:
         return f"{where}: required {result.limit}, unverified: {result.reason or 'not measured'}"
-    parts = [f"required {result.limit}", f"measured {_shown(result, result.measured)}"]
+    parts = [f"required {result.limit}"]
+    if result.measured is not None:
+        parts.append(f"measured {_shown(result, result.measured)}")
     if result.source is not None:
         parts.append(f"source {result.source:.6g}")
     if result.margin is not None:
@@ -185,6 +202,8 @@ def describe_miss(result: GateResult) -> str:
 def _shown(result: GateResult, value: float | str | None) -> str:
     if not isinstance(value, int | float):
         return str(value)
+    if result.gate == "placement":
+        return f"{value:.0%}" if value in (0, 1) else f"{value:.1%}"
     if result.gate in ("size", "memory"):
         return f"{value:.4%}" if " of " in result.limit else format_size(value)
     if result.gate in ("speed", "latency"):

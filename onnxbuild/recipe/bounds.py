@@ -49,6 +49,13 @@ def memory_bound(limit: str) -> Bound:
     return Bound(kind="at_most", value=parse_size(limit), text=f"{_WORDS['at_most']} {_tidy(limit)}")
 
 
+def node_bound(limit: int | str) -> Bound:
+    """Return how many nodes a provider must get: a count, or a share of all."""
+    if isinstance(limit, str):
+        return Bound(kind="at_least", value=parse_share(limit), of="nodes", text=f"at least {_tidy(limit)} of nodes")
+    return Bound(kind="at_least", value=limit, text=f"at least {limit} node{'' if limit == 1 else 's'}")
+
+
 def share_of(value: float | str | None) -> float | None:
     """Return a share that is written as 0.99 or as "99%"."""
     return parse_share(value) if isinstance(value, str) else value

@@ -326,4 +326,8 @@ def build_package(draft: Draft) -> Package:
         for key, value in (raw.metadata or {}).items()
         if value is not None
     }
-    return Package(metadata=metadata, portable=True if raw.portable is None else raw.portable)
+    formats = tuple(dict.fromkeys(raw.formats)) if raw.formats is not None else ("onnx",)
+    if "onnx" not in formats:
+        message = "`package.formats` must hold onnx: it is what is proved, and other formats are made from it"
+        draft.error("wrong-value", message, draft.value("package", "formats"), "package", hint="formats: [onnx, ort]")
+    return Package(metadata=metadata, portable=raw.portable is not False, formats=formats)

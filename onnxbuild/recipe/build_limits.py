@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
-from onnxbuild.recipe.bounds import metric_bound, share_of, size_bound
+from onnxbuild.base.codec import Json, encode
+from onnxbuild.recipe.bounds import metric_bound, node_bound, share_of, size_bound
 from onnxbuild.recipe.draft import Draft
 from onnxbuild.recipe.known import HIGHER_IS_BETTER, PROVIDERS
 from onnxbuild.recipe.merge import merge
@@ -97,8 +100,27 @@ def build_providers(draft: Draft, tolerance: Tolerance) -> tuple[Provider, ...]:
             own = _tolerance(
                 draft, msgspec.convert(plain(merged), RawTolerance), ("providers", name, "tolerance"), merged
             )
-        found.append(Provider(name=_SHORT_NAMES.get(name, name), tolerance=own))
+        found.append(
+            Provider(
+                name=_SHORT_NAMES.get(name, name),
+                tolerance=own,
+                min_nodes=node_bound(raw.min_nodes) if raw is not None and raw.min_nodes is not None else None,
+                options=provider_options(raw.options or {}) if raw is not None else {},
+                required=raw is not None and raw.required is True,
+            )
+        )
     return tuple(found) or (Provider(name="cpu", tolerance=tolerance),)
+
+
+def provider_options(raw: Mapping[str, Json]) -> dict[str, str]:
+    """Return a provider's options as ONNX Runtime takes them: texts, true as 1, a mapping as JSON."""
+    return {name: _option_text(value) for name, value in raw.items() if value is not None}
+
+
+def _option_text(value: Json) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    return encode(value).decode() if isinstance(value, dict | list) else str(value)
 
 
 def _tolerance(draft: Draft, raw: RawTolerance | None, path: Path, merged: Node | None = None) -> Tolerance:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from onnxbuild.recipe.providers import TABLE
+
 FLOATS = frozenset({"float32", "float64", "float16", "bfloat16"})
 
 HIGHER_IS_BETTER = {
@@ -13,19 +15,7 @@ METRIC_RANGE: dict[str, tuple[float | None, float | None]] = {
     "mae": (0, None), "rmse": (0, None), "r2": (None, 1), "cosine": (-1, 1),
 }  # fmt: skip
 
-PROVIDERS = {
-    "cpu": "CPUExecutionProvider",
-    "cuda": "CUDAExecutionProvider",
-    "tensorrt": "TensorrtExecutionProvider",
-    "openvino": "OpenVINOExecutionProvider",
-    "coreml": "CoreMLExecutionProvider",
-    "directml": "DmlExecutionProvider",
-    "qnn": "QNNExecutionProvider",
-    "webgpu": "WebGpuExecutionProvider",
-    "migraphx": "MIGraphXExecutionProvider",
-    "xnnpack": "XnnpackExecutionProvider",
-    "nv-tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
-}
+PROVIDERS = {entry.name: entry.full_name for entry in TABLE.values()}
 """Short name to ONNX Runtime's name."""
 
 OPSETS = (7, 26)

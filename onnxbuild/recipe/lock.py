@@ -31,12 +31,19 @@ class LockedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     interval: tuple[float, float] | None = None
 
 
+class LockedPlacement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How many nodes a provider got, of how many."""
+
+    nodes: int
+    of: int
+
+
 class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What was accepted of one target.
 
     `sources` are the digests of the recipe's files and of what its code read, `output` of the delivered model's files,
-    `metrics` are by provider, `hardware` is the class of the machine that measured. `waivers` map a failed gate to
-    the reason why it was accepted.
+    `metrics` and `placement` are by provider, the latter of those that were there, `hardware` is the class of the
+    machine that measured. `waivers` map a failed gate to the reason why it was accepted.
     """
 
     verdict: str
@@ -47,6 +54,7 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     choice: Choice | None = None
     reverted: tuple[str, ...] = ()
     metrics: dict[str, LockedMetric] = {}
+    placement: dict[str, LockedPlacement] = {}
     hardware: str
     versions: dict[str, str]
     waivers: dict[str, str] = {}

@@ -12,10 +12,7 @@ CODE = "not-in-this-version"
 
 KEYS: tuple[Path, ...] = ()
 """Refused wherever written. A null, which only removes, is legal."""
-PROVIDER_OPTIONS = ("min_nodes", "options", "required")
-"""Refused in any provider; a provider other than the CPU's is refused itself."""
 PROJECT_KEYS: tuple[Path, ...] = (("remote",), ("trusted_keys",))
-CPU = ("cpu", "CPUExecutionProvider")
 
 
 def refuse_keys(root: Node, problems: Problems, *, project: bool = False) -> set[str]:
@@ -50,13 +47,3 @@ def _refused(layer: Node) -> Iterator[Path]:
     for key in KEYS:
         if find(layer, key) is not None:
             yield key
-    providers = find(layer, ("providers",))
-    for name, entry in providers.entries.items() if providers is not None else ():
-        if name not in CPU:
-            yield ("providers", name)
-        else:
-            yield from (("providers", name, option) for option in PROVIDER_OPTIONS if option in entry.node.entries)
-    formats = find(layer, ("package", "formats"))
-    for index, item in enumerate(formats.items if formats is not None else ()):
-        if item.value == "ort":
-            yield ("package", "formats", index)

@@ -261,10 +261,17 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
-    """One execution provider to prove the target on, by its short name; its `tolerance` is merged over the target's."""
+    """One execution provider to prove the target on, by its short name; its `tolerance` is merged over the target's.
+
+    `min_nodes` is a count, or a share `of` the "nodes"; None is the default, one node. `options` are the provider's
+    own, as the texts that ONNX Runtime takes. `required`: a missing device is a failure.
+    """
 
     name: str
     tolerance: Tolerance
+    min_nodes: Bound | None = None
+    options: dict[str, str] = {}
+    required: bool = False
 
 
 class Session(msgspec.Struct, frozen=True, kw_only=True):
@@ -319,10 +326,11 @@ class MemoryGate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """How a target is delivered."""
+    """How a target is delivered: `formats` are onnx, and ort beside it where the recipe asks for it."""
 
     metadata: dict[str, str] = {}
     portable: bool = True
+    formats: tuple[str, ...] = ("onnx",)
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

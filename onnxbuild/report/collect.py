@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,6 +25,7 @@ from onnxbuild.report.facts import (
     FileFacts,
     ProvenanceFacts,
     ProviderAccuracy,
+    ProviderPlacement,
     ReportFacts,
     RunFacts,
     StepFacts,
@@ -39,6 +40,7 @@ from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts, OptimizeParams
 from onnxbuild.stages.package import PackageFacts
+from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
@@ -46,6 +48,7 @@ from onnxbuild.stages.repair import RepairFacts
 from onnxbuild.stages.tune import TuneFacts
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Host, Trace
+from onnxbuild.targets.deliver import tied_to
 from onnxbuild.targets.judge import Judge, model_facts
 
 F = TypeVar("F", bound=msgspec.Struct)
@@ -99,6 +102,7 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         verdict=None if judgement is None else judgement.verdict,
         gates=() if judgement is None else judgement.gates,
         steps=_steps(plan, whole, outcomes),
+        placements=tuple(_placements(plan, outcomes)),
         data=_facts(plan.evaluation, outcomes, DataFacts),
         reference=_facts(plan.reference, outcomes, ReferenceFacts),
         output=f"{folder}/model.onnx" if package is not None and not failed else None,
@@ -109,6 +113,7 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         tuning=_facts(plan.tune, outcomes, TuneFacts) if plan.tune is not None else None,
         stale=failed and (root / folder / "model.onnx").exists(),
         failed_action=None if judgement is None else judgement.failed_action,
+        tied_to=tied_to(filter(None, (_trace(name, outcomes) for name in (*_makers(plan), plan.package)))),
         blame=_without_times(_blame(plan, outcomes)),
     )
 
@@ -154,7 +159,7 @@ def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts
         accuracy = []
         for provider, validations in plan.validations.items():
             facts = _facts(validations[number], outcomes, ValidateFacts)
-            if facts is not None:
+            if facts is not None and facts.absent is None:
                 accuracy.append(ProviderAccuracy(provider, facts))
         steps.append(
             StepFacts(
@@ -176,6 +181,23 @@ def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts
     if (package := _facts(plan.package, outcomes, PackageFacts)) is not None:
         steps.append(StepFacts(label="package", action=plan.package, title="package", package=package))
     return tuple(steps)
+
+
+def _makers(plan: TargetPlan) -> Iterator[str]:
+    return (model.ref.action for model in plan.models)
+
+
+def _placements(plan: TargetPlan, outcomes: Outcomes) -> Iterator[ProviderPlacement]:
+    for provider, action in plan.placements.items():
+        facts = _facts(action, outcomes, PlaceFacts)
+        if facts is not None:
+            timeless = msgspec.structs.replace(facts.profile, time={}) if facts.profile is not None else None
+            yield ProviderPlacement(provider, msgspec.structs.replace(facts, profile=timeless))
+
+
+def _time(action: Action, outcomes: Outcomes) -> dict[str, float]:
+    facts = _facts(action.name, outcomes, PlaceFacts) if action.stage == "place" else None
+    return facts.profile.time if facts is not None and facts.profile is not None else {}
 
 
 def _action(action: Action, outcomes: Outcomes) -> ActionFacts:
@@ -215,6 +237,7 @@ def _action_run(action: Action, outcomes: Outcomes) -> ActionRun:
         made=trace.made if trace is not None else None,
         host=trace.host.cpu if trace is not None else None,
         key=trace.key if trace is not None else None,
+        time=_time(action, outcomes),
     )
 
 

@@ -135,9 +135,16 @@ def _digests(plan: Plan, outcomes: Mapping[str, Outcome]) -> dict[str, str]:
     digests = {}
     for recipe, part in _by_recipe(plan).items():
         settled = [(name, outcomes[name]) for name in part.actions if name in outcomes]
-        traces = [(name, o.trace.id if o.trace is not None else o.status.value) for name, o in settled]
+        traces = [(name, _identity(o)) for name, o in settled]
         digests[recipe] = digest_bytes(encode([__version__, [target.target for target in part.targets], traces]))
     return digests
+
+
+def _identity(outcome: Outcome) -> str:
+    """Return what tells an outcome from others; a forced action may have found something else under the same key."""
+    if outcome.trace is None:
+        return outcome.status.value
+    return f"{outcome.trace.id} {digest_bytes(bytes(outcome.trace.facts))}"
 
 
 def _read(file: Path) -> dict[str, Drawn]:

@@ -17,6 +17,7 @@ from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
 from onnxbuild.stages.package import PackageFacts
+from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
@@ -65,7 +66,8 @@ class ActionRun(msgspec.Struct, frozen=True, kw_only=True):
 
     `decision` (up-to-date, restore, run, blocked) and `status` (ok, failed, cancelled, None: did not run) are of the
     run that drew the report; `reasons` say why its trace last ran; `seconds` what that took; `started` seconds after
-    the beginning of this run, if it ran in it; `made` the ISO time, `host` and `key` are the trace's.
+    the beginning of this run, if it ran in it; `made` the ISO time, `host` and `key` are the trace's; `time` a
+    placement's share of time by provider.
     """
 
     decision: str
@@ -76,6 +78,7 @@ class ActionRun(msgspec.Struct, frozen=True, kw_only=True):
     made: str | None = None
     host: str | None = None
     key: str | None = None
+    time: dict[str, float] = {}
 
 
 class RunFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +148,13 @@ class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
+class ProviderPlacement(msgspec.Struct, frozen=True):
+    """Where the delivered model's nodes went on one provider; the time it took is volatile and left out."""
+
+    provider: str
+    facts: PlaceFacts
+
+
 class DeclaredFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the recipe asks of a target; `tolerances` by provider, `opset` and `ir_version` None: the source's own."""
 
@@ -164,7 +174,8 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     `bytes` its size with external data, `sha256` the model file's; they describe the model that was judged.
     `data` is what was read to evaluate it, with the edges of its dynamic axes. `stale` says that the folder in `build/`
     still holds an older model. `failed_action` names what stopped it. `blame` ranks its layers, where that was asked
-    for or a tolerance was missed.
+    for or a tolerance was missed. `tied_to`
+    is the hardware class of the machine that the model was optimised for, None: any.
     """
 
     name: str
@@ -173,6 +184,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict | None = None
     gates: tuple[GateResult, ...] = ()
     steps: tuple[StepFacts, ...] = ()
+    placements: tuple[ProviderPlacement, ...] = ()
     data: DataFacts | None = None
     reference: ReferenceFacts | None = None
     output: str | None = None
@@ -183,6 +195,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     versus: VersusFacts | None = None
     tuning: TuneFacts | None = None
     failed_action: str | None = None
+    tied_to: str | None = None
     blame: BlameFacts | None = None
 
 
@@ -259,6 +272,7 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[str, ...] = ()
     latency: float | None = None
     latency_batch: int | None = None
+    unverified_providers: tuple[str, ...] = ()
 
 
 class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,10 +13,14 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from onnxbuild import __version__
 from onnxbuild.base.codec import encode
+from onnxbuild.ir.facts import ComparisonFacts, ModelFacts
 from onnxbuild.report.facts import IndexFacts, IndexRow, ReportFacts
 from onnxbuild.report.names import markup_name, markup_text, script_json, visible
+from onnxbuild.report.pages.comparison import comparison_page
 from onnxbuild.report.pages.index import COLUMNS, index_page, index_row
+from onnxbuild.report.pages.model import model_page
 from onnxbuild.report.pages.recipe import recipe_page
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -69,6 +73,23 @@ def render_index(facts: IndexFacts, drawn: Mapping[str, str] | None = None) -> s
         complete="true" if complete else "false",
         json=script_json(data),
     )  # fmt: skip
+
+
+def render_model(facts: ModelFacts, name: str) -> str:
+    """Return the page of one model file."""
+    page = model_page(facts, name, __version__)
+    return _environment().get_template("model.html.j2").render(page=page, json=_embedded(facts))
+
+
+def render_comparison(facts: ComparisonFacts, old: str, new: str) -> str:
+    """Return the page on what two model files differ in."""
+    page = comparison_page(facts, old, new, __version__)
+    return _environment().get_template("comparison.html.j2").render(page=page, json=_embedded(facts))
+
+
+def _embedded(facts: ModelFacts | ComparisonFacts) -> Markup:
+    whole = encode(facts)
+    return script_json(whole if len(whole) <= EMBED_LIMIT else _TOO_LARGE)
 
 
 def content_policy(style: str, script: str) -> str:

@@ -145,6 +145,7 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         providers=tuple(target.declared.tolerances),
         latency=None if timed is None else timed.p50.value,
         latency_batch=None if timed is None else timed.batch,
+        unverified_providers=tuple(p.provider for p in target.placements if p.facts.absent is not None),
     )
 
 

@@ -10,6 +10,7 @@ from onnxbuild.stages.blame import BlameParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams
+from onnxbuild.stages.place import PlaceParams
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
 from onnxbuild.stages.repair import RepairParams
@@ -42,6 +43,8 @@ def title_action(action: Action) -> str:
             return "layers kept in float, one at a time"
         case ValidateParams(provider=provider):
             return f"measured {action.inputs['model'].action.partition('/')[2]} on {provider}"
+        case PlaceParams(provider=provider):
+            return f"placed {action.inputs['model'].action.partition('/')[2]} on {provider}"
         case DataParams(data=data):
             match data:
                 case FileData(path=path):

@@ -17,7 +17,15 @@ from onnxbuild.base.units import format_size
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.recipe.types import Choice, Quantization
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
-from onnxbuild.stages.proving import Proof, Prover, Score, runs_user_code, score_of
+from onnxbuild.stages.proving import (
+    Proof,
+    Prover,
+    Score,
+    distributions,
+    looks_for_devices,
+    runs_user_code,
+    score_of,
+)
 from onnxbuild.stages.quantize import Rung
 from onnxbuild.stages.stage import Stage, Workspace
 
@@ -136,8 +144,9 @@ class _Search:
         calls = read_calls(self.ws.inputs["calls"])
         sample = [calls[number] for number in range(min(len(calls), CALLS))]
         self.ws.tell("measuring latency")
-        session = self.params.proofs[self.params.provider].measuring.session
-        latencies = measure_latency({mode: made.folder / FILE for mode, made in self.made.items()}, sample, session)
+        on = self.params.proofs[self.params.provider].measuring
+        files = {mode: made.folder / FILE for mode, made in self.made.items()}
+        latencies = measure_latency(files, sample, on.session, on.provider, on.options)
         options = {
             mode: Option(made.measured, latencies[mode].lower, latencies[mode].median)
             for mode, made in self.made.items()
@@ -252,15 +261,16 @@ def name_of(mode: str | None) -> str:
 
 AUTO = Stage(
     name="auto",
-    version=1,
+    version=2,
     params=AutoParams,
     facts=AutoFacts,
     run=run,
-    packages=lambda _: (*MODEL, ONNXRUNTIME),
+    packages=lambda params: tuple({*MODEL, ONNXRUNTIME, *distributions(params.proofs)}),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda params: runs_user_code(params.proofs),
     honours=lambda choice, facts: choice in (facts.choice, facts.locked),
     hardware=lambda _: True,
+    devices=lambda params: looks_for_devices(params.proofs),
     threads=lambda _: ALONE,
     seconds=15.0,
 )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
-from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.proof.timing import Estimate, Latency, Loading, Memory, Surroundings, TimeLimit, Versus
+from onnxbuild.recipe.providers import TABLE
 from onnxbuild.recipe.types import Axis, Input, Session
 from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
@@ -24,6 +24,7 @@ class BenchmarkParams(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     provider: str
+    options: dict[str, str] = {}
     session: Session
     inputs: tuple[Input, ...]
     axes: dict[str, Axis]
@@ -37,7 +38,8 @@ class BenchmarkParams(msgspec.Struct, frozen=True, kw_only=True):
 class BenchmarkFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured. Output: `samples`, every time taken, in nanoseconds, as arrays in samples.npz.
 
-    `exhausted` says that the bound was reached with a limit undecided.
+    `exhausted` says that the bound was reached with a limit undecided, `absent` why there is no such provider here:
+    then nothing was measured.
     """
 
     surroundings: Surroundings
@@ -46,30 +48,32 @@ class BenchmarkFacts(msgspec.Struct, frozen=True, kw_only=True):
     loading: Loading | None = None
     memory: Memory | None = None
     exhausted: bool = False
+    absent: str | None = None
 
 
 def run(params: BenchmarkParams, work: Workspace) -> BenchmarkFacts:
     """Measure the model, or it and the other variant in turns. Raises StageFailure."""
     import numpy as np
 
-    from onnxbuild.stages.measuring import Bench
+    from onnxbuild.stages.measuring import AbsentError, Bench
     from onnxbuild.stages.surroundings import describe_surroundings, no_garbage_collection, system_load
 
-    if params.provider != "cpu":
-        message = f"the provider '{params.provider}' is not in this version, only cpu"
-        raise StageFailure("provider-not-supported", message)
     before = system_load()
     session = session_of(params.session, work)
-    bench = Bench(work, session, params.inputs, params.axes, params.min_seconds, params.limits)
+    provider = (params.provider, params.options)
+    bench = Bench(work, provider, session, params.inputs, params.axes, params.min_seconds, params.limits)
     latencies: tuple[Latency, ...] = ()
     versus = loading = memory = None
-    with no_garbage_collection():
-        if "other" in work.inputs:
-            other = session_of(params.other_session or Session(), work, "other_session")
-            versus = bench.turns(session, "other", other, params.batches[0])
-        else:
-            latencies = tuple(bench.latency(batch) for batch in params.batches)
-            loading, memory = bench.fresh(max(params.batches), params.memory)
+    try:
+        with no_garbage_collection():
+            if "other" in work.inputs:
+                other = session_of(params.other_session or Session(), work, "other_session")
+                versus = bench.turns(session, "other", other, params.batches[0])
+            else:
+                latencies = tuple(bench.latency(batch) for batch in params.batches)
+                loading, memory = bench.fresh(max(params.batches), params.memory)
+    except AbsentError as error:
+        return BenchmarkFacts(surroundings=describe_surroundings(session, before), absent=str(error))
     np.savez_compressed(work.output("samples") / "samples.npz", **bench.samples)  # type: ignore[arg-type]  # of savez
     facts = BenchmarkFacts(
         surroundings=describe_surroundings(session, before),
@@ -103,7 +107,7 @@ BENCHMARK = Stage(
     params=BenchmarkParams,
     facts=BenchmarkFacts,
     run=run,
-    packages=lambda _: ("ml-dtypes", "numpy", ONNXRUNTIME),
+    packages=lambda params: ("ml-dtypes", "numpy", ONNXRUNTIME, *TABLE[params.provider].distributions),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
     unkeyed=("limits",),
@@ -111,5 +115,6 @@ BENCHMARK = Stage(
     seconds=3.0,
     only_reads=True,
     hardware=lambda _: True,
+    devices=lambda params: params.provider != "cpu",
     alone=True,
 )

@@ -19,7 +19,15 @@ from onnxbuild.proof.measures import to_text
 from onnxbuild.recipe.types import Choice, Pruning, Quantization, Session
 from onnxbuild.stages.export import ORIGINS
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
-from onnxbuild.stages.proving import Proof, Prover, Score, runs_user_code, score_of
+from onnxbuild.stages.proving import (
+    Proof,
+    Prover,
+    Score,
+    distributions,
+    looks_for_devices,
+    runs_user_code,
+    score_of,
+)
 from onnxbuild.stages.stage import Stage, Workspace
 
 if TYPE_CHECKING:
@@ -240,10 +248,11 @@ BLAME = Stage(
     params=BlameParams,
     facts=BlameFacts,
     run=run,
-    packages=lambda _: (*MODEL, ONNXRUNTIME),
+    packages=lambda params: tuple({*MODEL, ONNXRUNTIME, *distributions(params.proofs)}),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda params: runs_user_code(params.proofs),
     hardware=lambda _: True,
+    devices=lambda params: looks_for_devices(params.proofs),
     threads=lambda _: os.cpu_count() or 1,
     seconds=15.0,
 )

@@ -96,7 +96,7 @@ def deliver(folder: Path, ws: Workspace) -> ModelFacts:
             (folder / name).replace(out / name)
         else:
             link_or_copy(folder / name, out / name)
-    return describe(out)
+    return describe(out, ws.inputs.get("model"))
 
 
 def _require_interface(model: ir.Model, like: ir.Model, tool: str, keep_dtypes: bool) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,16 +18,21 @@ from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.recipe.types import Session
 
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
 RUNS = 3
 """With the second run ONNX Runtime knows the memory pattern."""
 
 
 class FreshJob(msgspec.Struct, frozen=True, kw_only=True):
-    """The model's file, the folder of calls whose first is run, and how to open it."""
+    """The model's file, the folder of calls whose first is run, and how to open it: on a provider that is there."""
 
     model: str
     calls: str
     session: Session
+    provider: str = "cpu"
+    options: dict[str, str] = {}
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,13 +64,13 @@ def measure_fresh(job: FreshJob, scratch: Path) -> Footprint:
 
 def _measure(job: FreshJob) -> Footprint:
     from onnxbuild.data.calls import read_calls
-    from onnxbuild.ort.session import open_session, run_call
+    from onnxbuild.ort.session import run_call
 
     model = Path(job.model)
     call = {name: array.copy() for name, array in read_calls(Path(job.calls))[0].items()}
     _forget(model.parent)
     began = time.perf_counter_ns()
-    session = open_session(model, job.session)
+    session = _open(job)
     opened = time.perf_counter_ns()
     run_call(session, call)
     ran = time.perf_counter_ns()
@@ -73,8 +79,17 @@ def _measure(job: FreshJob) -> Footprint:
     peak = _peak()
     del session
     again = time.perf_counter_ns()
-    open_session(model, job.session)
+    _open(job)
     return Footprint(cold=opened - began, first=ran - opened, warm=time.perf_counter_ns() - again, peak=peak)
+
+
+def _open(job: FreshJob) -> InferenceSession:
+    from onnxbuild.ort.providers import Absent, open_on
+
+    opened = open_on(Path(job.model), job.provider, job.options, job.session)
+    if isinstance(opened, Absent):
+        sys.exit(f"there is no {job.provider} in a process of its own: {opened.why}")
+    return opened.session
 
 
 def _forget(folder: Path) -> None:

@@ -33,7 +33,7 @@ def run(params: InspectParams, workspace: Workspace) -> InspectFacts:
 
 INSPECT = Stage(
     name="inspect",
-    version=1,
+    version=2,
     params=InspectParams,
     facts=InspectFacts,
     run=run,

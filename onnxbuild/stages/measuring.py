@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
 import msgspec
@@ -17,7 +18,8 @@ from onnxbuild.data.fit import Declared
 from onnxbuild.ir.model import MODEL
 from onnxbuild.ir.trivial import write_trivial_model
 from onnxbuild.ort.arena import measure_arena
-from onnxbuild.ort.session import open_session, run_call
+from onnxbuild.ort.providers import Absent, open_on
+from onnxbuild.ort.session import run_call
 from onnxbuild.proof.estimates import latency_of, middle_of, versus_of
 from onnxbuild.proof.sampling import alternate, collect, warm_up
 from onnxbuild.proof.timing import Estimate, Latency, Loading, Memory, TimeLimit, Versus
@@ -31,12 +33,17 @@ PROCESSES, MOST_PROCESSES = 3, 9
 """Fresh processes whose memory is looked at, and how many at most where a limit is not decided."""
 
 
+class AbsentError(Exception):
+    """There is no such provider here, and why."""
+
+
 class Bench:
     """Measures the model among a workspace's inputs; `samples` are the times taken, by their name in samples.npz."""
 
     def __init__(
         self,
         work: Workspace,
+        provider: tuple[str, Mapping[str, str]],
         session: Session,
         inputs: tuple[Input, ...],
         axes: Mapping[str, Axis],
@@ -44,6 +51,7 @@ class Bench:
         limits: Sequence[TimeLimit],
     ) -> None:
         self.samples: dict[str, np.ndarray] = {}
+        self._provider, self._options = provider
         self._work, self._session, self._seconds, self._limits = work, session, seconds, limits
         self._data, self._declared = read_calls(work.inputs["calls"]), Declared(inputs, axes)
         if not len(self._data):
@@ -97,8 +105,8 @@ class Bench:
         if not memory:
             return _loading(prints), None
         write_calls(scratch / "trivial-call", [write_trivial_model(scratch / "trivial")])
-        trivial = FreshJob(
-            model=str(scratch / "trivial" / MODEL), calls=str(scratch / "trivial-call"), session=self._session
+        trivial = msgspec.structs.replace(
+            model, model=str(scratch / "trivial" / MODEL), calls=str(scratch / "trivial-call")
         )
         bases = [measure_fresh(trivial, scratch).peak]
         limits = [limit.value for limit in self._limits if limit.measure == "memory"]
@@ -126,18 +134,35 @@ class Bench:
         calls = self._work.scratch / f"call-{batch}"
         if not calls.exists():
             write_calls(calls, [self._call(batch)])
-        return FreshJob(model=str(self._work.inputs["model"] / MODEL), calls=str(calls), session=session)
+        return FreshJob(
+            model=str(self._work.inputs["model"] / MODEL),
+            calls=str(calls),
+            session=session,
+            provider=self._provider,
+            options=dict(self._options),
+        )
 
     def _arena(self, batch: int) -> tuple[int, int] | None:
-        model, call = self._work.inputs["model"] / MODEL, self._call(batch)
-        return measure_arena(model, self._session, lambda session: run_call(session, call), self._work.scratch)
+        call = self._call(batch)
+        return measure_arena(
+            lambda prefix: self._open("model", self._session, prefix),
+            lambda session: run_call(session, call),
+            self._work.scratch,
+        )
+
+    def _open(self, label: str, session: Session, profile: Path | None = None) -> ort.InferenceSession:
+        model = self._work.inputs[label] / MODEL
+        opened = open_on(model, self._provider, self._options, session, profile=profile)
+        if isinstance(opened, Absent):
+            raise AbsentError(opened.why)
+        return opened.session
 
     def _call(self, batch: int) -> Call:
         return call_of_rows(self._data, self._declared, batch)
 
     def _runner(self, label: str, session: Session, batch: int) -> Callable[[], object]:
         """Return what is timed: ONNX Runtime's own `run` with arrays in memory, for all outputs."""
-        opened: ort.InferenceSession = open_session(self._work.inputs[label] / MODEL, session)
+        opened = self._open(label, session)
         call = self._call(batch)
         run_call(opened, call)  # says what is wrong, once
         names = [value.name for value in opened.get_outputs()]

@@ -170,7 +170,7 @@ def _runs_user_code(params: OptimizeParams) -> bool:
 
 OPTIMIZE = Stage(
     name="optimize",
-    version=2,
+    version=3,
     params=OptimizeParams,
     facts=OptimizeFacts,
     run=run,

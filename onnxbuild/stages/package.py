@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
 from onnxbuild.base.atomic import link_or_copy
@@ -13,12 +15,19 @@ from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
 from onnxbuild.stages.tune import session_of
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 MACHINE_TIED = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
 """Domains whose operators ONNX Runtime writes for the machine it optimised on."""
 
 
+MOST_CALLS = 8
+"""Calls of the evaluation data on which another format is held against the model."""
+
+
 class PackageParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of package. Inputs: `model`, and `session` where tune chose it."""
+    """Parameters of package. Inputs: `model`, `session` where tune chose it, `calls` for another format than onnx."""
 
     package: Package
     session: Session
@@ -30,9 +39,9 @@ class PackageParams(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackageFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is delivered. Output: `package` (model.onnx, its external data). `digests` maps a file to its SHA-256.
+    """What is delivered. Output: `package` (model.onnx, its external data, model.ort where asked for).
 
-    `session` is what it was proved with.
+    `digests` maps a file to its SHA-256. `session` is what it was proved with.
     """
 
     model: ModelFacts
@@ -44,7 +53,7 @@ def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
     """Pass the validated model on, add the recipe's metadata to its graph file, and read back what is delivered.
 
     The weights file is never rewritten. Raises StageFailure (`not-portable`, `contract-broken`, `invalid-model`,
-    `model-does-not-load`).
+    `model-does-not-load`, `format-changed-results`).
     """
     # The stage table is read by every command, also by those that touch no model.
     from onnxbuild.ir.check import check_model_file
@@ -66,9 +75,37 @@ def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
     check_model_file(folder)
     session = session_of(params.session, workspace)
     open_session(folder / FILE, session)
+    if "ort" in params.package.formats:
+        _add_ort(params, session, workspace, folder)
     return PackageFacts(
         model=facts, session=session, digests={name: digest_file(folder / name) for name in list_files(folder)}
     )
+
+
+def _add_ort(params: PackageParams, session: Session, workspace: Workspace, folder: Path) -> None:
+    """Write model.ort beside the model and hold its outputs against the model's own, at the level that it fixes."""
+    from itertools import islice
+
+    from onnxbuild.data.calls import read_calls
+    from onnxbuild.ir.model import MODEL as FILE
+    from onnxbuild.ort.ort_format import write_ort
+    from onnxbuild.ort.session import open_session, run_call
+    from onnxbuild.proof.compare import Comparison
+    from onnxbuild.proof.limits import exceeds, step_limit
+
+    session = msgspec.structs.replace(session, graph_optimization="basic" if params.package.portable else "all")
+    written = write_ort(folder / FILE, folder, workspace.scratch, session)
+    model, other = open_session(folder / FILE, session), open_session(written, session)
+    comparisons = {value.name: Comparison(value.name) for value in model.get_outputs()}
+    for call in islice(read_calls(workspace.inputs["calls"]), MOST_CALLS):
+        found = run_call(other, call)
+        for name, expected in run_call(model, call).items():
+            comparisons[name].add(expected, found[name], expected.shape[0] if expected.ndim else 1)
+    for measures in (comparison.result() for comparison in comparisons.values()):
+        if exceeds(measures, step_limit(None, measures.dtype, None)):
+            far = f"output '{measures.name}' differs in {measures.unequal} of {measures.elements} elements"
+            message = f"in ORT format the model computes something else: {far}"
+            raise StageFailure("format-changed-results", message, hint="formats: [onnx]", tool="onnxruntime")
 
 
 def _check_portable(facts: ModelFacts) -> None:
@@ -95,4 +132,5 @@ PACKAGE = Stage(
     preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
     only_reads=True,
+    hardware=lambda params: "ort" in params.package.formats and not params.package.portable,
 )

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.proof.ablation import Measured
 from onnxbuild.proof.budget import limited, metric_used, used
 from onnxbuild.proof.gates import GateResult, Verdict, judge_metric, judge_outputs
@@ -21,14 +20,24 @@ from onnxbuild.recipe.types import OutputTolerance, Tolerance
 from onnxbuild.stages import validate
 from onnxbuild.stages.stage import Workspace
 
-ABSENT = "provider-not-supported"
-
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """How a model is measured on one provider, and what it must keep there."""
 
     measuring: validate.ValidateParams
     tolerance: Tolerance
+
+
+def distributions(proofs: Mapping[str, Proof]) -> tuple[str, ...]:
+    """Return the distributions that decide which of the providers load."""
+    return tuple(
+        dict.fromkeys(name for proof in proofs.values() for name in validate.VALIDATE.packages(proof.measuring))
+    )
+
+
+def looks_for_devices(proofs: Mapping[str, Proof]) -> bool:
+    """Tell whether any of the providers needs a device besides the CPU."""
+    return any(validate.VALIDATE.devices(proof.measuring) for proof in proofs.values())
 
 
 def runs_user_code(proofs: Mapping[str, Proof]) -> bool:
@@ -99,13 +108,9 @@ class Prover:
         ws = replace(self._ws, inputs={**inputs, "model": folder}, scratch=scratch, warnings=[])
         try:
             facts = validate.run(params, ws)
-        except StageFailure as failure:
-            if failure.code == ABSENT:
-                return None
-            raise
         finally:
             shutil.rmtree(scratch)  # a metric of the user's leaves the outputs of a whole walk there
-        return judged(facts, proof, generated=self._generated)
+        return judged(facts, proof, generated=self._generated) if facts.absent is None else None
 
 
 def judged(facts: validate.ValidateFacts, proof: Proof, *, generated: bool) -> Measured:

@@ -58,7 +58,7 @@ def run(params: PruneParams, ws: Workspace) -> PruneFacts:
 
 PRUNE = Stage(
     name="prune",
-    version=1,
+    version=2,
     params=PruneParams,
     facts=PruneFacts,
     run=run,

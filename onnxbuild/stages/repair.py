@@ -15,7 +15,15 @@ from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.recipe.types import Choice, Quantization
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
-from onnxbuild.stages.proving import Proof, Prover, Score, runs_user_code, score_of
+from onnxbuild.stages.proving import (
+    Proof,
+    Prover,
+    Score,
+    distributions,
+    looks_for_devices,
+    runs_user_code,
+    score_of,
+)
 from onnxbuild.stages.stage import Stage, Workspace
 
 if TYPE_CHECKING:
@@ -222,15 +230,16 @@ def _deliver(found: Found, base: Measured, mended: Mended | None, ws: Workspace)
 
 REPAIR = Stage(
     name="repair",
-    version=2,
+    version=3,
     params=RepairParams,
     facts=RepairFacts,
     run=run,
-    packages=lambda _: (*MODEL, ONNXRUNTIME),
+    packages=lambda params: tuple({*MODEL, ONNXRUNTIME, *distributions(params.proofs)}),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda params: runs_user_code(params.proofs),
     honours=lambda choice, facts: choice in (facts.choice, facts.locked),
     hardware=lambda _: True,
+    devices=lambda params: looks_for_devices(params.proofs),
     threads=lambda _: os.cpu_count() or 1,
     seconds=10.0,
 )

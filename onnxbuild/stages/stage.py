@@ -75,8 +75,9 @@ class Stage(Generic[P, F]):
     `threads` are the cores that `run` keeps busy, constant for given parameters; `seconds` is what to expect of an
     action while none was ever measured. `only_reads` says that `run` neither writes to its inputs' files nor hands them
     to a tool that refuses hard links, as onnx.load, onnx.checker and onnx_ir's external tensors do. `hardware` tells
-    whether what it delivers depends on the machine: then the hardware class is in the key. `alone` says that it
-    measures time and memory: nothing runs beside it, and `make --remeasure` runs it again.
+    whether what it delivers depends on the machine: then the hardware class is in the key. `devices` tells whether it
+    looks for a device besides the CPU: then the devices and their driver are in the key, and none is hidden from it.
+    `alone` says that it measures time and memory: nothing runs beside it, and `make --remeasure` runs it again.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Stage(Generic[P, F]):
     honours: Callable[[Choice, F], bool] = lambda choice, facts: True
     hardware: Callable[[P], bool] = lambda params: False
     alone: bool = False
+    devices: Callable[[P], bool] = lambda params: False
 
 
 AnyStage = Stage[Any, Any]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from onnxbuild.stages.auto import AUTO
 from onnxbuild.stages.benchmark import BENCHMARK
 from onnxbuild.stages.blame import BLAME
+from onnxbuild.stages.compare import COMPARE
 from onnxbuild.stages.data import DATA
 from onnxbuild.stages.describe import DESCRIBE
 from onnxbuild.stages.difference import DIFFERENCE
@@ -12,6 +13,7 @@ from onnxbuild.stages.export import CANONICALIZE, EXPORT
 from onnxbuild.stages.inspect import INSPECT
 from onnxbuild.stages.optimize import OPTIMIZE
 from onnxbuild.stages.package import PACKAGE
+from onnxbuild.stages.place import PLACE
 from onnxbuild.stages.prune import PRUNE
 from onnxbuild.stages.quantize import QUANTIZE
 from onnxbuild.stages.reference import REFERENCE
@@ -33,12 +35,14 @@ STAGES: dict[str, AnyStage] = {
         AUTO,
         REPAIR,
         VALIDATE,
+        PLACE,
         BENCHMARK,
         TUNE,
         PACKAGE,
         BLAME,
         INSPECT,
         DIFFERENCE,
+        COMPARE,
         DESCRIBE,
     )
 }

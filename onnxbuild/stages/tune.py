@@ -11,9 +11,9 @@ from pathlib import Path
 import msgspec
 
 from onnxbuild.base.codec import decode, encode
-from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.proof.timing import Estimate, Surroundings
 from onnxbuild.proof.tuning import Tried, search
+from onnxbuild.recipe.providers import TABLE
 from onnxbuild.recipe.types import Axis, Input, Session
 from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
@@ -26,6 +26,7 @@ class TuneParams(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of tune. Inputs: `model`, `calls`. `session` holds what the recipe settles, which is not varied."""
 
     provider: str
+    options: dict[str, str] = {}
     objective: str
     session: Session
     inputs: tuple[Input, ...]
@@ -46,22 +47,25 @@ class TuneFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(params: TuneParams, work: Workspace) -> TuneFacts:
     """Search and deliver the choice. Raises StageFailure."""
-    from onnxbuild.stages.measuring import Bench
+    from onnxbuild.stages.measuring import AbsentError, Bench
     from onnxbuild.stages.surroundings import describe_surroundings, no_garbage_collection, system_load
 
-    if params.provider != "cpu":
-        message = f"the provider '{params.provider}' is not in this version, only cpu"
-        raise StageFailure("provider-not-supported", message)
     before = system_load()
-    bench = Bench(work, params.session, params.inputs, params.axes, params.min_seconds, ())
+    bench = Bench(
+        work, (params.provider, params.options), params.session, params.inputs, params.axes, params.min_seconds, ()
+    )
 
     def compare(one: Session, other: Session) -> Estimate:
         if params.objective == MEMORY:
             return bench.frugality(one, other, params.batch)
         return bench.turns(one, "model", other, params.batch).ratio
 
-    with no_garbage_collection():
-        chosen, tried = search(params.session, _alternatives(params), compare)
+    chosen, tried = params.session, tuple[Tried, ...]()
+    try:
+        with no_garbage_collection():
+            chosen, tried = search(params.session, _alternatives(params), compare)
+    except AbsentError as error:
+        work.warn("not-tuned", f"there is no {params.provider} here to tune the session on: {error}")
     (work.output("session") / FILE).write_bytes(encode(chosen))
     return TuneFacts(
         objective=params.objective,
@@ -99,11 +103,12 @@ TUNE = Stage(
     params=TuneParams,
     facts=TuneFacts,
     run=run,
-    packages=lambda _: ("ml-dtypes", "numpy", ONNXRUNTIME),
+    packages=lambda params: ("ml-dtypes", "numpy", ONNXRUNTIME, *TABLE[params.provider].distributions),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
     seconds=5.0,
     only_reads=True,
     hardware=lambda _: True,
+    devices=lambda params: params.provider != "cpu",
     alone=True,
 )

@@ -16,6 +16,7 @@ import msgspec
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.proof.measures import MetricIntervals, OutputMeasures
 from onnxbuild.proof.sizes import SizeMeasures
+from onnxbuild.recipe.providers import TABLE
 from onnxbuild.recipe.types import Function, Metric, Session
 from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
@@ -28,7 +29,6 @@ if TYPE_CHECKING:  # numpy and onnxruntime are not for those who only plan: the 
     from onnxbuild.data.calls import Calls
     from onnxbuild.proof.metrics import Scorer
 
-CPU = ("cpu", "CPUExecutionProvider")
 OF_CLASSES = frozenset({"accuracy", "top_k", "f1", "precision", "recall", "roc_auc"})
 """Metrics that say little where the labels have one class only."""
 
@@ -56,6 +56,7 @@ class ValidateParams(msgspec.Struct, frozen=True, kw_only=True):
     axis: int
     average: str | None
     k: int
+    options: dict[str, str] = {}
     within: tuple[Within, ...] = ()
 
 
@@ -73,28 +74,32 @@ class MetricMeasure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ValidateFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured; no artifact. `outputs` in the recipe's order; `sizes` None where edges were not asked for."""
+    """What was measured; no artifact. `outputs` in the recipe's order; `sizes` None where edges were not asked for.
+
+    `absent` says why there is no such provider here: then nothing was measured.
+    """
 
     calls: int
     samples: int
     outputs: tuple[OutputMeasures, ...]
     metric: MetricMeasure | None = None
     sizes: tuple[SizeMeasures, ...] | None = None
+    absent: str | None = None
 
 
 def run(params: ValidateParams, work: Workspace) -> ValidateFacts:
     """Run the model on every call, one at a time, and measure its outputs and metric. Raises StageFailure."""
     from onnxbuild.data.calls import read_calls
     from onnxbuild.ir.model import MODEL
-    from onnxbuild.ort.session import open_session
+    from onnxbuild.ort.providers import Absent, open_on
     from onnxbuild.proof.compare import Comparison
     from onnxbuild.proof.walk import check_reference, count_rows, walk
 
-    if params.provider not in CPU:
-        message = f"the provider '{params.provider}' is not in this version, only cpu"
-        raise StageFailure("provider-not-supported", message)
+    opened = open_on(work.inputs["model"] / MODEL, params.provider, params.options, session_of(params.session, work))
+    if isinstance(opened, Absent):
+        return ValidateFacts(calls=0, samples=0, outputs=(), absent=opened.why)
+    session = opened.session
     calls, reference = read_calls(work.inputs["calls"]), read_calls(work.inputs["reference"])
-    session = open_session(work.inputs["model"] / MODEL, session_of(params.session, work))
     names = [value.name for value in session.get_outputs()]
     check_reference(names, calls, reference)
     labels = read_calls(work.inputs["labels"])[0]["labels"] if "labels" in work.inputs else None
@@ -204,10 +209,11 @@ VALIDATE = Stage(
     params=ValidateParams,
     facts=ValidateFacts,
     run=run,
-    packages=lambda _: ("ml-dtypes", "numpy", ONNXRUNTIME),
+    packages=lambda params: ("ml-dtypes", "numpy", ONNXRUNTIME, *TABLE[params.provider].distributions),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda params: params.metric is not None and params.metric.function is not None,
     only_reads=True,
     hardware=lambda _: True,
+    devices=lambda params: params.provider != "cpu",
     threads=lambda params: (os.cpu_count() or 1) if (n := params.session.intra_op_threads) == 0 else n or 1,
 )

@@ -81,7 +81,7 @@ def _refusals(
     waive: tuple[str, ...],
 ) -> list[Diagnostic]:
     name = target.target.name
-    needed = [*(model.ref.action for model in target.models), *(n for v in target.validations.values() for n in v)]
+    needed = [*(model.ref.action for model in target.models), *target.proofs]
     done = all(n in outcomes and outcomes[n].status is Status.OK and outcomes[n].trace is not None for n in needed)
     if judgement is None or not done:
         message = f"{name} is not built from what is there now"

@@ -18,12 +18,15 @@ from onnxbuild.base.codec import to_builtins
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.plan.action import TargetPlan
 from onnxbuild.stages.package import PackageFacts
+from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.store.blobs import BlobStore
 from onnxbuild.store.traces import Discovered, Trace
 from onnxbuild.targets.judge import Judgement
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+MACHINE_STAGES = ("optimize", "package")
+"""Stages that may make a model for the machine they run on; their keys then hold its hardware class."""
 SOURCE_STAGES = ("export", "canonicalize")
 
 
@@ -54,9 +57,11 @@ def describe_delivery(
         "ir_version": facts.model.ir_version,
         "session": {k: v for k, v in to_builtins(facts.session).items() if v is not None},
         "providers": [provider.name for provider in target.providers],
+        "placement": {provider: _placement(traces.get(action)) for provider, action in plan.placements.items()},
         "gates": [to_builtins(gate) for gate in judgement.gates],
         "metric": {"model": metric[0].measured, "source": metric[0].source} if metric else None,
         "metadata": target.package.metadata,
+        "tied_to": tied_to(traces.values()),
         "versions": _versions(traces.values()),
         "source": {
             "framework": target.source.framework.value,
@@ -122,6 +127,20 @@ def _has_files(folder: Path, manifest: dict[str, Any], inputs: Inputs) -> bool:
 
 def _encode(manifest: dict[str, Any]) -> bytes:
     return json.dumps(manifest, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def tied_to(traces: Iterable[Trace]) -> str | None:
+    """Return the hardware class of the machine that a model was optimised for, None where it serves every one."""
+    makers = (trace for trace in traces if trace.stage in MACHINE_STAGES)
+    return next((line.value for trace in makers for line in trace.manifest if line.label == "hardware"), None)
+
+
+def _placement(trace: Trace | None) -> dict[str, Any]:
+    """Return whether a provider was there, and how many of how many nodes it got."""
+    facts = msgspec.json.decode(trace.facts, type=PlaceFacts) if trace is not None else None
+    if facts is None or facts.assignment is None:
+        return {"present": False, "nodes": None, "of": None}
+    return {"present": True, "nodes": facts.assignment.got(facts.asked), "of": facts.assignment.nodes}
 
 
 def _versions(traces: Iterable[Trace]) -> dict[str, str]:

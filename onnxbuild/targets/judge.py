@@ -11,11 +11,21 @@ from onnxbuild.engine.events import Failure, Status
 from onnxbuild.engine.run import Outcome
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Plan, TargetPlan
-from onnxbuild.proof.gates import GateResult, Verdict, judge_metric, judge_outputs, judge_size, worst_verdict
+from onnxbuild.proof.gates import (
+    GateResult,
+    Verdict,
+    judge_metric,
+    judge_outputs,
+    judge_size,
+    unmeasured,
+    worst_verdict,
+)
+from onnxbuild.proof.placement import judge_placement
 from onnxbuild.proof.size_gates import judge_exact_sizes, judge_sizes, unverified_sizes
 from onnxbuild.proof.speed_gates import judge_latency, judge_memory, judge_speed
 from onnxbuild.recipe.types import Provider, RandomData
 from onnxbuild.stages.benchmark import BenchmarkFacts, estimate_of
+from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.repair import RepairFacts
 from onnxbuild.stages.table import STAGES
 from onnxbuild.stages.validate import ValidateFacts
@@ -77,9 +87,11 @@ class Judge:
         for provider in plan.target.providers:
             traces = [self._trace(name) for name in plan.validations[provider.name]]
             measured = [msgspec.json.decode(t.facts, type=ValidateFacts) for t in traces if t is not None]
-            if len(measured) < len(traces):
+            placed = self._trace(plan.placements[provider.name])
+            if len(measured) < len(traces) or placed is None:
                 return None
             gates += self._with_repair(plan, _accuracy_gates(plan, provider, measured))
+            gates += _placement_gates(provider, msgspec.json.decode(placed.facts, type=PlaceFacts))
         for judge in (self._size_gates, self._speed_gates, self._measured_gates):
             found = judge(plan)
             if found is None:
@@ -124,7 +136,9 @@ class Judge:
         if self._has_failed(other):
             return [judge_speed(gate, None, f"'{gate.bound.of}' failed, so there is no speed to compare with")]
         facts = self._benchmark(plan.versus)
-        return None if facts is None else [judge_speed(gate, estimate_of(facts, "speed", gate.batch))]
+        if facts is None:
+            return None
+        return [judge_speed(gate, estimate_of(facts, "speed", gate.batch), facts.absent or "")]
 
     def _measured_gates(self, plan: TargetPlan) -> list[GateResult] | None:
         """Return the gates on what the target's own benchmarks measured."""
@@ -134,13 +148,15 @@ class Judge:
             measured = facts[latency.provider]
             if measured is None:
                 return None
-            found.append(judge_latency(latency, estimate_of(measured, latency.percentile, latency.batch)))
+            found.append(
+                judge_latency(latency, estimate_of(measured, latency.percentile, latency.batch), measured.absent or "")
+            )
         memory = plan.target.memory
         if memory is not None:
             measured = facts[memory.provider]
             if measured is None:
                 return None
-            found.append(judge_memory(memory, estimate_of(measured, "memory", 0)))
+            found.append(judge_memory(memory, estimate_of(measured, "memory", 0), measured.absent or ""))
         return found if all(each is not None for each in facts.values()) else None
 
     def _benchmark(self, action: str | None) -> BenchmarkFacts | None:
@@ -185,6 +201,12 @@ class Judge:
         return outcome.trace if outcome is not None else None
 
 
+def _placement_gates(provider: Provider, facts: PlaceFacts) -> list[GateResult]:
+    assigned = facts.assignment
+    got, nodes = (assigned.got(facts.asked), assigned.nodes) if assigned is not None else (0, 0)
+    return judge_placement(provider, facts.absent, got, nodes)
+
+
 def model_facts(trace: Trace) -> ModelFacts:
     """Return the model's description from the trace of any stage that makes a model."""
     return msgspec.json.decode(trace.facts, type=_WithModel).model
@@ -199,6 +221,8 @@ def decode_facts(trace: Trace) -> msgspec.Struct:
 def _accuracy_gates(plan: TargetPlan, provider: Provider, measured: Sequence[ValidateFacts]) -> list[GateResult]:
     """Judge the delivered model on the data and at the edges of dynamic axes; `measured` has one item a model."""
     last, limits = measured[-1], provider.tolerance.outputs
+    if last.absent is not None:
+        return unmeasured(provider.tolerance, provider.name, f"there is no {provider.name} here")
     gates = _on_data(plan, provider, last)
     gates = [_name_first_step(gate, plan, provider, measured) for gate in gates]
     gates = judge_sizes(gates, limits, last.sizes or (), provider.name)

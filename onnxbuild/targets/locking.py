@@ -9,8 +9,9 @@ import msgspec
 from onnxbuild.base.codec import encode
 from onnxbuild.engine.run import Outcome
 from onnxbuild.plan.action import Plan, TargetPlan
-from onnxbuild.recipe.lock import LockedMetric, LockedTarget
+from onnxbuild.recipe.lock import LockedMetric, LockedPlacement, LockedTarget
 from onnxbuild.recipe.types import Choice
+from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.reverts import Reverted
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Trace
@@ -43,6 +44,7 @@ def describe_target(
         choice=next((one.choice for one in reversed(told) if one.choice not in (None, Choice())), None),
         reverted=tuple(one.title for step in told for one in step.reverted),
         metrics=dict(_metrics(target, traces)),
+        placement=dict(_placement(target, outcomes)),
         hardware=traces[target.validations[target.target.providers[0].name][-1]].host.hardware,
         versions=_versions(traces),
         waivers=dict(waivers),
@@ -56,6 +58,7 @@ def differences(accepted: LockedTarget, now: LockedTarget) -> tuple[str, ...]:
         *_differ("opset", accepted.opset, now.opset),
         *_differ("ir_version", accepted.ir_version, now.ir_version),
         *_differ("choice", accepted.choice, now.choice),
+        *_placed_otherwise(accepted, now),
         *_differ("what was left out of `passes`", accepted.reverted, now.reverted),
     )
 
@@ -75,9 +78,24 @@ def _differ(what: str, accepted: object, now: object) -> Iterator[str]:
         yield f"{what} is {encode(now).decode()}, accepted is {encode(accepted).decode()}"
 
 
+def _placed_otherwise(accepted: LockedTarget, now: LockedTarget) -> Iterator[str]:
+    """Compare the placement on the providers that are here and were there."""
+    for provider, was in accepted.placement.items():
+        if provider in now.placement:
+            yield from _differ(f"placement on {provider}", was, now.placement[provider])
+
+
+def _placement(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, LockedPlacement]]:
+    for provider, name in target.placements.items():
+        trace = outcomes[name].trace if name in outcomes else None
+        facts = msgspec.json.decode(trace.facts, type=PlaceFacts) if trace is not None else None
+        if facts is not None and facts.assignment is not None:
+            yield provider, LockedPlacement(nodes=facts.assignment.got(facts.asked), of=facts.assignment.nodes)
+
+
 def _traces(plan: Plan, target: TargetPlan, outcomes: Mapping[str, Outcome]) -> dict[str, Trace]:
     """Return the traces of all actions that a target's model and its proof come from, by name."""
-    stack = [target.package, *(name for names in target.validations.values() for name in names)]
+    stack = [target.package, *target.proofs]
     wanted: set[str] = set()
     while stack:
         name = stack.pop()

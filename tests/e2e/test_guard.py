@@ -126,13 +126,19 @@ def test_wider_limits_let_a_pass_in_again(project: Project) -> None:
 
 def test_a_user_s_pass_is_seen_to_import_and_read_though_it_runs_apart(project: Project) -> None:
     project.write("recipes/passes/mine.py", "import aid\ndef run(model):\n    return aid.same(model)\n")
-    project.write("recipes/passes/aid.py", "from pathlib import Path\nTEXT = Path('note.txt').read_text()\n"
+    project.write("recipes/passes/aid.py", "import xmlrpc.client\n"
+                  "from pathlib import Path\nTEXT = Path('note.txt').read_text()\n"
                   "def same(model):\n    model.graph.doc_string = TEXT\n    return model\n")  # fmt: skip
     project.write("recipes/note.txt", "one")
     entry = "passes: [{custom: {function: passes/mine.py:run}}]"
     project.recipe("own", RECIPE.replace("passes: [{onnxoptimizer: [eliminate_identity, fuse_pad_into_pool]}]", entry))
     assert project.make("own").code == 0
     assert project.make("own").ran == []
+    traces = [f.read_text() for f in (project.root / ".onnxbuild/traces").rglob("*.json")]
+    (own,) = [text for text in traces if "recipes/note.txt" in text]
+    assert "recipes/passes/aid.py" in own
+    assert "recipes/passes/xmlrpc.py" in own  # had it been there, it would have been imported
+    assert "recipes/passes/http.py" not in own  # a library asked for it, and found it elsewhere
     project.write("recipes/note.txt", "two")
     assert "own/optimize" in project.make("own").ran
     project.write("recipes/passes/aid.py", "def same(model):\n    return model\n")

@@ -75,7 +75,7 @@ def test_stopped_make_leaves_no_process_and_keeps_what_finished(held: Project, s
         assert not list((held.root / ".onnxbuild/scratch").iterdir())
     again = held.make()
     assert again.code == 0, again.err
-    assert again.ran == ["mlp/data", "mlp/package", "mlp/reference", "mlp/validate@cpu"]
+    assert again.ran == ["mlp/data", "mlp/package", "mlp/place@cpu", "mlp/reference", "mlp/validate@cpu"]
     assert (held.root / "build/mlp/default/model.onnx").exists()
 
 
@@ -94,6 +94,7 @@ def test_two_makes_at_once_run_each_action_once(held: Project) -> None:
         "mlp/canonicalize",
         "mlp/data",
         "mlp/package",
+        "mlp/place@cpu",
         "mlp/reference",
         "mlp/validate@cpu",
     ]

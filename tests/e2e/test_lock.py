@@ -165,3 +165,18 @@ def test_a_failed_gate_needs_a_waiver_which_the_lock_keeps(accepted: Project) ->
     assert read(accepted)["targets"]["int8"]["waivers"] == {"size": "the kiosk has room"}
     assert read(accepted)["targets"]["int8"]["verdict"] == "failed"
     assert accepted.make().code == 1, "what was waived for the lock still fails the make"
+
+
+def test_placement_is_compared_on_the_providers_that_are_here(accepted: Project) -> None:
+    file = accepted.root / LOCK
+    lock = read(accepted)
+    placed = lock["targets"]["fp32"]["placement"]["cpu"]
+    assert placed["nodes"] == placed["of"] > 0
+    lock["targets"]["fp32"]["placement"] = {"cuda": {"nodes": 1, "of": 2}}
+    file.write_text(json.dumps(lock, indent=1, sort_keys=True) + "\n")
+    assert accepted.make("--locked").code == 0
+    lock["targets"]["fp32"]["placement"] = {"cpu": {"nodes": placed["nodes"] - 1, "of": placed["of"]}}
+    file.write_text(json.dumps(lock, indent=1, sort_keys=True) + "\n")
+    done = accepted.make("--locked")
+    assert done.code == 1
+    assert "placement on cpu" in done.out + done.err

@@ -51,7 +51,7 @@ quantization: {mode: static}
 tolerance: {outputs: {y: {mean_abs: 0.9}}, metric: {at_least: 50% of source}}
 session: {graph_optimization: basic, intra_op_threads: 1}
 """
-LAST = ["mlp/package", "mlp/quantize", "mlp/validate@cpu"]
+LAST = ["mlp/package", "mlp/place@cpu", "mlp/quantize", "mlp/validate@cpu"]
 """What quantised weights lead to: the model, its proof and its delivery."""
 
 
@@ -209,7 +209,7 @@ def test_labels_are_measured_again_and_nothing_else(copy: Project) -> None:
 def test_session_is_measured_and_packaged_again(copy: Project) -> None:
     edit(copy, "recipes/mlp.yaml", "graph_optimization: basic", "graph_optimization: all")
     done = copy.make()
-    assert {e["stage"] for e in done.events if e.get("decision") == "run"} == {"validate", "package"}
+    assert {e["stage"] for e in done.events if e.get("decision") == "run"} == {"validate", "place", "package"}
 
 
 NET = """\

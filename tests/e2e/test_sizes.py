@@ -10,6 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from onnxbuild.api import open_project
+from onnxbuild.plan.build import build_plan
 from tests.project import MLP, Done, Project, write_mlp
 
 
@@ -133,3 +135,28 @@ def test_sizes_beyond_the_budget_are_told_and_change_no_verdict(project: Project
     assert [w["code"] for w in warnings] == ["size-not-tried"]
     assert warnings[0]["message"].startswith("batch 1000000 stays unverified: its inputs would take 32 MB")
     assert done.event("verdict", target="mlp:default")["verdict"] == "passed"
+
+
+@pytest.mark.parametrize(
+    ("steps", "tried"),
+    [
+        ("", ["canonicalize"]),
+        ("passes: [{onnxruntime: basic}]\n", ["optimize"]),
+        ("pruning: {method: magnitude, sparsity: 0.5}\n", ["canonicalize", "prune"]),
+        ("quantization: {mode: dynamic}\n", ["canonicalize", "quantize"]),
+        ("quantization: {mode: dynamic, repair: true}\n", ["canonicalize", "repair"]),
+        ("quantization: {mode: auto, auto: {candidates: [dynamic]}}\n", ["canonicalize", "auto"]),
+    ],
+)
+def test_the_delivered_model_and_the_last_exact_one_are_tried(project: Project, steps: str, tried: list[str]) -> None:
+    write_mlp(project)
+    project.recipe("mlp", MLP + steps)
+    workplace = open_project(project.root, [])
+    (plan,) = build_plan(workplace.recipes, workplace.selected).targets
+    actions = build_plan(workplace.recipes, workplace.selected).actions
+    found = [
+        model.label
+        for model, name in zip(plan.models, plan.validations["cpu"], strict=True)
+        if "edges" in actions[name].inputs
+    ]
+    assert found == tried

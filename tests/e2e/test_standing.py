@@ -85,7 +85,7 @@ def test_status_explain_and_dry_run_say_the_same(made: Project) -> None:
     assert events["mlp/quantize"]["on"] == ["mlp/canonicalize"]
     assert events["mlp/canonicalize"]["estimate"] > 0
     assert events["mlp/data"]["estimate"] is None
-    assert "2 would run, 5 wait, 1 up to date" in dry.out
+    assert "2 would run, 7 wait, 1 up to date" in dry.out
     for explanation in explained:
         assert tuple(c["change"]["text"] for c in explanation["changes"]) == tuple(explanation["standing"]["reasons"])
 
@@ -151,7 +151,7 @@ def test_gc_keeps_what_recipes_stand_on_and_takes_the_rest(made: Project) -> Non
     before = json.loads(made.run("store", "stats", "--format", "json").out)
     assert made.run("gc", "--grace", "0 s").code == 0
     after = json.loads(made.run("store", "stats", "--format", "json").out)
-    assert after["records"] == 5
+    assert after["records"] == 6
     assert after["bytes"] < before["bytes"]
     assert after["needed_by_none"] == 0
     for stamp in (made.root / ".onnxbuild/state/stamps").iterdir():
@@ -164,7 +164,7 @@ def test_gc_with_a_broken_recipe_takes_nothing_it_stood_on(made: Project) -> Non
     made.recipe("mlp", "format: 1\n")
     done = made.run("gc", "--grace", "0 s", "--max-size", "1 B", "--max-age", "0")
     assert done.code == 0, done.err
-    assert json.loads(made.run("store", "stats", "--format", "json").out)["records"] == 8
+    assert json.loads(made.run("store", "stats", "--format", "json").out)["records"] == 10
     assert made.run("gc", "--max-size", "much").code == 2
 
 

@@ -113,6 +113,8 @@ NOT_IN_A_PLAN = {
     "source.sha256": "a pin is checked before anything runs; the file is keyed by content",
     "tolerance": "the providers hold it merged; gates are computed from measurements",
     "providers.0.tolerance": "gates are computed from measurements",
+    "providers.0.min_nodes": "gates are computed from measurements",
+    "providers.0.required": "gates are computed from measurements",
     "size": "a gate computed from the package's files",
     "speed": "a gate; the variant that it names is planned where the recipe has it",
     "latency.0.percentile": "a limit: every percentile is measured",
@@ -159,7 +161,7 @@ def actions() -> list[Action]:
         [Recipe(name=t.recipe, file=t.file, description="", targets=(t,)) for t in every], [t.name for t in every]
     )
     planned = [*plan.actions.values(), *plan.explaining.values()]
-    assert {action.stage for action in planned} == set(STAGES) - {"inspect", "difference", "describe"}
+    assert {action.stage for action in planned} == set(STAGES) - {"inspect", "difference", "describe", "compare"}
     return planned
 
 
@@ -237,7 +239,7 @@ def test_every_value_of_a_target_is_in_a_key_or_exempt() -> None:
     [
         ({"opset": 19}, {"export", "optimize", "package"}),
         ({"pruning": msgspec.structs.replace(TARGET.pruning, sparsity=0.6)}, {"prune"}),
-        ({"session": Session(intra_op_threads=2)}, {"validate", "benchmark", "package", "tune"}),
+        ({"session": Session(intra_op_threads=2)}, {"validate", "place", "benchmark", "package", "tune"}),
         ({"calibration": Calibration(data=FileData("train.npz"), samples=9)}, {"data"}),
         ({"package": Package(metadata={"team": "shop"})}, {"package"}),
         ({"outputs": (Output(name="z", method="predict"),)}, {"export", "reference", "package"}),
@@ -277,6 +279,6 @@ def test_stages_whose_results_depend_on_the_hardware_have_it_in_their_keys(monke
     monkeypatch.setattr(f"{__name__}.HARDWARE", "some CPU; avx avx512_vnni")
     changed = [action for action, old in zip(found, before, strict=True) if key(action) != old]
     assert {action.stage for action in changed} == {
-        "auto", "benchmark", "blame", "optimize", "repair", "tune", "validate",
+        "auto", "benchmark", "blame", "optimize", "place", "repair", "tune", "validate",
     }  # fmt: skip
     assert [action.params for action in changed if action.stage == "optimize"] == [params]

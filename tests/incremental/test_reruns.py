@@ -30,13 +30,13 @@ from tests.project import MLP, Project, write_mlp
 PASSES = {f"optimize.{n}" for n in range(1, 6)}
 MODELS = ["canonicalize", *sorted(PASSES), "prune", "quantize"]
 PROOFS = [*(f"validate@cpu.{n}" for n in range(1, 8)), "validate@cpu"]
-END = {"validate@cpu", "package"}
+END = {"validate@cpu", "place@cpu", "package"}
 
 
 def after(model: str) -> set[str]:
     """All that can follow when a model action runs: later models, their proofs, its own proof, the package."""
     number = MODELS.index(model)
-    return {*MODELS[number + 1 :], *PROOFS[number:], "package"}
+    return {*MODELS[number + 1 :], *PROOFS[number:], "place@cpu", "package"}
 
 
 def test_model_source_change_reruns(steps: Project) -> None:
@@ -135,7 +135,11 @@ def test_evaluation_data_change_reruns(steps: Project) -> None:
         x = arrays["x"]
     rewrite_arrays(file, x=x * np.float32(1.5))
     done = steps.make()
-    assert {name for name in ran(done) if not name.startswith("validate")} == {"data.1", "reference", *PASSES}
+    assert {name for name in ran(done) if not name.startswith(("validate", "place"))} == {
+        "data.1",
+        "reference",
+        *PASSES,
+    }
     assert "validate@cpu" in ran(done)
     assert reasons(done, "mlp/data.1") == ["input recipes/data/test.npz changed"]
 
@@ -144,7 +148,7 @@ def test_loader_change_reruns(steps: Project) -> None:
     edit(steps, "recipes/data/load.py", "np.float32(SCALE)", "np.float32(2 * SCALE)")
     done = steps.make("-n")
     assert ran(done) == {"data.1"}
-    assert waiting(done) == {"reference", *PASSES, "prune", "quantize", *PROOFS, "package"}
+    assert waiting(done) == {"reference", *PASSES, "prune", "quantize", *PROOFS, "place@cpu", "package"}
 
 
 @pytest.mark.parametrize(
@@ -211,12 +215,20 @@ def test_model_parameter_change_reruns(steps: Project, old: str, new: str, first
     ("old", "new", "first", "then"),
     [
         pytest.param("samples: 32", "samples: 16", {"data.2"}, {"quantize", *END}, id="calibration samples"),
-        pytest.param("basic, intra", "all, intra", set(PROOFS), {"package"}, id="session graph_optimization"),
-        pytest.param("threads: 1", "threads: 2", set(PROOFS), {"package"}, id="session intra_op_threads"),
         pytest.param(
-            "threads: 1", "threads: 1, memory_pattern: false", set(PROOFS), {"package"}, id="session memory_pattern"
+            "basic, intra", "all, intra", {*PROOFS, "place@cpu"}, {"package"}, id="session graph_optimization"
         ),
-        pytest.param("threads: 1", "threads: 1, cpu_arena: false", set(PROOFS), {"package"}, id="session cpu_arena"),
+        pytest.param("threads: 1", "threads: 2", {*PROOFS, "place@cpu"}, {"package"}, id="session intra_op_threads"),
+        pytest.param(
+            "threads: 1",
+            "threads: 1, memory_pattern: false",
+            {*PROOFS, "place@cpu"},
+            {"package"},
+            id="session memory_pattern",
+        ),
+        pytest.param(
+            "threads: 1", "threads: 1, cpu_arena: false", {*PROOFS, "place@cpu"}, {"package"}, id="session cpu_arena"
+        ),
         pytest.param("team: kiosk", "team: shop", {"package"}, set(), id="package metadata"),
         pytest.param("metadata: {", "portable: false, metadata: {", {"package"}, set(), id="package portable"),
     ],
@@ -276,7 +288,7 @@ def built_tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_tool_version_change_reruns(built_tools: Path, tmp_path: Path, tool: str, first: set[str]) -> None:
     """Only the first of a chain is seen here: what follows waits."""
     done = Project(built_tools).make("-n", env=pretend(tmp_path / "other", {tool: "99.0"}))
-    assert {name for name in ran(done) if not name.startswith("validate")} == first
+    assert {name for name in ran(done) if not name.startswith(("validate", "place"))} == first
     for name in first:
         label = f"package {tool.removesuffix('-gpu')} changed from"
         assert any(why.startswith(label) for why in reasons(done, f"mlp/{name}")), name
@@ -407,7 +419,7 @@ def test_hardware_change_reruns(built_tied: Path, tmp_path: Path) -> None:
     ):
         done = tied.make("-n", env=on_cpu(tmp_path, model, instructions))
         assert ran(done) == {"optimize.2", "validate@cpu.1", "validate@cpu.2"}
-        assert waiting(done) == {"quantize", "validate@cpu", "validate@cpu.3", "package"}
+        assert waiting(done) == {"quantize", "validate@cpu", "validate@cpu.3", "place@cpu", "package"}
         assert reasons(done, "mlp/optimize.2") == [why]
         assert reasons(done, "mlp/validate@cpu.1") == [why]
 

@@ -74,24 +74,12 @@ variants:
   fp32: {quantization: null, pruning: null}
   int8: {tolerance: {outputs: null}, providers: {openvino: {tolerance: null}}}
 """
-LACKING = [
-    "providers.openvino", "providers.cuda", "providers.openvino",
-]  # fmt: skip
 
 
-def test_the_catalogue_is_accepted_but_for_what_this_version_lacks(project: ProjectFiles):
+def test_the_catalogue_is_two_targets(project: ProjectFiles):
     project.write("recipes/models/digits_cnn.safetensors", b"x")
     project.recipe(CATALOGUE)
-    found = project.found()
-    assert {d.code for d in found} == {"not-in-this-version"}
-    assert sorted(d.message.split("`")[1] for d in found) == sorted(LACKING)
-
-
-def test_the_catalogue_without_it_is_two_targets(project: ProjectFiles):
-    project.write("recipes/models/digits_cnn.safetensors", b"x")
-    drop = ("  openvino", "  cuda")
-    lines = [line for line in CATALOGUE.splitlines() if not line.startswith(drop)]
-    project.recipe("\n".join(lines).replace(", providers: {openvino: {tolerance: null}}", ""))
+    assert project.found() == []
     fp32, int8 = project.target("fp32"), project.target("int8")
     assert (fp32.name, fp32.quantization, fp32.pruning) == ("digits-cnn:fp32", None, None)
     assert set(fp32.tolerance.outputs) == {"logits"}

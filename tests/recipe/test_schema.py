@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 
 from onnxbuild.recipe.examine import FREE, NAMED, _validator
 from onnxbuild.recipe.raw import RawRecipe
-from onnxbuild.recipe.refuse import KEYS, PROVIDER_OPTIONS
+from onnxbuild.recipe.refuse import KEYS
 from onnxbuild.recipe.schema import FILES, schema_of, schema_text
 from tests.recipe.builder import ProjectFiles
 
@@ -45,6 +45,7 @@ METRIC = {"evaluation.data": DATA, "evaluation.metric": "accuracy"}
 MAGNITUDE = {"pruning.method": "magnitude", "pruning.sparsity": 0.5}
 THRESHOLD = {"pruning.method": "threshold", "pruning.threshold": 0.5}
 FP32: dict[str, Any] = {"variants.int8": {}, "variants.fp32": {}}
+CUDA: dict[str, Any] = {"providers.cpu": {}, "providers.cuda": {}}
 BERT: dict[str, Any] = {"model_type": "bert", "num_heads": 2, "hidden_size": 8}
 TRANSFORMERS = [{"transformers": BERT}]
 
@@ -123,12 +124,20 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "quantization.repair": (True, STATIC),
     "quantization.auto.candidates": (["dynamic"], {"quantization.mode": "auto"}),
     "quantization.auto.objective": ("size", {"quantization.mode": "auto"}),
+    "quantization.auto.provider": (
+        "openvino",
+        {
+            "quantization.mode": "auto",
+            "quantization.auto.candidates": ["dynamic"],
+            "providers": {"cpu": {"required": True}, "openvino": {"required": True}},
+        },
+    ),
     "quantization.keep_io": (False, {"quantization.mode": "float16"}),
     "quantization.block_size": (64, {"quantization.mode": "int4"}),
     "quantization.symmetric": (False, {"quantization.mode": "int4"}),
     **{
         f"{prefix}.outputs.*.{measure}": (0.5, {f"{prefix}.outputs.y.{other}": 0.25})
-        for prefix in ("tolerance", "providers.cpu.tolerance")
+        for prefix in ("tolerance", "providers.openvino.tolerance")
         for measure, other in (
             ("atol", "rtol"), ("rtol", "atol"), ("max_abs", "atol"), ("mean_abs", "atol"), ("cosine", "atol"),
             ("sqnr_db", "atol"), ("argmax_agreement", "atol"), ("share", "atol"),
@@ -136,9 +145,12 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     },
     **{
         f"{prefix}.metric.{kind}": (0.5, METRIC | {"evaluation.metric": metric})
-        for prefix in ("tolerance", "providers.cpu.tolerance")
+        for prefix in ("tolerance", "providers.openvino.tolerance")
         for kind, metric in (("at_least", "accuracy"), ("at_most", "mae"), ("max_drop", "mae"))
     },
+    "providers.openvino.min_nodes": ("95%", {}),
+    "providers.openvino.options": ({"load_config": {"CPU": {"INFERENCE_PRECISION_HINT": "f32"}}}, {}),
+    "providers.openvino.required": (True, {}),
     "session.graph_optimization": ("basic", {}),
     "session.intra_op_threads": (1, {}),
     "session.memory_pattern": (False, {}),
@@ -149,20 +161,21 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "benchmark.memory": (False, {}),
     "gates.size.at_most": ("2 MB", {}),
     "gates.speed.at_least": ("1.1x of fp32", FP32),
+    "gates.speed.provider": ("cuda", FP32 | {"gates.speed.at_least": "2x of fp32"} | CUDA),
+    "gates.latency.provider": ("cuda", {"gates.latency.p95": "5 ms"} | CUDA),
+    "gates.memory.provider": ("cuda", {"gates.memory.peak": "1 GB"} | CUDA),
     "gates.speed.batch": (2, FP32 | {"gates.speed.at_least": "2x of fp32"}),
     **{f"gates.latency.{percentile}": ("5 ms", {}) for percentile in ("p50", "p90", "p95", "p99")},
     "gates.latency.batch": (2, {"gates.latency.p95": "5 ms"}),
     "gates.memory.peak": ("1 GB", {}),
     "package.metadata": ({"a": "b"}, {}),
     "package.portable": (False, {}),
+    "package.formats": (["onnx", "ort"], {}),
     "guard": ("strict", {}),
     "strict_reads": (True, {}),
 }  # fmt: skip
 WITHOUT_FIELD = {
     "format": "only version 1 exists",
-    "quantization.auto.provider": "cpu is the only provider of this version",
-    "package.formats": "onnx is the only format of this version",
-    **{f"gates.{gate}.provider": "cpu is the only provider of this version" for gate in ("speed", "latency", "memory")},
 }
 
 
@@ -181,7 +194,7 @@ def _keys(schema: dict[str, Any], definitions: dict[str, Any], path: str = "") -
             yield from _keys(inner, definitions, below)
     extra = schema.get("additionalProperties")
     if isinstance(extra, dict) and path.rpartition(".")[2] not in FREE:
-        yield from _keys(extra, definitions, f"{path}.{'cpu' if path == 'providers' else '*'}")
+        yield from _keys(extra, definitions, f"{path}.{'openvino' if path == 'providers' else '*'}")
 
 
 def _leaves() -> set[str]:
@@ -194,8 +207,7 @@ def _leaves() -> set[str]:
 
 def _is_refused(key: str) -> bool:
     path = tuple(key.split("."))
-    provider_option = path[0] == "providers" and len(path) > 2 and path[2] in PROVIDER_OPTIONS
-    return provider_option or any(path[: len(refused)] == refused for refused in KEYS)
+    return any(path[: len(refused)] == refused for refused in KEYS)
 
 
 def test_every_key_reaches_a_target_or_is_refused():

@@ -106,25 +106,6 @@ def test_a_file_that_is_a_list_is_refused(project: ProjectFiles):
     assert project.places() == [("wrong-type", 1, 1)]
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "column"),
-    [
-        ("providers: {cpu: {}, openvino: {}}", 6, 22),
-        ("providers: {CUDAExecutionProvider: {}}", 6, 13),
-        ("providers: {cpu: {min_nodes: 95%}}", 6, 19),
-        ("providers: {cpu: {options: {a: 1}}}", 6, 19),
-        ("providers: {cpu: {required: true}}", 6, 19),
-        ("package: {formats: [onnx, ort]}", 6, 27),
-        ("variants:\n  a: {package: {formats: [ort]}}", 7, 27),
-    ],
-)
-def test_what_this_version_lacks_is_refused_where_it_is_written(
-    project: ProjectFiles, text: str, line: int, column: int
-):
-    project.recipe(SMALLEST + text)
-    assert project.places() == [("not-in-this-version", line, column)]
-
-
 def test_null_may_remove_what_this_version_lacks(project: ProjectFiles):
     project.extend("session: {auto: null}\nbenchmark:\n")
     assert project.target().name == "a:default"

@@ -15,7 +15,9 @@ from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.data.edge import Edge, SkippedEdge
 from onnxbuild.engine.events import Failure
-from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
+from onnxbuild.ir.facts import InitializerFacts, ModelFacts, NodeFacts, PartFacts, PictureFacts, ValueFacts
+from onnxbuild.ort.facts import Assignment, Device, Placed, Profile
+from onnxbuild.ort.placement import read_assignment, read_profile
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import MetricIntervals, OutputMeasures
 from onnxbuild.proof.sizes import SizedOutput, SizeMeasures
@@ -29,6 +31,7 @@ from onnxbuild.report.facts import (
     FileFacts,
     ProvenanceFacts,
     ProviderAccuracy,
+    ProviderPlacement,
     ReportFacts,
     RunFacts,
     StepFacts,
@@ -38,11 +41,13 @@ from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
 from onnxbuild.stages.package import PackageFacts
+from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.prune import PrunedTensor, PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
 from onnxbuild.stages.reverts import Breakage, Reverted, Tested
 from onnxbuild.stages.validate import MetricMeasure, ValidateFacts
+from tests.ort.recorded import CPU, CUDA, CUDA_LOG, CUDA_PROFILE, CUDA_RECORD
 
 RECORDED = Path(__file__).with_name("facts_digits.json")
 SAMPLES, SOURCE = 540, 527 / 540
@@ -166,11 +171,61 @@ def validated(
     return (ProviderAccuracy("cpu", facts),)
 
 
+def picture(dtype: str, *nodes: tuple[str, str]) -> PictureFacts:
+    """Return the picture of nodes (name, what each reads), with the weights that SHAPES has for its module."""
+    boxes = [NodeFacts(name="image", op="", kind="input", dtype="float32")]
+    for name, reads in nodes:
+        module, op = name.partition("/")[0], name.rpartition("/")[2]
+        constants = [
+            shape for weight, shape in SHAPES.items() if weight.startswith(f"{module}.") and op in ("Conv", "Gemm")
+        ]
+        boxes.append(
+            NodeFacts(
+                name=name,
+                op=op,
+                reads=tuple(n for n, box in enumerate(boxes) if box.name in reads.split()),
+                text={"Conv": "kernel_shape 3 3, pads 1 1 1 1", "MaxPool": "kernel_shape 2 2"}.get(op, ""),
+                weights=tuple(
+                    f"{dtype} {'×'.join(map(str, shape))}" for shape in sorted(constants, key=len, reverse=True)
+                ),
+                dtype="int8" if op == "QuantizeLinear" else "float32" if dtype == "int8" else dtype,
+            )
+        )
+    boxes.append(NodeFacts(name="logits", op="", kind="output", reads=(len(boxes) - 1,), dtype="float32"))
+    return PictureFacts(whole=True, parts=(PartFacts(tuple(boxes)),), nodes=len(nodes), shown=len(nodes))
+
+
+def drawn(facts: ModelFacts, dtype: str, *nodes: tuple[str, str]) -> ModelFacts:
+    return msgspec.structs.replace(facts, picture=picture(dtype, *nodes))
+
+
+CONVOLUTIONS = (("conv1/Conv", "image"), ("conv1/Relu", "conv1/Conv"), ("conv2/Conv", "conv1/Relu"),
+                ("conv2/Relu", "conv2/Conv"), ("pool/MaxPool", "conv2/Relu"))  # fmt: skip
+HEAD = (("fc1/Gemm", "flat/Flatten"), ("fc1/Relu", "fc1/Gemm"), ("fc2/Gemm", "fc1/Relu"))
+EXPORTED_NODES = (
+    *CONVOLUTIONS, ("flat/Shape", "pool/MaxPool"), ("flat/Gather", "flat/Shape"), ("flat/Concat", "flat/Gather"),
+    ("flat/Reshape", "pool/MaxPool flat/Concat"), ("fc1/Gemm", "flat/Reshape"), *HEAD[1:], ("drop/Identity", "fc2/Gemm"),
+)  # fmt: skip
+SLIM_NODES = (*CONVOLUTIONS, ("flat/Flatten", "pool/MaxPool"), *HEAD)
+
+
+def quantized() -> tuple[tuple[str, str], ...]:
+    """Return SLIM's nodes with a pair of quantisers before each, and before what ends."""
+    nodes, stands_for = [], {"image": "image"}
+    for name, reads in SLIM_NODES:
+        source = stands_for[reads]
+        nodes += [(f"{name}_q/QuantizeLinear", source), (f"{name}_q/DequantizeLinear", f"{name}_q/QuantizeLinear")]
+        nodes.append((name, f"{name}_q/DequantizeLinear"))
+        stands_for[name] = name
+    return tuple(nodes)
+
+
 EXPORTED = model(
     {"Conv": 2, "Relu": 3, "MaxPool": 1, "Reshape": 2, "Shape": 1, "Gather": 1, "Concat": 1, "Gemm": 2, "Identity": 2}
 )
-SLIM = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2})
-PRUNED = model(SLIM.operators, zeros=0.8)
+EXPORTED = drawn(EXPORTED, "float32", *EXPORTED_NODES)
+SLIM = drawn(model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2}), "float32", *SLIM_NODES)
+PRUNED = drawn(model(SLIM.operators, zeros=0.8), "float32", *SLIM_NODES)
 INT8 = model(
     {"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2, "QuantizeLinear": 7, "DequantizeLinear": 15},
     "int8",
@@ -178,6 +233,8 @@ INT8 = model(
     1,
 )
 FP16 = model({"Conv": 2, "Relu": 3, "MaxPool": 1, "Flatten": 1, "Gemm": 2, "Cast": 2}, "float16")
+INT8 = drawn(INT8, "int8", *quantized())
+FP16 = drawn(FP16, "float16", *SLIM_NODES)
 
 
 DATA = DataFacts(
@@ -224,7 +281,7 @@ def package(variant: str, kind: ModelFacts) -> StepFacts:
 
 
 def target(variant: str, steps: list[StepFacts], verdict: Verdict | None, gates: list[GateResult], *,
-           limits: OutputTolerance | None = None, size: int | None = None, **more: object) -> TargetFacts:  # fmt: skip
+           limits: OutputTolerance | None = None, size: int | None = None, providers: tuple[str, ...] = ("cpu",), **more: object) -> TargetFacts:  # fmt: skip
     tolerance = Tolerance(outputs={} if limits is None else {"logits": limits}, metric=METRIC)
     declared = DeclaredFacts(
         inputs=(Input(name="image", dtype="float32", shape=("batch", 1, 8, 8), range=(0.0, 1.0)),),
@@ -232,7 +289,7 @@ def target(variant: str, steps: list[StepFacts], verdict: Verdict | None, gates:
         axes={"batch": Axis(max=256)},
         opset=20,
         ir_version=10,
-        tolerances={"cpu": tolerance},
+        tolerances=dict.fromkeys(providers, tolerance),
         metadata={"team": "kiosk", "licence": "MIT"},
     )
     delivered = {"output": f"build/digits-cnn/{variant}/model.onnx", "sha256": digest(variant)} if size else {}
@@ -243,10 +300,28 @@ def target(variant: str, steps: list[StepFacts], verdict: Verdict | None, gates:
 def gate(
     name: str, limit: str, measured: float | None, margin: float | None, verdict: Verdict, **more: object
 ) -> GateResult:
-    provider = None if name == "size" else "cpu"
+    provider = more.pop("provider", None if name == "size" else "cpu")
     return GateResult(
         gate=name, provider=provider, limit=limit, measured=measured, margin=margin, verdict=verdict, **more
     )
+
+
+NO_OPENVINO = "onnxruntime-ep-openvino 1.8.1 offers no CPU on this machine; it needs an Intel CPU, GPU or NPU"
+
+
+def placements() -> tuple[ProviderPlacement, ...]:
+    """The CPU alone, CUDA with nodes that fell back (of the recorded shapes), and OpenVINO without a device."""
+    cpu = PlaceFacts(
+        asked=CPU, got=(CPU,), model_nodes=9, calls=8, profile=Profile(kernels=5, copies=0),
+        assignment=Assignment(placed=(Placed(provider=CPU, nodes=7, operators={"Conv": 2, "Gemm": 2, "Relu": 3}),)),
+        devices=(Device(kind="CPU", vendor="Intel", library="1.31.1"),),
+    )  # fmt: skip
+    cuda = PlaceFacts(
+        asked=CUDA, got=(CUDA, CPU), model_nodes=9, calls=8, profile=msgspec.structs.replace(read_profile(CUDA_PROFILE), time={}),
+        assignment=read_assignment(CUDA_RECORD, CUDA, CUDA_LOG), agreement=(outputs(2e-5, 540),),
+    )  # fmt: skip
+    absent = PlaceFacts(asked="OpenVINOExecutionProvider", absent=NO_OPENVINO)
+    return tuple(ProviderPlacement(name, facts) for name, facts in (("cpu", cpu), ("cuda", cuda), ("openvino", absent)))
 
 
 def targets() -> tuple[TargetFacts, ...]:
@@ -287,7 +362,9 @@ def targets() -> tuple[TargetFacts, ...]:
         gate("tolerance.metric", METRIC.text, None, None, unverified, source=SOURCE,
              reason="evaluated on generated data only; declare evaluation data with labels"),
         gate("tolerance.logits.cosine", "at least 0.99", 0.9951, 0.0051, passed),
-    ], limits=OutputTolerance(cosine=0.99), size=PRUNED.bytes)  # fmt: skip
+        gate("placement", "at least 50% of nodes", 4 / 7, 4 / 7 - 0.5, passed, provider="cuda", reason="4 of 7 nodes run on it"),
+        gate("placement", "at least 1 node", None, None, unverified, provider="openvino", reason=NO_OPENVINO),
+    ], limits=OutputTolerance(cosine=0.99), size=PRUNED.bytes, providers=("cpu", "cuda", "openvino"), placements=placements())  # fmt: skip
     stopped = target("int4", common(), None, [], failed_action="digits-cnn:int4/quantize")
     return fp32, int8, fp16, pruned, stopped
 
@@ -352,6 +429,13 @@ def actions() -> tuple[ActionFacts, ...]:
                 targets=(f"digits-cnn:{variant}",),
             )
         )
+    pruned = {"targets": ("digits-cnn:pruned",)}
+    made += [
+        action(
+            f"digits-cnn:pruned/place@{name}", f"placed on {name}", ("digits-cnn:pruned/prune",), None, ort, **pruned
+        )
+        for name in ("cpu", "cuda", "openvino")
+    ]
     return tuple(made)
 
 
@@ -367,6 +451,7 @@ def run() -> RunFacts:
         "package": 0.05,
         "validate": 0.24,
         "data": 0.06,
+        "place": 0.11,
     }
     for action in actions():
         seconds = took[action.stage]
@@ -378,7 +463,8 @@ def run() -> RunFacts:
             reasons = (f"input model changed ({digest(action.name)[:8]} → {digest(action.stage)[:8]})",)
         runs[action.name] = ActionRun(decision="run" if ran else "up-to-date", status=("failed" if action.failure else "ok") if ran else None,
                                       reasons=reasons, seconds=seconds, started=round(clock, 2) if ran else None,
-                                      made="2026-11-23T18:04:11Z" if ran else "2026-11-20T09:30:00Z", host="build-02", key=digest("k" + action.name))  # fmt: skip
+                                      made="2026-11-23T18:04:11Z" if ran else "2026-11-20T09:30:00Z", host="build-02", key=digest("k" + action.name),
+                                      time={CUDA: 0.95, CPU: 0.05} if action.name == "digits-cnn:pruned/place@cuda" else {})  # fmt: skip
         clock += seconds * 0.7 if ran else 0
     return RunFacts(drawn="2026-11-23T18:04:19Z", command="onnxbuild make -k", seconds=7.4, actions=runs)
 

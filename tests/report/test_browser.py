@@ -8,11 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import onnx
 import pytest
 
-from onnxbuild.report.facts import ReportFacts
-from onnxbuild.report.render import render_recipe
+from onnxbuild.ir.comparison import compare
+from onnxbuild.ir.describe import describe
+from onnxbuild.report.facts import IndexFacts, ReportFacts
+from onnxbuild.report.render import render_comparison, render_index, render_model, render_recipe
+from onnxbuild.report.summary import index_facts
 from onnxbuild.report.write import write_reports
+from tests.ir.graphs import transformer
 from tests.report.test_render import renamed
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -71,3 +76,79 @@ def test_the_index_filters_and_sorts(page: Any, tmp_path: Path, digits: ReportFa
     page.click("thead button:has-text('Size')")
     assert "int8" in page.locator("tbody tr").nth(1).inner_text()
     assert page.locator("th[aria-sort=ascending]").count() == 1
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory, digits: ReportFacts, single: ReportFacts) -> dict[str, Path]:
+    """A page of each kind, by its name."""
+    folder = tmp_path_factory.mktemp("pages")
+    write_reports([digits, single], folder)
+    old, new = transformer(6), transformer(6)
+    for node in new.graph.node:
+        node.op_type = {"Erf": "Tanh"}.get(node.op_type, node.op_type)
+    for name, model in (("old", old), ("new", new)):
+        onnx.save(model, folder / f"{name}.onnx")
+    (folder / "model.html").write_text(render_model(describe(folder / "old.onnx"), "old.onnx"), "utf-8")
+    difference = compare(folder / "old.onnx", folder / "new.onnx")
+    (folder / "diff.html").write_text(render_comparison(difference, "old.onnx", "new.onnx"), "utf-8")
+    return {name: folder / f"{name}.html" for name in ("digits-cnn", "ocr", "index", "model", "diff")}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["digits-cnn", "ocr", "index", "model", "diff"])
+def test_axe_finds_nothing_serious(browser: Any, pages: dict[str, Path], name: str, scheme: str) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(pages[name].as_uri())
+    found = axe.Axe().run(page).response["violations"]
+    context.close()
+    grave = [(v["id"], v["nodes"][0]["html"][:200]) for v in found if v["impact"] in ("serious", "critical")]
+    assert grave == []
+
+
+def test_axe_is_not_blind(page: Any, tmp_path: Path) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    (tmp_path / "a.html").write_text("<html><body><img src='data:,'><p style='color:#ccc'>pale</p></body></html>")
+    page.goto((tmp_path / "a.html").as_uri())
+    assert {"image-alt", "color-contrast"} <= {v["id"] for v in axe.Axe().run(page).response["violations"]}
+
+
+def test_everything_that_scrolls_can_be_reached_by_keyboard(page: Any, pages: dict[str, Path]) -> None:
+    for name in ("digits-cnn", "diff"):
+        page.goto(pages[name].as_uri())
+        stuck = page.evaluate(
+            """() => [...document.querySelectorAll('.scroll')].filter(box => box.offsetParent && box.tabIndex < 0
+            && (box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight)).length"""
+        )
+        assert stuck == 0
+
+
+def test_pictures_are_drawn_without_script(browser: Any, pages: dict[str, Path]) -> None:
+    context = browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.goto(pages["diff"].as_uri())
+    box = page.locator("svg.graph").first.bounding_box()
+    assert box is not None
+    assert box["height"] > 100
+    assert page.locator("svg.graph .box.changed").count() == 1
+    context.close()
+
+
+def test_thousands_of_rows_stay_usable(page: Any, tmp_path: Path, digits: ReportFacts) -> None:
+    row = index_facts([digits]).rows[1]
+    rows = tuple(
+        msgspec.structs.replace(row, target=f"net-{n}:int8", recipe=f"net-{n}", bytes=n * 1000, size_ratio=None)
+        for n in range(5000)
+    )
+    (tmp_path / "index.html").write_text(render_index(IndexFacts(rows=rows)), "utf-8")
+    assert (tmp_path / "index.html").stat().st_size < 1_100_000
+    page.goto((tmp_path / "index.html").as_uri())
+    assert "showing 1,500 of 5,000" in page.locator(".shown").inner_text()
+    page.fill(".filter input", "net-77:")
+    assert page.locator("tbody tr:visible").count() == 1
+    page.fill(".filter input", "")
+    page.click("thead button:has-text('Size')")
+    page.click("thead button:has-text('Size')")
+    assert page.locator("tbody tr").first.inner_text().startswith("net-1499:int8")
+    assert page.trouble == []

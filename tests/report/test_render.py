@@ -17,7 +17,7 @@ import pytest
 
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Remark
-from onnxbuild.ir.facts import InitializerFacts
+from onnxbuild.ir.facts import InitializerFacts, NodeFacts, PartFacts, PictureFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.report.facts import ProviderAccuracy, ReportFacts, RunFacts
@@ -50,8 +50,15 @@ def renamed(facts: ReportFacts, name: str) -> ReportFacts:
     assert step.export is not None
     model = step.export.model
     weight = InitializerFacts(name=name, dtype=name, shape=(2,), bytes=8, zeros=1)
+    node = NodeFacts(name=name, op=name, text=name, weights=(name,), dtype=name, change="new", cut=1, nested=2)
+    ends = (
+        NodeFacts(name=name, op="", kind="input", dtype=name),
+        NodeFacts(name=name, op="", kind="output", reads=(1,)),
+    )
+    boxes = (ends[0], msgspec.structs.replace(node, reads=(0,)), ends[1])
     model = msgspec.structs.replace(
         model,
+        picture=PictureFacts(whole=True, parts=(PartFacts(boxes),), nodes=1, shown=1, folded=1, changed=1, removed=1),
         inputs=(msgspec.structs.replace(model.inputs[0], name=name, shape=(name, None)),),
         operators={name: 3, "Conv": 1},
         opsets={name: 1, "": 20},

@@ -154,11 +154,11 @@ def test_index_rows(digits: ReportFacts) -> None:
 
 def test_lineage_boxes_do_not_overlap(digits: ReportFacts) -> None:
     boxes = [Box(a.name, a.stage, "", "ok", a.inputs) for a in digits.actions]
-    at = place(boxes)
+    at = dict(zip([box.id for box in boxes], place(boxes).centres, strict=True))
     for box in boxes:
         for reads in box.inputs:
-            assert at[reads][0] < at[box.id][0], "edges go to the right"
-    places = sorted(at.values())
+            assert at[reads][1] < at[box.id][1], "edges go to the right: layers lie along y, which is drawn as x"
+    places = sorted((layer, along) for along, layer in at.values())
     assert all(a[0] != b[0] or b[1] - a[1] >= HEIGHT for a, b in pairwise(places))
 
 

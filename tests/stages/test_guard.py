@@ -14,7 +14,14 @@ from onnx import numpy_helper
 from onnxbuild.base.apart import run_apart
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.passes import onnxoptimizer
-from onnxbuild.recipe.types import CustomPass, Function, OnnxoptimizerPass, OnnxruntimePass, OutputTolerance
+from onnxbuild.recipe.types import (
+    CustomPass,
+    Function,
+    OnnxoptimizerPass,
+    OnnxruntimePass,
+    OutputTolerance,
+    TransformersPass,
+)
 from onnxbuild.stages.optimize import OPTIMIZE, OptimizeFacts, OptimizeParams
 from onnxbuild.stages.reverts import Reverted
 from tests.stages.models import floats, model, node, outputs_of, value, weight
@@ -266,6 +273,8 @@ def test_several_faults_of_one_list_are_all_left_out(tmp_path: Path) -> None:
     facts, ws = optimize(tmp_path, OnnxoptimizerPass(names=names), pad_pool(), calls=floats("x", (2, 3, 8, 8)))
     assert sorted(r.name for r in facts.reverted) == ["fuse_pad_into_pool", "rename_input_output"]
     assert "Identity" not in facts.model.operators
+    script = next((ws.out / "repro").glob("*-fuse_pad_into_pool/repro.py")).read_text()
+    assert "(onnx.load(MODEL), ['fuse_pad_into_pool'])" in script  # the culprit alone
     assert sorted(folder.name for folder in (ws.out / "repro").iterdir()) == sorted(r.repro for r in facts.reverted)
 
 
@@ -287,3 +296,23 @@ def test_a_model_that_draws_random_numbers_is_not_compared(tmp_path: Path) -> No
     assert facts.tested.sizes == ()
     assert facts.tested.skipped == ({"batch": 1}, {"batch": 2})
     assert [w.code for w in ws.warnings] == ["not-compared"]
+
+
+def test_each_axis_goes_to_its_edges_and_the_joint_corner_is_left_to_the_final_model(tmp_path: Path) -> None:
+    from onnxbuild.data.edge import Edge
+    from onnxbuild.data.edges import write_edges
+    from onnxbuild.stages.stage import Workspace
+    from tests.stages.models import gelu_block, workspace
+
+    edges = [
+        Edge(sizes={"batch": batch, "time": time}, corner=(batch, time) == (6, 9))
+        for batch, time in ((1, 1), (1, 9), (6, 1), (6, 9))
+    ]
+    ws: Workspace = workspace(tmp_path, gelu_block(), floats("x", (2, 3, 8)))
+    ws.inputs["edges"] = tmp_path / "edges"
+    step = TransformersPass(model_type="bert", num_heads=2, hidden_size=8)
+    made = [(edge, floats("x", (edge.sizes["batch"], edge.sizes["time"], 8))[0]) for edge in edges]
+    write_edges(ws.inputs["edges"], made)
+    facts = OPTIMIZE.run(OptimizeParams(step=step, opset=None, ir_version=None, limits={}), ws)
+    assert [tuple(sizes.values()) for sizes in facts.tested.sizes] == [(1, 1), (2, 3), (6, 1), (1, 9)]
+    assert facts.tested.skipped == ()

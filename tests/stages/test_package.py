@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import msgspec
 import numpy as np
 import onnx
@@ -12,6 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.digest import digest_file
+from onnxbuild.data.calls import write_calls
 from onnxbuild.ir.canonical import canonicalize
 from onnxbuild.ir.check import check_model_file
 from onnxbuild.ir.model import MODEL, WEIGHTS, write_model
@@ -75,7 +78,7 @@ def test_metadata_goes_into_the_graph_file_only(tmp_path):
     ("change", "reason"),
     [
         ({"inputs": (Input(name="image", dtype="float32", shape=("batch", SIZE)),)}, "inputs are"),
-        ({"inputs": (Input(name="x", dtype="float32", shape=("n", SIZE)),)}, "dims"),
+        ({"inputs": (Input(name="x", dtype="float32", shape=("n", SIZE)),)}, "dynamic .n. is declared"),
         ({"inputs": (Input(name="x", dtype="float64", shape=("batch", SIZE)),)}, "float64"),
         ({"outputs": (Output(name="logits"),)}, "outputs are"),
         ({"opset": 21}, "opset is 20"),
@@ -110,3 +113,54 @@ def test_a_model_that_does_not_load_is_not_delivered(tmp_path):
     with pytest.raises(StageFailure) as caught:
         PACKAGE.run(PARAMS, workspace(tmp_path, node))
     assert caught.value.code == "model-does-not-load"
+
+
+def with_calls(space: Workspace, tmp_path) -> Workspace:
+    rows = np.random.default_rng(1).standard_normal((3, 2, SIZE), dtype=np.float32)
+    write_calls(tmp_path / "calls", ({"x": row} for row in rows))
+    space.inputs["calls"] = tmp_path / "calls"
+    return space
+
+
+@pytest.mark.parametrize("portable", [True, False])
+def test_ort_format_is_delivered_beside_and_computes_the_same(tmp_path, portable):
+    package = Package(formats=("onnx", "ort"), portable=portable)
+    facts = PACKAGE.run(msgspec.structs.replace(PARAMS, package=package), with_calls(workspace(tmp_path), tmp_path))
+    assert set(facts.digests) == {MODEL, WEIGHTS, "model.ort"}
+    folder = tmp_path / "out/package"
+    assert (folder / "model.ort").read_bytes()[4:8] == b"ORTM"
+    x = np.random.default_rng(2).standard_normal((4, SIZE), dtype=np.float32)
+    one, other = (
+        ort.InferenceSession(folder / name, providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+        for name in (MODEL, "model.ort")
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_ort_format_is_the_same_bytes_each_time(tmp_path):
+    params = msgspec.structs.replace(PARAMS, package=Package(formats=("onnx", "ort")))
+    digests = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        digests.append(PACKAGE.run(params, with_calls(workspace(tmp_path / name), tmp_path / name)).digests)
+    assert digests[0] == digests[1]
+
+
+def test_a_format_that_computes_something_else_is_refused(tmp_path, monkeypatch):
+    from onnxbuild.ort import ort_format
+
+    def write(model, folder, scratch, session):
+        changed = tmp_path / "changed"
+        shutil.copytree(model.parent, changed)
+        weights = bytearray((changed / WEIGHTS).read_bytes())
+        weights[-1] ^= 0x40
+        (changed / WEIGHTS).chmod(0o644)
+        (changed / WEIGHTS).write_bytes(weights)
+        return original(changed / MODEL, folder, scratch, session)
+
+    original = ort_format.write_ort
+    monkeypatch.setattr(ort_format, "write_ort", write)
+    params = msgspec.structs.replace(PARAMS, package=Package(formats=("onnx", "ort")))
+    with pytest.raises(StageFailure) as caught:
+        PACKAGE.run(params, with_calls(workspace(tmp_path), tmp_path))
+    assert caught.value.code == "format-changed-results"

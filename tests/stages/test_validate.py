@@ -131,7 +131,6 @@ def test_custom_metric_sees_model_and_source(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        ({"provider": "cuda"}, "provider-not-supported"),
         ({"metric": Metric(name="accuracy"), "output": "nope"}, "metric-does-not-apply"),
         ({"metric": Metric(name="top_k"), "k": 3}, "metric-does-not-apply"),
     ],

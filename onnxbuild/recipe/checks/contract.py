@@ -11,6 +11,7 @@ from onnxbuild.base.diagnostics import did_you_mean
 from onnxbuild.recipe.checks.metrics import check_metric_limits
 from onnxbuild.recipe.checks.opsets import check_opset, check_quantization
 from onnxbuild.recipe.checks.passes import check_passes
+from onnxbuild.recipe.checks.providers import check_providers
 from onnxbuild.recipe.checks.source import check_source_shape
 from onnxbuild.recipe.checks.speed import check_batches, check_gate_providers, check_references
 from onnxbuild.recipe.draft import Draft
@@ -166,15 +167,6 @@ def _check_auto(draft: Draft, target: Target) -> None:
         draft.error("unknown-provider", message, place, "quantization", hint=hint)
 
 
-def _check_providers(draft: Draft, target: Target) -> None:
-    seen = set()
-    for (written, _), provider in zip((draft.raw.providers or {}).items(), target.providers, strict=False):
-        if provider.name in seen:
-            message = f"the provider {provider.name} is written twice"
-            draft.error("duplicate-name", message, draft.key("providers", written), "providers")
-        seen.add(provider.name)
-
-
 CHECKS: tuple[tuple[Check, frozenset[str]], ...] = (
     (check_source_shape, frozenset({"source"})),
     (_check_axes, frozenset({"inputs", "dynamic_axes"})),
@@ -185,7 +177,7 @@ CHECKS: tuple[tuple[Check, frozenset[str]], ...] = (
     (_check_texts, frozenset({"inputs", "evaluation", "calibration"})),
     (_check_calibration, frozenset({"calibration", "quantization"})),
     (_check_auto, frozenset({"calibration", "quantization", "providers"})),
-    (_check_providers, frozenset({"providers"})),
+    (check_providers, frozenset({"providers"})),
     (check_passes, frozenset({"passes", "package"})),
     (check_opset, frozenset({"source", "opset", "ir_version"})),
     (check_quantization, frozenset({"source", "opset", "ir_version", "quantization"})),

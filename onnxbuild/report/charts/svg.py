@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup, escape
 
@@ -43,3 +43,20 @@ def share(value: float) -> str:
 def _number(value: float) -> str:
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
+
+
+def route(points: Sequence[tuple[float, float]], *, across: bool = False) -> str:
+    """Return the path of an edge that is straight and bends in turns; it leaves layers downwards, `across` sideways."""
+    x, y = points[0]
+    parts = [f"M{_number(x)} {_number(y)}"]
+    for at, (x, y) in enumerate(points[1:]):
+        before = points[at]
+        if at % 2 == 0:
+            parts.append(f"L{_number(x)} {_number(y)}" if (x, y) != before else "")
+        elif across:
+            middle = _number((before[0] + x) / 2)
+            parts.append(f"C{middle} {_number(before[1])} {middle} {_number(y)} {_number(x)} {_number(y)}")
+        else:
+            middle = _number((before[1] + y) / 2)
+            parts.append(f"C{_number(before[0])} {middle} {_number(x)} {middle} {_number(x)} {_number(y)}")
+    return "".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from onnxbuild.ir.facts import ModelFacts, ValueFacts
@@ -9,6 +10,7 @@ from onnxbuild.recipe.types import Axis
 from onnxbuild.report import numbers
 from onnxbuild.report.charts.bars import diverging
 from onnxbuild.report.facts import TargetFacts
+from onnxbuild.report.pages.picture import Picture, pictures
 from onnxbuild.report.pages.table import CAP, Cell, Column, Row, Table, cap_rows
 
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")
@@ -19,18 +21,21 @@ class Graph:
     """The graph of one target; `facts` are label and value pairs."""
 
     facts: tuple[tuple[str, str], ...]
+    pictures: tuple[Picture, ...]
     interface: Table
     axes: Table | None
     operators: Table
 
 
-def graph(target: TargetFacts) -> Graph | None:
-    """Return the graph as exported and as delivered; None where no model was made."""
+def graph(target: TargetFacts, tones: Mapping[str, str]) -> Graph | None:
+    """Return the graph as exported and as delivered, in the recipe's colours; None where no model was made."""
     models = [step.model for step in target.steps if step.model is not None]
     if not models:
         return None
     first, last = models[0], models[-1]
-    return Graph(_facts(target, first, last), _interface(target, last), _axes(target), _operators(first, last))
+    facts = _facts(target, first, last)
+    drawn = pictures(target.steps, tones)
+    return Graph(facts, drawn, _interface(target, last), _axes(target), _operators(first, last))
 
 
 def dims(shape: tuple[int | str | None, ...] | None) -> str:

@@ -12,6 +12,7 @@ from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import numbers
 from onnxbuild.report.facts import IndexFacts, IndexRow
 from onnxbuild.report.pages.latency import milliseconds
+from onnxbuild.report.pages.providers import mark_providers
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, verdict_mark
 from onnxbuild.report.pages.verdict import against
 
@@ -89,7 +90,7 @@ def index_row(row: IndexRow) -> Row:
         Cell(against(base, row.bytes), sort=str(row.size_ratio or 0)),
         _latency(row),
         Cell(f"{row.gates_passed} of {row.gates}" if row.gates else numbers.NONE),
-        Cell(", ".join(row.providers) or numbers.NONE),
+        Cell(mark_providers(row.providers, row.unverified_providers) or numbers.NONE),
         Cell(name=row.trouble, fold=240),
     )
     return Row(cells)

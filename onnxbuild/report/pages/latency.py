@@ -126,13 +126,16 @@ def _part(target: TargetFacts, measured: BenchmarkedProvider) -> LatencyPart:
     rows, shown = cap_rows([Row(_cells(each)) for each in latencies])
     table = Table("Latency by batch size", columns, rows, shown, hide_caption=True)
     return LatencyPart(
-        measured.provider, _sentence(target.variant, latencies), table, _where(measured.facts.surroundings)
+        measured.provider,
+        _sentence(target.variant, latencies, measured.facts.absent),
+        table,
+        _where(measured.facts.surroundings),
     )
 
 
-def _sentence(variant: str, latencies: Sequence[Latency]) -> str:
+def _sentence(variant: str, latencies: Sequence[Latency], absent: str | None) -> str:
     if not latencies:
-        return "Nothing was measured."
+        return f"Not measured: {absent or 'nothing was asked for'}."
     first, best = latencies[0], max(latencies, key=lambda each: each.throughput)
     said = f"Half of the calls with a batch of {first.batch} took at most {milliseconds(first.p50.value)}, 95% at most"
     said += f" {milliseconds(first.p95.value)}"

@@ -19,6 +19,7 @@ from onnxbuild.report.pages import (
     guards,
     latency,
     provenance,
+    providers,
     size,
     stages,
     tuning,
@@ -48,6 +49,7 @@ class VariantSection:
     accuracy: tuple[accuracy.Accuracy, ...]
     accuracy_empty: str
     nonfinite: str
+    providers: providers.Providers | None
     front: front.Front | None
     repair: culprits.Part | None
     culprits: culprits.Part | None
@@ -77,6 +79,7 @@ class RecipePage:
     guards: guards.Guards | None
     lineage: Markup | None
     scan: stages.Scan | None
+    time: Table | None
     times: Table | None
     variants: tuple[VariantSection, ...]
     variants_left_out: str
@@ -109,6 +112,7 @@ def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage
         guards=guards.guards(facts),
         lineage=stages.draw_lineage(facts),
         scan=stages.scan(facts),
+        time=providers.time_table(facts),
         times=culprits.times(facts),
         variants=sections,
         variants_left_out=f"showing {len(sections)} of {len(facts.targets)} variants in detail" if left_out else "",
@@ -138,6 +142,7 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         accuracy=accuracy.accuracy(target),
         accuracy_empty=_accuracy_empty(target),
         nonfinite=f"The source's own outputs hold values that are not finite: {said}." if said else "",
+        providers=providers.providers(target),
         front=front.front(target),
         repair=culprits.repair(target),
         culprits=culprits.culprits(target),
@@ -145,7 +150,7 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         size=size.size(target, tones, largest),
         memory=latency.memory_table(target),
         tuning=tuning.tuning(target.tuning),
-        graph=graph.graph(target),
+        graph=graph.graph(target, tones),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",
     )
 
@@ -155,9 +160,10 @@ def _files(target: TargetFacts) -> tuple[tuple[str, str], ...]:
     if target.sha256 is None:
         return ()
     digest = ("SHA-256 of the judged model", target.sha256)
+    more = (digest, *((("Made for machines like", target.tied_to),) if target.tied_to is not None else ()))
     if target.verdict is Verdict.FAILED:
-        return ("Not delivered; to study it", f"onnxbuild get {target.name} --out DIR"), digest
-    return ("Delivered", target.output or ""), digest
+        return ("Not delivered; to study it", f"onnxbuild get {target.name} --out DIR"), *more
+    return ("Delivered", target.output or ""), *more
 
 
 def _accuracy_empty(target: TargetFacts) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -33,12 +33,16 @@ def size(target: TargetFacts, tones: dict[str, str], largest: int) -> Size | Non
     if not models:
         return None
     last = models[-1][1]
-    return Size(_sentence(last), _steps(models, tones, largest), _weights(last, tones))
+    return Size(_sentence(last), _steps(models, tones, largest), weight_table(last, tones))
 
 
 def dtype_tones(targets: Sequence[TargetFacts]) -> dict[str, str]:
     """Return a tone for each dtype of a recipe, the one with most bytes first; the sixth and later share the last."""
-    models = [step.model for target in targets for step in target.steps if step.model is not None]
+    return type_tones(step.model for target in targets for step in target.steps if step.model is not None)
+
+
+def type_tones(models: Iterable[ModelFacts]) -> dict[str, str]:
+    """Return a tone for each dtype of some models, most bytes first; the sixth and later share the last."""
     totals: dict[str, int] = {}
     for model in models:
         for dtype, count in model.weight_bytes_by_dtype.items():
@@ -106,7 +110,8 @@ def _steps(models: list[tuple[StepFacts, ModelFacts]], tones: dict[str, str], la
     return Table("Size by step", columns, kept, shown, legend=dtype_legend(tones, [model for _, model in models]))
 
 
-def _weights(model: ModelFacts, tones: dict[str, str]) -> Table:
+def weight_table(model: ModelFacts, tones: dict[str, str]) -> Table:
+    """Return a model's largest tensors."""
     columns = (
         Column("Tensor"),
         Column("Dtype"),

@@ -10,11 +10,11 @@
     return [text, Number.isNaN(number) ? null : number];
   };
 
-  const order = (column, way) => (a, b) => {
-    const [s, m] = value(a, column), [t, n] = value(b, column);
+  const collator = new Intl.Collator(undefined, {numeric: true});
+  const order = (way) => ([[s, m]], [[t, n]]) => {
     if (m !== null && n !== null) return way * (m - n);
     if ((m === null) !== (n === null)) return m === null ? 1 : -1;
-    return way * s.localeCompare(t);
+    return way * collator.compare(s, t);
   };
 
   const makeSortable = (table) => {
@@ -30,7 +30,8 @@
         const way = head.getAttribute("aria-sort") === "ascending" ? -1 : 1;
         all("thead th", table).forEach((other) => other.removeAttribute("aria-sort"));
         head.setAttribute("aria-sort", way === 1 ? "ascending" : "descending");
-        body.append(...[...body.rows].sort(order(column, way)));
+        const rows = [...body.rows].map((row) => [value(row, column), row]);
+        body.append(...rows.sort(order(way)).map(([, row]) => row));
       });
     });
   };
@@ -43,15 +44,15 @@
     said.setAttribute("role", "status");
     label.append("Filter", field, said);
     table.closest(".scroll").before(label);
+    const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
     field.addEventListener("input", () => {
       const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
-      for (const row of table.tBodies[0].rows) {
-        const text = row.textContent.toLowerCase();
+      for (const [row, text] of rows) {
         row.hidden = !words.every((word) => text.includes(word));
         shown += row.hidden ? 0 : 1;
       }
-      said.textContent = words.length ? `${shown} of ${table.tBodies[0].rows.length}` : "";
+      said.textContent = words.length ? `${shown} of ${rows.length}` : "";
     });
   };
 
@@ -79,7 +80,7 @@
     .forEach(makeSortable);
   all("table.index").forEach(addFilter);
   if (navigator.clipboard) all("code[data-copy], .commands td code").forEach(addCopy);
-  all(".scroll").forEach((box) => { if (box.scrollWidth <= box.clientWidth) box.removeAttribute("tabindex"); });
+  all(".scroll").forEach((box) => { if (box.scrollWidth <= box.clientWidth && box.scrollHeight <= box.clientHeight) box.removeAttribute("tabindex"); });
   addEventListener("hashchange", reveal);
   if (location.hash) reveal();
 })();

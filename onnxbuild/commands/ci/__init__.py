@@ -1,0 +1,1 @@
+"""Templates that `onnxbuild init --ci` writes."""

@@ -1,0 +1,35 @@
+"""Every provider of the table loaded for real, each in a process with a time limit; imports no runtime itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+
+from onnxbuild.base.codec import decode
+from onnxbuild.ort.probe import Probe
+from onnxbuild.recipe.providers import TABLE
+
+SECONDS = 60.0
+MODULE = "onnxbuild.ort.probe"
+
+
+def probe_all(names: Iterable[str] = tuple(TABLE), seconds: float = SECONDS, module: str = MODULE) -> list[Probe]:
+    """Return what became of each provider, in the order asked."""
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(lambda name: _probe(name, seconds, module), names))
+
+
+def _probe(name: str, seconds: float, module: str) -> Probe:
+    command = [sys.executable, "-m", module, name]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=seconds, check=False)
+    except subprocess.TimeoutExpired:
+        return Probe(provider=name, present=False, why=f"it did not answer within {seconds:g} s")
+    if done.returncode != 0:
+        last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        crash = f"a crash (signal {-done.returncode})" if done.returncode < 0 else last[0]
+        return Probe(provider=name, present=False, why=f"loading it ended in {crash}")
+    return decode(done.stdout, Probe)

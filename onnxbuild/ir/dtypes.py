@@ -1,0 +1,12 @@
+"""What element types are called: numpy's names for ONNX's."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+
+def dtype_name(dtype: ir.DataType | None) -> str:
+    """Return numpy's (or ml_dtypes') name of an ONNX element type, "string", or "unknown"."""
+    if dtype is None or dtype == ir.DataType.UNDEFINED:
+        return "unknown"
+    return "string" if dtype == ir.DataType.STRING else str(dtype.numpy().name)

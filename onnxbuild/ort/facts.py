@@ -1,0 +1,60 @@
+"""What ONNX Runtime tells of providers, devices and where nodes went, as recorded values; imports no runtime."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """A device that a provider offers here: its kind is CPU, GPU or NPU; `library` is the provider's own version."""
+
+    kind: str
+    vendor: str
+    name: str = ""
+    library: str = ""
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """The nodes that one provider got, by its full name, and how many of each operator."""
+
+    provider: str
+    nodes: int
+    operators: dict[str, int] = {}
+
+
+class FellBack(msgspec.Struct, frozen=True, kw_only=True):
+    """A node that went elsewhere; `reason` is what the runtime logged about it, None where it said nothing."""
+
+    node: str
+    operator: str
+    provider: str
+    reason: str | None = None
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """Which nodes went where, from the runtime's own record, the provider that was asked for first.
+
+    `fell_back` names at most FELL_BACK_CAP of `fell_back_count` nodes.
+    """
+
+    placed: tuple[Placed, ...]
+    fell_back: tuple[FellBack, ...] = ()
+    fell_back_count: int = 0
+
+    @property
+    def nodes(self) -> int:
+        """How many nodes there were to assign."""
+        return sum(placed.nodes for placed in self.placed)
+
+    def got(self, provider: str) -> int:
+        """Return how many nodes the provider of this full name got."""
+        return sum(placed.nodes for placed in self.placed if placed.provider == provider)
+
+
+class Profile(msgspec.Struct, frozen=True, kw_only=True):
+    """What ran in a few calls: kernels after the runtime's fusion, copies between devices among them, and each
+    provider's share of the kernels' time (information: no two measurements are equal)."""
+
+    kernels: int
+    copies: int
+    time: dict[str, float] = {}

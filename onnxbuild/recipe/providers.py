@@ -1,0 +1,196 @@
+"""The table of execution providers: names, where each comes from, what it needs and takes; imports no runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+OptionKind = str | tuple[str, ...]
+"""What an option takes: integer, boolean, text, json (a mapping, handed over as JSON), or one of these words."""
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A provider that comes as a library of its own.
+
+    `package` is the distribution, `module` the import package whose `get_library_path()` says where the library is;
+    it is registered under the provider's full name. `devices` are the kinds of device (CPU, GPU, NPU) it is asked for
+    in this order; the recipe's `device_type`, where the table lists it, names one instead and goes to nobody else.
+    """
+
+    package: str
+    module: str
+    devices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProviderEntry:
+    """One provider. Without a `plugin` it is part of some builds of ONNX Runtime.
+
+    `needs` is what it takes to have a device of it, `get` the command that installs it, None where no command does.
+    `packages` are distributions, besides the runtime's and the plug-in's, whose versions decide whether it loads.
+    `options` None: the tool does not tell which there are, so none is refused here.
+    """
+
+    name: str
+    full_name: str
+    needs: str
+    get: str | None = None
+    plugin: Plugin | None = None
+    packages: tuple[str, ...] = ()
+    options: dict[str, OptionKind] | None = field(default_factory=dict)
+
+    @property
+    def distributions(self) -> tuple[str, ...]:
+        """All distributions, besides ONNX Runtime's, whose versions decide whether it loads and what it computes."""
+        return (*((self.plugin.package,) if self.plugin is not None else ()), *self.packages)
+
+
+_CUDA_PACKAGES = (
+    "nvidia-cuda-runtime", "nvidia-cublas", "nvidia-cudnn-cu13", "nvidia-cufft", "nvidia-curand", "nvidia-cuda-nvrtc",
+)  # fmt: skip
+_CUDA_OPTIONS: dict[str, OptionKind] = {
+    "device_id": "integer",
+    "gpu_mem_limit": "integer",
+    "arena_extend_strategy": ("kNextPowerOfTwo", "kSameAsRequested"),
+    "cudnn_conv_algo_search": ("EXHAUSTIVE", "HEURISTIC", "DEFAULT"),
+    "do_copy_in_default_stream": "boolean",
+    "cudnn_conv_use_max_workspace": "boolean",
+    "cudnn_conv1d_pad_to_nc1d": "boolean",
+    "enable_cuda_graph": "boolean",
+    "tunable_op_enable": "boolean",
+    "tunable_op_tuning_enable": "boolean",
+    "tunable_op_max_tuning_duration_ms": "integer",
+    "enable_skip_layer_norm_strict_mode": "boolean",
+    "prefer_nhwc": "boolean",
+    "use_ep_level_unified_stream": "boolean",
+    "use_tf32": "boolean",
+    "sdpa_kernel": "integer",
+    "fuse_conv_bias": "boolean",
+}
+_TENSORRT_OPTIONS: dict[str, OptionKind] = {
+    "device_id": "integer",
+    "trt_auxiliary_streams": "integer",
+    "trt_bf16_enable": "boolean",
+    "trt_build_heuristics_enable": "boolean",
+    "trt_builder_optimization_level": "integer",
+    "trt_context_memory_sharing_enable": "boolean",
+    "trt_cuda_graph_enable": "boolean",
+    "trt_detailed_build_log": "boolean",
+    "trt_dla_core": "integer",
+    "trt_dla_enable": "boolean",
+    "trt_engine_hw_compatible": "boolean",
+    "trt_force_sequential_engine_build": "boolean",
+    "trt_fp16_enable": "boolean",
+    "trt_int8_calibration_table_name": "text",
+    "trt_int8_enable": "boolean",
+    "trt_int8_use_native_calibration_table": "boolean",
+    "trt_layer_norm_fp32_fallback": "boolean",
+    "trt_max_partition_iterations": "integer",
+    "trt_max_workspace_size": "integer",
+    "trt_min_subgraph_size": "integer",
+    "trt_op_types_to_exclude": "text",
+    "trt_preview_features": "text",
+    "trt_profile_max_shapes": "text",
+    "trt_profile_min_shapes": "text",
+    "trt_profile_opt_shapes": "text",
+    "trt_sparsity_enable": "boolean",
+    "trt_tactic_sources": "text",
+}
+_OPENVINO_OPTIONS: dict[str, OptionKind] = {
+    "device_type": ("CPU", "GPU", "NPU"),
+    "load_config": "json",
+    "reshape_input": "text",
+    "enable_causallm": "boolean",
+    "hint_enable_gqa": "boolean",
+}
+"""What the plug-in reads. The others of old, such as `precision` and `num_of_threads`, it ignores with a log line:
+their place is `load_config: {CPU: {INFERENCE_PRECISION_HINT: f32}}`."""
+
+_ENTRIES = (
+    ProviderEntry("cpu", "CPUExecutionProvider", needs="nothing"),
+    ProviderEntry(
+        "cuda",
+        "CUDAExecutionProvider",
+        needs="an NVIDIA GPU with its driver, CUDA 13 and cuDNN 9",
+        get="pip install 'onnxruntime-gpu[cuda,cudnn]'",
+        packages=_CUDA_PACKAGES,
+        options=_CUDA_OPTIONS,
+    ),
+    ProviderEntry(
+        "tensorrt",
+        "TensorrtExecutionProvider",
+        needs="an NVIDIA GPU with its driver, CUDA 13, cuDNN 9 and TensorRT 10",
+        get="pip install 'onnxruntime-gpu[cuda,cudnn]' 'tensorrt-cu13>=10,<11'",
+        packages=(*_CUDA_PACKAGES, "tensorrt-cu13", "tensorrt-cu13-libs"),
+        options=_TENSORRT_OPTIONS,
+    ),
+    ProviderEntry(
+        "openvino",
+        "OpenVINOExecutionProvider",
+        needs="an Intel CPU, GPU or NPU",
+        get="pip install 'onnxbuild[openvino]'",
+        plugin=Plugin("onnxruntime-ep-openvino", "onnxruntime_ep_openvino", ("CPU",)),
+        options=_OPENVINO_OPTIONS,
+    ),
+    ProviderEntry(
+        "coreml",
+        "CoreMLExecutionProvider",
+        needs="macOS",
+        options={
+            "ModelFormat": ("NeuralNetwork", "MLProgram"),
+            "MLComputeUnits": ("ALL", "CPUOnly", "CPUAndGPU", "CPUAndNeuralEngine"),
+            "RequireStaticInputShapes": "boolean",
+            "EnableOnSubgraphs": "boolean",
+            "SpecializationStrategy": ("Default", "FastPrediction"),
+            "ProfileComputePlan": "boolean",
+            "AllowLowPrecisionAccumulationOnGPU": "boolean",
+            "ModelCacheDirectory": "text",
+        },
+    ),
+    ProviderEntry(
+        "directml",
+        "DmlExecutionProvider",
+        needs="Windows with a DirectX 12 GPU and a build of ONNX Runtime with DirectML",
+        options={"device_id": "integer"},
+    ),
+    ProviderEntry(
+        "qnn",
+        "QNNExecutionProvider",
+        needs="a Qualcomm device",
+        get="pip install onnxruntime-qnn",
+        plugin=Plugin("onnxruntime-qnn", "onnxruntime_qnn", ("NPU", "GPU", "CPU")),
+        options=None,
+    ),
+    ProviderEntry(
+        "webgpu",
+        "WebGpuExecutionProvider",
+        needs="a GPU with a Vulkan, Metal or Direct3D 12 driver",
+        get="pip install onnxruntime-ep-webgpu",
+        plugin=Plugin("onnxruntime-ep-webgpu", "onnxruntime_ep_webgpu", ("GPU",)),
+        options=None,
+    ),
+    ProviderEntry(
+        "migraphx",
+        "MIGraphXExecutionProvider",
+        needs="an AMD GPU with ROCm and a build of ONNX Runtime with MIGraphX",
+        options=None,
+    ),
+    ProviderEntry(
+        "xnnpack",
+        "XnnpackExecutionProvider",
+        needs="a build of ONNX Runtime with XNNPACK",
+        options={"intra_op_num_threads": "integer"},
+    ),
+    ProviderEntry(
+        "nv-tensorrt-rtx",
+        "NvTensorRTRTXExecutionProvider",
+        needs="an NVIDIA RTX GPU with its driver",
+        get="pip install onnxruntime-ep-nv-tensorrt-rtx",
+        plugin=Plugin("onnxruntime-ep-nv-tensorrt-rtx-cu13", "onnxruntime_ep_nv_tensorrt_rtx", ("GPU",)),
+        packages=("onnxruntime-ep-nv-tensorrt-rtx", "tensorrt-rtx", *_CUDA_PACKAGES),
+        options=None,
+    ),
+)
+
+TABLE: dict[str, ProviderEntry] = {entry.name: entry for entry in _ENTRIES}
+"""By short name, in the order in which they are listed."""

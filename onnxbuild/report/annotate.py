@@ -1,0 +1,117 @@
+"""Failed gates, failed stages and warnings as diagnostics on the recipe's lines that ask for them; prints nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from onnxbuild.base.diagnostics import Diagnostic, Place, Severity
+from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.report import summary
+from onnxbuild.report.account import Account
+from onnxbuild.report.facts import ActionFacts, ReportFacts, TargetFacts
+from onnxbuild.report.gate_text import gate_sentence
+
+_SECTIONS = {
+    "export": ("source",),
+    "canonicalize": ("source",),
+    "reference": ("source",),
+    "prune": ("pruning",),
+    "quantize": ("quantization",),
+    "validate": ("evaluation", "tolerance"),
+    "package": ("package", "inputs"),
+}
+"""Where a stage's work is asked for; `optimize` and `data` depend on more than their name."""
+
+
+def annotate(account: Account, *, strict: bool = False) -> list[Diagnostic]:
+    """Return errors first: what failed, then what is unverified (an error when `strict`), then warnings."""
+    found = [*_actions(account), *_gates(account, strict), *_locks(account)]
+    return sorted(found, key=lambda diagnostic: diagnostic.severity is Severity.WARNING)
+
+
+def gate_place(gate: GateResult, places: Mapping[str, Place]) -> Place | None:
+    """Return where a gate's limit was written: for its provider, else for all, else the nearest key around it."""
+    path = gate.gate if gate.gate.startswith("tolerance.") else f"gates.{gate.gate}"
+    ways = [path]
+    if gate.provider is not None:
+        ways = [f"providers.{gate.provider}.{path}", path]
+        if gate.gate == "placement":
+            ways = [f"providers.{gate.provider}.min_nodes", f"providers.{gate.provider}"]
+    if gate.gate.startswith("tolerance.") and gate.gate != "tolerance.metric":
+        ways = [way.replace("tolerance.", "tolerance.outputs.", 1) for way in ways]
+    while any(ways):
+        for way in ways:
+            if way in places and way != "providers":
+                return places[way]
+        ways = [way.rpartition(".")[0] for way in ways]
+    return places.get("evaluation") or places.get("source")
+
+
+def _gates(account: Account, strict: bool) -> Iterator[Diagnostic]:
+    for recipe, target in account.targets:
+        found = summary.final_metric(target)
+        for gate in target.gates:
+            if gate.verdict is Verdict.PASSED:
+                continue
+            failed = gate.verdict is Verdict.FAILED
+            yield Diagnostic(
+                code="gate-failed" if failed else "gate-unverified",
+                message=f"{target.name}: {gate_sentence(gate, found[0].name if found else '')}",
+                place=gate_place(gate, account.places.get(target.name, {})) or _start(recipe),
+                note=gate.reason if failed else None,
+                severity=Severity.ERROR if failed or strict else Severity.WARNING,
+            )
+
+
+def _locks(account: Account) -> Iterator[Diagnostic]:
+    recipes = {target.name: recipe for recipe, target in account.targets}
+    for lock in account.locks:
+        for difference in lock.differences:
+            yield Diagnostic(
+                code="lock-differs",
+                message=f"{lock.target}: {difference}",
+                place=_start(recipes[lock.target]) if lock.target in recipes else None,
+                hint=f"when that is meant: onnxbuild accept {lock.target}",
+            )
+
+
+def _actions(account: Account) -> Iterator[Diagnostic]:
+    by_name = {target.name: (recipe, target) for recipe, target in account.targets}
+    for action in account.actions:
+        recipe, target = next(by_name[name] for name in action.targets if name in by_name)
+        place = _action_place(action, target, account) or _start(recipe)
+        if (failure := action.failure) is not None:
+            yield Diagnostic(
+                code=failure.code,
+                message=f"{action.name} failed: {failure.message}",
+                place=place,
+                note=f"log {failure.log}" if failure.log else None,
+                hint=failure.hint,
+            )
+        for warning in action.warnings:
+            yield Diagnostic(
+                code=warning.code,
+                message=f"{action.name}: {warning.message}",
+                place=place,
+                severity=Severity.WARNING,
+            )
+
+
+def _action_place(action: ActionFacts, target: TargetFacts, account: Account) -> Place | None:
+    places = account.places.get(target.name, {})
+    return next((places[key] for key in _asked_for(action) if key in places), None)
+
+
+def _asked_for(action: ActionFacts) -> tuple[str, ...]:
+    """Return the dotted paths at which the work of an action may be written, the nearest first."""
+    name = action.name.rpartition("/")[2]
+    if action.stage == "optimize" and (step := re.match(r"optimize(?:\.(\d+))?", name)):
+        return f"passes.{int(step[1] or 1) - 1}", "passes"
+    if action.stage == "data":
+        return ("calibration.data", "calibration") if name.startswith("data.2") else ("evaluation.data", "inputs")
+    return _SECTIONS.get(action.stage, ("source",))
+
+
+def _start(recipe: ReportFacts) -> Place:
+    return Place(recipe.file, 1, 1)

@@ -1,0 +1,65 @@
+"""What the runtime's records say, on recorded data: nodes by provider, reasons, kernels, copies, time."""
+
+from __future__ import annotations
+
+from onnxbuild.ort.placement import FELL_BACK_CAP, read_assignment, read_profile
+from tests.ort.recorded import (
+    CPU,
+    CUDA,
+    CUDA_LOG,
+    CUDA_PROFILE,
+    CUDA_RECORD,
+    OPENVINO_PROFILE,
+    QNN_LOG,
+    TENSORRT,
+    TENSORRT_RECORD,
+    alone,
+)
+
+
+def test_nodes_are_counted_by_provider_and_operator():
+    found = read_assignment(CUDA_RECORD, CUDA)
+    assert (found.nodes, found.got(CUDA), found.got(CPU)) == (7, 4, 3)
+    assert [placed.provider for placed in found.placed] == [CUDA, CPU]
+    assert found.placed[0].operators == {"Conv": 1, "Gemm": 1, "Relu": 1, "com.microsoft.FusedMatMul": 1}
+
+
+def test_a_node_that_fell_back_says_why_where_the_log_does():
+    found = read_assignment(CUDA_RECORD, CUDA, CUDA_LOG)
+    reasons = {node.node: node.reason for node in found.fell_back}
+    assert reasons["ids/Unique"] == "CUDA has no kernel for Unique with these types"
+    assert (reasons["ids/Shape"] or "").startswith("the CPU execution path is deemed faster")
+    assert reasons["text/Tokenize"] is None
+
+
+def test_a_provider_that_took_nothing_has_the_runtimes_own_words():
+    found = read_assignment(alone(CPU, ("", "Conv", "conv")), "QNNExecutionProvider", QNN_LOG)
+    assert found.got("QNNExecutionProvider") == 0
+    assert "libQnnCpu.so: cannot open shared object file" in (found.fell_back[0].reason or "")
+    assert "\x1b" not in (found.fell_back[0].reason or "")
+
+
+def test_nodes_taken_together_count_each_and_cuda_is_elsewhere_for_tensorrt():
+    found = read_assignment(TENSORRT_RECORD, TENSORRT)
+    assert (found.got(TENSORRT), found.got(CUDA)) == (3, 1)
+    assert [(node.node, node.provider) for node in found.fell_back] == [("nms", CUDA)]
+
+
+def test_long_lists_are_cut_and_counted():
+    found = read_assignment(alone(CPU, *(("", "Relu", f"r{i}") for i in range(FELL_BACK_CAP + 9))), CUDA)
+    assert (len(found.fell_back), found.fell_back_count) == (FELL_BACK_CAP, FELL_BACK_CAP + 9)
+
+
+def test_kernels_copies_and_time_of_two_runs():
+    found = read_profile(CUDA_PROFILE)
+    assert (found.kernels, found.copies) == (5, 2)
+    assert found.time == {CPU: 0.05, CUDA: 0.95}
+
+
+def test_a_fused_provider_is_one_kernel():
+    found = read_profile(OPENVINO_PROFILE)
+    assert (found.kernels, found.copies, found.time) == (1, 0, {"OpenVINOExecutionProvider": 1.0})
+
+
+def test_nothing_ran():
+    assert read_profile([]).time == {}

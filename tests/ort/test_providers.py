@@ -1,0 +1,141 @@
+"""Opening on a provider: what is there, what is not and why, and never a session on something else."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.ort import providers
+from onnxbuild.ort.placement import RECORD, read_assignment
+from onnxbuild.ort.providers import Absent, Opened, heard, open_on, present
+from onnxbuild.recipe.providers import TABLE, Plugin, ProviderEntry
+
+CPU = "CPUExecutionProvider"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n"]) for name in ("x", "y"))
+    nodes = [helper.make_node("Exp", ["x"], ["h"], "exp"), helper.make_node("Sin", ["h"], ["y"], "sin")]
+    graph = helper.make_graph(nodes, "g", [x], [y])
+    onnx.save(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), tmp_path / "model.onnx"
+    )
+    return tmp_path / "model.onnx"
+
+
+@pytest.fixture
+def plug_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A plug-in under the CPU's name: its device is listed already, so all but the registration is real."""
+    (tmp_path / "plug_in_of_mine.py").write_text("def get_library_path():\n    return '/nowhere/libmine.so'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setitem(TABLE, "mine", entry(CPU))
+    return "mine"
+
+
+def entry(full_name: str, package: str = "numpy") -> ProviderEntry:
+    plugin = Plugin(package, "plug_in_of_mine", ("CPU",))
+    return ProviderEntry("mine", full_name, needs="a device of mine", get="pip install mine", plugin=plugin)
+
+
+def test_the_cpu_is_there():
+    found = present("cpu")
+    assert not isinstance(found, Absent)
+    assert found[0].kind == "CPU"
+
+
+def test_a_provider_that_the_build_lacks(model: Path):
+    other = "directml" if sys.platform != "win32" else "coreml"
+    found = open_on(model, other, {})
+    assert isinstance(found, Absent)
+    assert "this build of ONNX Runtime" in found.why
+
+
+def test_a_plug_in_is_opened_on_its_device(model: Path, plug_in: str):
+    opened = open_on(model, plug_in, {}, settings={RECORD: "1"})
+    assert isinstance(opened, Opened)
+    assigned = read_assignment(opened.session.get_provider_graph_assignment_info(), CPU)
+    assert assigned.got(CPU) == assigned.nodes == 2
+    assert opened.devices[0].kind == "CPU"
+
+
+def test_a_plug_in_that_is_not_installed(model: Path, plug_in: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TABLE, "mine", entry(CPU, package="surely-not-installed"))
+    found = open_on(model, plug_in, {})
+    assert found == Absent("the package surely-not-installed is not installed; to get it: pip install mine")
+
+
+def test_a_plug_in_whose_library_does_not_load(model: Path, plug_in: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(TABLE, "mine", entry("MineExecutionProvider"))
+    found = open_on(model, plug_in, {})
+    assert found == Absent("its libraries do not load: libmine.so is missing")
+
+
+def test_a_plug_in_without_a_device_of_the_kind(model: Path, plug_in: str):
+    found = open_on(model, plug_in, {"device_type": "NPU"})
+    assert isinstance(found, Absent)
+    assert "offers no NPU on this machine; it needs a device of mine" in found.why
+
+
+def test_a_model_that_a_present_provider_refuses_is_not_opened_elsewhere(tmp_path: Path, plug_in: str):
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Nonesuch", ["x"], ["x2"])], "g", [x], [x])
+    file = tmp_path / "model.onnx"
+    file.write_bytes(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+    )
+    for name in ("cpu", plug_in):
+        with pytest.raises(StageFailure) as caught:
+            open_on(file, name, {})
+        assert caught.value.code == "provider-refuses"
+        assert f"{CPU} is there and refuses the model" in caught.value.message
+
+
+def test_an_error_is_not_mended_by_opening_on_the_cpu(model: Path, plug_in: str, monkeypatch: pytest.MonkeyPatch):
+    """ONNX Runtime's constructor retries on the CPU when it may: then this would return a session."""
+    made = []
+
+    class Session(providers.ort.InferenceSession):  # type: ignore[misc]
+        def _create_inference_session(self, asked, *arguments, **options):
+            made.append(asked)
+            self._fallback_providers = [CPU]
+            if asked != [CPU]:
+                raise RuntimeError("EP_FAIL : the device went away")
+            super()._create_inference_session(asked, *arguments, **options)
+
+    monkeypatch.setattr(providers.ort, "InferenceSession", Session)
+    found = open_on(model, plug_in, {})
+    assert isinstance(found, Absent)
+    assert "the device went away" in found.why
+    assert [CPU] not in made
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (
+            "\x1b[1;31m2026-11-25 [E:onnxruntime:Default, provider_bridge_ort.cc:2458] Failed to load library "
+            "/site/libonnxruntime_providers_cuda.so with error: libcublasLt.so.13: cannot open shared object file: "
+            "No such file or directory\x1b[m",
+            "its libraries do not load: libcublasLt.so.13 is missing",
+        ),
+        ("[ONNXRuntimeError] : 1 : FAIL : no CUDA-capable device is detected.", "no CUDA-capable device is detected"),
+        ("/onnxruntime_src/a.cc:729 void f(int, char) Please install TensorRT.", "Please install TensorRT"),
+        ("", "the session was opened without it, and nothing was said why"),
+    ],
+)
+def test_reasons_are_short(text: str, reason: str):
+    assert providers._reason(text) == reason
+
+
+def test_what_native_code_says_is_heard_and_still_said(capfd: pytest.CaptureFixture[str]):
+    with heard() as log:
+        os.write(2, b"from below\n")
+    assert log.text == "from below\n"
+    assert "from below" in capfd.readouterr().err
