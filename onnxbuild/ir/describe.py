@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnxbuild.ir.dtypes import dtype_name
 from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
 from onnxbuild.ir.model import MODEL, read_model_file, tensor_blocks, weight_file_bytes
-from onnxbuild.ir.picture import picture
+from onnxbuild.ir.picture import MOST, picture
 from onnxbuild.ir.walk import Tensor, TensorSlot, nodes, tensor_slots
 
 LARGEST = 50
@@ -23,11 +23,12 @@ COUNTED_BYTES = 1 << 30
 def describe(path: Path, before: Path | None = None) -> ModelFacts:
     """Return the facts of a model artifact's folder or of an ONNX file; `before` is the model it was made from.
 
+    That one is read for the picture of a large graph; a small one is drawn whole.
     Raises StageFailure (`bad-onnx-file`).
     """
     file = path / MODEL if path.is_dir() else path
     model = read_model_file(file)
-    old = read_model_file(before / MODEL) if before is not None else None
+    old = read_model_file(before / MODEL) if before is not None and len(model.graph) > MOST else None
     return describe_model(model, file.stat().st_size + weight_file_bytes(model), old)
 
 

@@ -6,8 +6,9 @@ Weights count by type and shape alone: their values are not read.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import onnx
 import onnx_ir as ir
@@ -25,9 +26,14 @@ _NAME, _TEXT = 120, 90
 _CONSTANTS = frozenset(("Constant", "DequantizeLinear", "Identity"))
 """What is drawn as a constant of its readers where it reads nothing but constants."""
 _ABSENT = object()
+_PLAIN = frozenset((
+    ir.AttributeType.INT, ir.AttributeType.FLOAT, ir.AttributeType.STRING,
+    ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS,
+))  # fmt: skip
 _QUANTIZERS = frozenset(("QuantizeLinear", "DequantizeLinear"))
 
 Signature = tuple[object, ...]
+T = TypeVar("T")
 
 
 def picture(model: ir.Model, before: ir.Model | None) -> PictureFacts:
@@ -115,7 +121,8 @@ def _changes(graph: _Graph, old: _Graph) -> dict[ir.Node, str]:
 
 
 def _content(node: ir.Node) -> Signature:
-    return node.domain, node.op_type, _attributes(node, None), tuple(_weights(node)), _nested(node)
+    plain = {a.name: a.value for a in node.attributes.values() if a.is_ref() or a.type in _PLAIN}
+    return node.domain, node.op_type, plain, tuple(_weights(node)), _nested(node)
 
 
 def _parts(graph: _Graph, changes: Mapping[ir.Node, str], compared: bool) -> tuple[list[PartFacts], int]:
@@ -267,7 +274,7 @@ def _constant(value: ir.Value) -> str | None:
     return f"{dtype_name(tensor.dtype)} {'×'.join(map(str, tensor.shape.numpy()))}"
 
 
-def _attributes(node: ir.Node, limit: int | None) -> str:
+def _attributes(node: ir.Node, limit: int) -> str:
     """Return the attributes that are numbers or words, such as "group 1, kernel_shape 3 3"."""
     parts = []
     for name, attribute in sorted(node.attributes.items()):
@@ -281,15 +288,14 @@ def _attributes(node: ir.Node, limit: int | None) -> str:
             case ir.AttributeType.STRING:
                 parts.append(f"{name} {_cut(attribute.as_string(), 40)}")
             case ir.AttributeType.INTS:
-                parts.append(f"{name} {_list(map(str, attribute.as_ints()))}")
+                parts.append(f"{name} {_list(attribute.as_ints(), str)}")
             case ir.AttributeType.FLOATS:
-                parts.append(f"{name} {_list(f'{number:.4g}' for number in attribute.as_floats())}")
+                parts.append(f"{name} {_list(attribute.as_floats(), '{:.4g}'.format)}")
             case ir.AttributeType.STRINGS:
-                parts.append(f"{name} {_list(attribute.as_strings())}")
+                parts.append(f"{name} {_list(attribute.as_strings(), str)}")
             case _:
                 continue
-    text = ", ".join(parts)
-    return text if limit is None else _cut(text, limit)
+    return _cut(", ".join(parts), limit)
 
 
 def _is_default(node: ir.Node, attribute: ir.Attr) -> bool:
@@ -308,9 +314,10 @@ def _defaults(domain: str, op_type: str, version: int) -> dict[str, object]:
     return {name: ir.serde.deserialize_attribute(proto).value for name, proto in written.items()}
 
 
-def _list(words: Iterable[str]) -> str:
-    every = list(words)
-    return " ".join(every[:8]) + (f" and {len(every) - 8} more" if len(every) > 8 else "")
+def _list(values: Sequence[T], shown: Callable[[T], str]) -> str:
+    """Return the first of what may be millions."""
+    more = f" and {len(values) - 8} more" if len(values) > 8 else ""
+    return " ".join(map(shown, values[:8])) + more
 
 
 def _cut(text: str, limit: int) -> str:

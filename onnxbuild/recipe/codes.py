@@ -48,7 +48,7 @@ CODES = {
     "undeclared-axis": "A shape uses a dynamic axis that is not declared.",
     "unknown-key": "A key that the format does not have here.",
     "unknown-model-type": "ONNX Runtime's transformer optimiser does not know this model type.",
-    "unknown-option": "A provider has no option of this name.",
+    "unknown-option": "The library of this execution provider reads no option of this name.",
     "unknown-output": "A limit names an output that the recipe does not have.",
     "unknown-pass": "A tool has no pass of this name.",
     "unknown-provider": "A provider that the recipe does not have.",

@@ -10,11 +10,11 @@ import numpy as np
 import onnxruntime as ort
 
 from onnxbuild.runtime.batches import Arrays, Batch, Cutter, join
-from onnxbuild.runtime.errors import InputError, PackageError
+from onnxbuild.runtime.errors import InputError, PackageError, ProviderError
 from onnxbuild.runtime.inputs import STRING, Inputs
 from onnxbuild.runtime.options import session_options
 from onnxbuild.runtime.package import Package, Value, read_package, verify_files
-from onnxbuild.runtime.providers import check_provider, choose_providers
+from onnxbuild.runtime.providers import open_session
 
 
 def load(
@@ -35,16 +35,15 @@ def load(
     if verify:
         verify_files(package)
     wanted = provider if provider is not None else package.manifest["providers"][0]
-    names = choose_providers(wanted, allow_fallback=allow_fallback)
+    settings = package.manifest.get("provider_options", {}).get(wanted, {})
     size = sum(file["bytes"] for file in package.manifest["files"].values())
     options = session_options(package.manifest["session"], size, low_memory=low_memory)
     try:
-        session = ort.InferenceSession(str(package.model), options, providers=names)
+        session = open_session(str(package.model), options, wanted, settings, allow_fallback=allow_fallback)
+    except ProviderError:
+        raise
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types
         raise PackageError(f"ONNX Runtime does not open {package.model}: {error}") from error
-    if not allow_fallback:
-        check_provider(session, wanted)
-        session.disable_fallback()  # it would go to the CPU in the middle of a call too
     return Model(package, session)
 
 

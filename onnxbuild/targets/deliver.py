@@ -57,6 +57,7 @@ def describe_delivery(
         "ir_version": facts.model.ir_version,
         "session": {k: v for k, v in to_builtins(facts.session).items() if v is not None},
         "providers": [provider.name for provider in target.providers],
+        "provider_options": {provider.name: provider.options for provider in target.providers if provider.options},
         "placement": {provider: _placement(traces.get(action)) for provider, action in plan.placements.items()},
         "gates": [to_builtins(gate) for gate in judgement.gates],
         "metric": {"model": metric[0].measured, "source": metric[0].source} if metric else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
@@ -17,12 +18,13 @@ import pytest
 from onnxbuild.ort.session import LEVELS as MEASURED_LEVELS
 from onnxbuild.ort.session import session_options as measured_options
 from onnxbuild.recipe.known import PROVIDERS as RECIPES_PROVIDERS
+from onnxbuild.recipe.providers import TABLE
 from onnxbuild.recipe.types import Session
 from onnxbuild.runtime import InputError, Model, PackageError, ProviderError, load
 from onnxbuild.runtime.batches import cut
 from onnxbuild.runtime.options import LEVELS, session_options
 from onnxbuild.runtime.package import Axis
-from onnxbuild.runtime.providers import PROVIDERS
+from onnxbuild.runtime.providers import PLUGINS, PROVIDERS
 
 
 def rows(count: int, width: int = 8) -> np.ndarray:
@@ -98,6 +100,20 @@ def test_prepacking_is_off_for_a_large_model() -> None:
 
 def test_providers_are_those_that_recipes_name() -> None:
     assert PROVIDERS == RECIPES_PROVIDERS
+
+
+def test_plugins_are_those_of_the_recipes_table() -> None:
+    table = {name: entry.plugin for name, entry in TABLE.items() if entry.plugin is not None}
+    known = {name: (plugin.module, plugin.devices) for name, plugin in table.items()}
+    assert known == PLUGINS
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime_ep_openvino") is not None, reason="openvino is installed")
+def test_plugin_that_is_not_installed_is_named(delivered: Path) -> None:
+    folder = delivered / "mlp/default"
+    with pytest.raises(ProviderError, match="'openvino' needs the package onnxruntime-ep-openvino"):
+        load(folder, provider="openvino")
+    assert load(folder, provider="openvino", allow_fallback=True).provider == "CPUExecutionProvider"
 
 
 def test_verify_finds_an_altered_file(delivered: Path, tmp_path: Path) -> None:
