@@ -55,7 +55,7 @@ def describe_delivery(
         "dynamic_axes": to_builtins(target.dynamic_axes),
         "opset": facts.model.opsets,
         "ir_version": facts.model.ir_version,
-        "session": {k: v for k, v in to_builtins(target.session).items() if v is not None},
+        "session": {k: v for k, v in to_builtins(facts.session).items() if v is not None},
         "providers": [provider.name for provider in target.providers],
         "placement": {provider: _placement(traces.get(action)) for provider, action in plan.placements.items()},
         "gates": [to_builtins(gate) for gate in judgement.gates],
