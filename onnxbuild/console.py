@@ -178,6 +178,9 @@ class Console:
             self.say(f"{self._paint('locked', 'green'):9} {event.target} is as it was accepted")
         for difference in event.differences:
             self.print(f"{self._paint('differs', 'red'):9} {event.target}: {difference}")
+        if not event.agrees:
+            accept = f"`onnxbuild accept {event.target}` puts it into the lock, once that is what is wanted"
+            self.say(f"          {self._paint('hint', 'bold')} {accept}")
 
     def _rebuilt(self, event: Rebuilt) -> None:
         self._acted = True

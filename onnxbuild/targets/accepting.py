@@ -67,9 +67,7 @@ def compare(root: Path, plan: Plan, outcomes: Mapping[str, Outcome], judge: Judg
             locks[file] = read_lock(root, lock_path(file), Problems())
         accepted: LockedTarget | None = locks[file].get(target.target.variant)
         if accepted is None:
-            found[target.target.name] = (
-                f"{lock_path(file)} has no entry for it; `onnxbuild accept {target.target.name}` writes one",
-            )
+            found[target.target.name] = (f"{lock_path(file)} has no entry for it",)
         else:
             found[target.target.name] = differences(accepted, describe_target(plan, target, judgement, outcomes, {}))
     return found

@@ -124,6 +124,21 @@ def test_wider_limits_let_a_pass_in_again(project: Project) -> None:
     assert [w["code"] for w in again["warnings"]] == ["pass-reverted"]
 
 
+def test_a_model_that_the_runtime_s_own_optimiser_breaks_at_load_fails_with_the_way_round_it(project: Project) -> None:
+    """The same fault in ONNX Runtime's Pad_Fusion: it is met wherever the model is opened with the defaults."""
+    bare = RECIPE.replace("passes: [{onnxoptimizer: [eliminate_identity, fuse_pad_into_pool]}]", "passes: []")
+    limited = bare + "tolerance: {outputs: {y: {atol: 1.0e-4}}}\n"
+    project.recipe("net", limited.replace("session: {graph_optimization: disable}\n", ""))
+    done = project.make("net")
+    assert done.code == 1
+    reason = done.event("gate", gate="tolerance.y.atol")["reason"]
+    assert "first missed after canonicalize: either canonicalize or ONNX Runtime's own optimiser" in reason
+    assert "`session: {graph_optimization: disable}`" in reason
+    project.recipe("net", limited)
+    assert project.make("net").code == 0
+    project.recipe("net", RECIPE)
+
+
 def test_a_user_s_pass_is_seen_to_import_and_read_though_it_runs_apart(project: Project) -> None:
     project.write("recipes/passes/mine.py", "import aid\ndef run(model):\n    return aid.same(model)\n")
     project.write("recipes/passes/aid.py", "import xmlrpc.client\n"
