@@ -124,6 +124,7 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
     base = baseline_of(target, report.targets) if built else None
     metric = final_metric(target)
     measure = None if metric is None else metric[0]
+    timed = next((each for measured in target.benchmarks for each in measured.facts.latencies), None)
     return IndexRow(
         target=target.name,
         recipe=report.name,
@@ -142,6 +143,8 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         gates_passed=sum(gate.verdict is Verdict.PASSED for gate in target.gates),
         gates=len(target.gates),
         providers=tuple(target.declared.tolerances),
+        latency=None if timed is None else timed.p50.value,
+        latency_batch=None if timed is None else timed.batch,
         unverified_providers=tuple(p.provider for p in target.placements if p.facts.absent is not None),
     )
 
