@@ -31,28 +31,39 @@ class LockedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     interval: tuple[float, float] | None = None
 
 
-class LockedPlacement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many nodes a provider got, of how many."""
+class LockedPlacement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How many nodes a provider got, of how many; `absent` says why nothing is known: there was no such provider."""
 
-    nodes: int
-    of: int
+    nodes: int = 0
+    of: int = 0
+    absent: str | None = None
 
 
 class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What was accepted of one target.
 
-    `sources` are the digests of the recipe's files and of what its code read, `output` of the delivered model's files,
-    `metrics` and `placement` are by provider, the latter of those that were there, `hardware` is the class of the
-    machine that measured. `waivers` map a failed gate to the reason why it was accepted.
+    `recipe` is the digest of the recipe's text, `sources` are those of the recipe's files and of what its code read,
+    `output` of the delivered model's files, `bytes` their size. `interface` maps "input image" to "float32 [batch, 64]",
+    `axes` a dynamic axis to its range, `operators` count nodes, `structure` is the digest of the graph without the
+    values of its weights. `metrics` and `placement` are by provider, `measured` by gate ("tolerance.metric@cpu"),
+    `hardware` is the class of the machine that measured. `waivers` map a failed gate to the reason why it was accepted.
     """
 
     verdict: str
+    recipe: str = ""
     sources: dict[str, str]
     output: dict[str, str]
+    bytes: int | None = None
     opset: dict[str, int]
     ir_version: int
+    interface: dict[str, str] = {}
+    axes: dict[str, str] = {}
+    nodes: int | None = None
+    operators: dict[str, int] = {}
+    structure: str = ""
     choice: Choice | None = None
     reverted: tuple[str, ...] = ()
+    measured: dict[str, float | str | None] = {}
     metrics: dict[str, LockedMetric] = {}
     placement: dict[str, LockedPlacement] = {}
     hardware: str

@@ -261,7 +261,7 @@ def name_of(mode: str | None) -> str:
 
 AUTO = Stage(
     name="auto",
-    version=2,
+    version=3,
     params=AutoParams,
     facts=AutoFacts,
     run=run,

@@ -230,7 +230,7 @@ def _deliver(found: Found, base: Measured, mended: Mended | None, ws: Workspace)
 
 REPAIR = Stage(
     name="repair",
-    version=3,
+    version=4,
     params=RepairParams,
     facts=RepairFacts,
     run=run,
