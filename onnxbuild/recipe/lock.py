@@ -6,6 +6,7 @@ It grows by optional fields; what an older version does not know it refuses, so 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,8 @@ from onnxbuild.recipe.types import Choice
 
 FORMAT = 1
 ENDING = ".lock.json"
+_ROUNDING = 1e-9
+"""How far two sums of the same numbers may be apart, relatively."""
 
 
 class LockedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -29,6 +32,15 @@ class LockedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     model: float | None = None
     source: float | None = None
     interval: tuple[float, float] | None = None
+
+    def covers(self, value: float | None) -> bool:
+        """Tell whether `value` is the accepted one but for noise; without a recorded interval it must be equal."""
+        if value is None or self.model is None:
+            return value == self.model
+        if self.interval is None:
+            return math.isclose(value, self.model, rel_tol=_ROUNDING)
+        low, high = self.interval
+        return value == self.model or low <= value <= high
 
 
 class LockedPlacement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -43,10 +55,11 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What was accepted of one target.
 
     `recipe` is the digest of the recipe's text, `sources` are those of the recipe's files and of what its code read,
-    `output` of the delivered model's files, `bytes` their size. `interface` maps "input image" to "float32 [batch, 64]",
+    `output` of the delivered model's files, `bytes` their size. `interface` maps "input x" to "float32 [batch, 64]",
     `axes` a dynamic axis to its range, `operators` count nodes, `structure` is the digest of the graph without the
     values of its weights. `metrics` and `placement` are by provider, `measured` by gate ("tolerance.metric@cpu"),
-    `hardware` is the class of the machine that measured. `waivers` map a failed gate to the reason why it was accepted.
+    `hardware` is the class of the machine that measured, `built_on` of the one that made the model, "" where that is
+    the same. `waivers` map a failed gate to the reason why it was accepted.
     """
 
     verdict: str
@@ -67,8 +80,14 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     metrics: dict[str, LockedMetric] = {}
     placement: dict[str, LockedPlacement] = {}
     hardware: str
+    built_on: str = ""
     versions: dict[str, str]
     waivers: dict[str, str] = {}
+
+    @property
+    def maker(self) -> str:
+        """The class of the machine that made the model."""
+        return self.built_on or self.hardware
 
 
 Lock = dict[str, LockedTarget]

@@ -180,3 +180,105 @@ def test_placement_is_compared_on_the_providers_that_are_here(accepted: Project)
     done = accepted.make("--locked")
     assert done.code == 1
     assert "placement on cpu" in done.out + done.err
+
+
+def edit(project: Project, **values: Any) -> None:
+    """Change values of fp32's entry in the lock."""
+    lock = read(project)
+    lock["targets"]["fp32"] |= values
+    (project.root / LOCK).write_text(json.dumps(lock, indent=1, sort_keys=True) + "\n")
+
+
+def locked(project: Project) -> tuple[int, dict[str, Any]]:
+    done = project.make("--locked", "mlp:fp32")
+    (event,) = [e for e in done.events if e["event"] == "lock"]
+    return done.code, event
+
+
+def test_the_entry_says_what_a_reviewer_asks(accepted: Project) -> None:
+    entry = read(accepted)["targets"]["int8"]
+    assert entry["bytes"] == (accepted.root / "build/mlp/int8/model.onnx").stat().st_size
+    assert entry["interface"]["input x"].startswith("float32 [")
+    assert entry["nodes"] == sum(entry["operators"].values())
+    assert entry["measured"]["tolerance.metric@cpu"] == entry["metrics"]["cpu"]["model"]
+    assert len(entry["structure"]) == len(entry["recipe"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"structure": "0" * 64}, "the graph is another than accepted"),
+        ({"structure": "0" * 64, "operators": {"Gemm": 9}}, "Gemm 9 →"),
+        ({"output": {"model.onnx": "0" * 64}}, "model.onnx is"),
+        ({"reverted": ["fuse of onnxslim"]}, "left out of `passes`"),
+        ({"metrics": {"cpu": {"name": "accuracy", "model": 0.1, "interval": [0.05, 0.2]}}}, "(0.05 to 0.2)"),
+        ({"metrics": {"cpu": {"name": "accuracy", "model": 0.1}}}, "accuracy on cpu is"),
+        ({"metrics": {"cpu": {"name": "f1", "model": 0.1}}}, "the metric on cpu is accuracy"),
+    ],
+)
+def test_locked_fails_on_each_part_that_must_agree(accepted: Project, values: dict[str, Any], said: str) -> None:
+    edit(accepted, **values)
+    code, event = locked(accepted)
+    assert code == 1
+    (difference,) = event["differences"]
+    assert said in difference
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"versions": {"onnx": "0.1"}},
+        {"metrics": {"cpu": {"name": "accuracy", "model": 0.1, "interval": [0.05, 1.0]}}},
+        {"metrics": {"cuda": {"name": "accuracy", "model": 0.1}}, "placement": {"cuda": {"absent": "none"}}},
+    ],
+)
+def test_locked_leaves_versions_noise_and_absent_providers_alone(accepted: Project, values: dict[str, Any]) -> None:
+    if "placement" in values:
+        accepted.recipe("mlp", RECIPE + "providers: {cpu: {}, cuda: {}}\n")
+    edit(accepted, **values)
+    assert accepted.make("--locked", "mlp:fp32").code == 0
+
+
+def test_made_elsewhere_the_weights_are_held_against_the_accepted_model_in_the_store(accepted: Project) -> None:
+    model = accepted.root / "build/mlp/fp32/model.onnx"
+    other = "Another CPU; avx"
+    near, far = moved(accepted, model, 1 + 1e-6), moved(accepted, model, 1.001)
+    edit(accepted, hardware=other, output={"model.onnx": near})
+    code, event = locked(accepted)
+    assert (code, event["agrees"]) == (0, True)
+    assert event["unverified"] == []
+    assert "each within 1e-05 of its norm" in event["notes"][0]
+    assert other in event["notes"][0]
+    edit(accepted, output={"model.onnx": far})
+    code, event = locked(accepted)
+    assert code == 1
+    assert "changed by 0.001 of its norm" in event["differences"][0]
+
+
+def test_made_elsewhere_without_the_accepted_model_it_says_so_and_strict_fails(accepted: Project) -> None:
+    edit(accepted, hardware="Another CPU; avx", output={"model.onnx": "0" * 64})
+    code, event = locked(accepted)
+    assert (code, event["agrees"]) == (0, True)
+    assert "the accepted model is not in the store" in event["unverified"][0]
+    assert accepted.make("--locked", "--strict", "mlp:fp32").code == 1
+    edit(accepted, output={"../../../x": "0" * 64})
+    assert "no file of a model" in locked(accepted)[1]["unverified"][0]
+
+
+def moved(project: Project, model: Path, factor: float) -> str:
+    """Put the model with other weights into the store and return its digest."""
+    import onnx
+    import onnx.numpy_helper
+
+    from onnxbuild.store.store import Store
+
+    loaded = onnx.load(model)
+    for tensor in loaded.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.dtype == np.float32:
+            tensor.CopyFrom(onnx.numpy_helper.from_array((array * np.float32(factor)).astype(np.float32), tensor.name))
+    file = project.root / "moved.onnx"
+    onnx.save(loaded, file)
+    digest = Store(project.root / ".onnxbuild").blobs.add_file(file).digest
+    file.unlink()
+    return digest
