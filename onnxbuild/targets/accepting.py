@@ -9,7 +9,6 @@ from pathlib import Path
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.base.digest import digest_file
-from onnxbuild.engine.events import Status
 from onnxbuild.engine.run import Outcome
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.proof.gates import Verdict
@@ -18,7 +17,7 @@ from onnxbuild.recipe.problems import Problems
 from onnxbuild.recipe.types import Recipe
 from onnxbuild.store.blobs import BlobStore
 from onnxbuild.targets.judge import Judge, Judgement
-from onnxbuild.targets.locking import describe_target, differences
+from onnxbuild.targets.locking import describe_target, differences, is_measured
 from onnxbuild.targets.weights import RELATIVE, NotComparedError, compare_weights
 
 
@@ -113,9 +112,7 @@ def _refusals(
     waive: tuple[str, ...],
 ) -> list[Diagnostic]:
     name = target.target.name
-    needed = [*(model.ref.action for model in target.models), *target.proofs]
-    done = all(n in outcomes and outcomes[n].status is Status.OK and outcomes[n].trace is not None for n in needed)
-    if judgement is None or not done:
+    if judgement is None or not is_measured(target, outcomes):
         message = f"{name} is not built from what is there now"
         return [Diagnostic(code="not-built", message=message, hint=f"run: onnxbuild make {name}")]
     failed = [gate.gate for gate in judgement.gates if gate.verdict is Verdict.FAILED and gate.gate not in waive]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from onnxbuild.base.codec import encode
+from onnxbuild.engine.events import Status
 from onnxbuild.engine.run import Outcome
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Plan, TargetPlan
@@ -70,6 +71,12 @@ def describe_target(
         versions=_versions(traces),
         waivers=dict(waivers),
     )
+
+
+def is_measured(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> bool:
+    """Tell whether all of a target's models were made and measured from what is there now."""
+    needed = [*(model.ref.action for model in target.models), *target.proofs]
+    return all(n in outcomes and outcomes[n].status is Status.OK and outcomes[n].trace is not None for n in needed)
 
 
 def gate_key(gate: GateResult) -> str:

@@ -14,8 +14,9 @@ from onnxbuild.report.facts import IndexFacts, IndexRow
 from onnxbuild.report.pages.providers import mark_providers
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, verdict_mark
 from onnxbuild.report.pages.verdict import against
+from onnxbuild.report.summary import waived_text
 
-CAP = 1500
+CAP = 1300
 """Rows on the page, so that it stays about a megabyte; the worst verdicts are kept."""
 
 
@@ -39,6 +40,7 @@ COLUMNS = (
     Column("Size", "num"),
     Column("vs baseline", "num"),
     Column("Gates passed", "num"),
+    Column("vs accepted", "told"),
     Column("Providers"),
     Column("Remark", "remark"),
 )
@@ -87,6 +89,7 @@ def index_row(row: IndexRow) -> Row:
         Cell(numbers.size(row.bytes), title=numbers.exact_size(row.bytes) or "", sort=str(row.bytes or 0)),
         Cell(against(base, row.bytes), sort=str(row.size_ratio or 0)),
         Cell(f"{row.gates_passed} of {row.gates}" if row.gates else numbers.NONE),
+        Cell(name=row.accepted or numbers.NONE, note=waived_text(row.waived), fold=240),
         Cell(mark_providers(row.providers, row.unverified_providers) or numbers.NONE),
         Cell(name=row.trouble, fold=240),
     )

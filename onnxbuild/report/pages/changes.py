@@ -1,0 +1,90 @@
+"""What changed since the accepted build: a group of rows a target, and what was waived; compares nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from onnxbuild.recipe.changes import TargetChanges
+from onnxbuild.report import numbers, summary
+from onnxbuild.report.change_text import ChangeLine, change_lines
+from onnxbuild.report.facts import ReportFacts, TargetFacts
+from onnxbuild.report.pages.table import CAP, Cell, Column, Row, Table
+
+COLUMNS = (
+    Column("What"),
+    Column("Accepted", "code"),
+    Column("Now", "code"),
+    Column("Change", "num"),
+)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """The section's sentence, its table of differences (None: nothing differs), and that of waivers."""
+
+    sentence: str
+    table: Table | None
+    waivers: Table | None
+
+
+def changes(facts: ReportFacts) -> Changes:
+    """Return what changed since the lock of the recipe was written."""
+    targets = facts.targets
+    grouped = [(target.variant, "#" + summary.anchor(target), target.changes) for target in targets if target.changes]
+    differing = [(name, href, found) for name, href, found in grouped if found.kind == "changed"]
+    waived = {t.variant: t.accepted.waivers for t in targets if t.accepted is not None and t.accepted.waivers}
+    return Changes(_sentence(targets), change_table(differing, len(targets) > 1), waiver_table(waived))
+
+
+def change_table(groups: Iterable[tuple[str, str, TargetChanges]], is_grouped: bool) -> Table | None:
+    """Return the differences of targets (variant, link, differences), each after a heading of its own."""
+    rows: list[Row] = []
+    total = left = 0
+    for variant, href, found in groups:
+        lines = list(change_lines(found))
+        total += len(lines)
+        if is_grouped:
+            rows.append(Row((Cell(name=variant, href=href),), group=True))
+        shown = lines[: max(CAP // 2, 4)]
+        left += len(lines) - len(shown)
+        rows += map(_row, shown)
+    if not rows:
+        return None
+    said = f"showing {total - left} of {total:,}" if left else ""
+    return Table("Differences from the accepted build", COLUMNS, tuple(rows), said, hide_caption=True)
+
+
+def waiver_table(waivers: Mapping[str, Mapping[str, str]]) -> Table | None:
+    """Return the failed gates that were accepted all the same, by variant, with their reasons; None without any."""
+    rows = [
+        Row((Cell(name=variant), Cell(name=gate), Cell(name=reason, fold=400)))
+        for variant, each in waivers.items()
+        for gate, reason in each.items()
+    ]
+    columns = (Column("Variant"), Column("Gate waived"), Column("Reason", "remark"))
+    return Table("Accepted although a gate failed", columns, tuple(rows)) if rows else None
+
+
+def _row(line: ChangeLine) -> Row:
+    return Row((
+        Cell(name=line.what, note=line.part),
+        Cell(name=line.old, code=True, title=line.exact_old),
+        Cell(name=line.new, code=True, title=line.exact_new),
+        Cell(line.change or numbers.NONE, note=line.noise),
+    ))  # fmt: skip
+
+
+def _sentence(targets: Iterable[TargetFacts]) -> str:
+    by_word: dict[str, list[str]] = {}
+    for target in targets:
+        if target.accepted is None:
+            word = summary.NEVER
+        elif target.changes is None:
+            word = "accepted, and not built now"
+        else:
+            word = {"same": "as accepted"}.get(target.changes.kind, "differing from what was accepted")
+        by_word.setdefault(word, []).append(target.variant)
+    if len(by_word) == 1 and (word := next(iter(by_word))) == summary.NEVER:
+        return "Never accepted: no lock beside the recipe has an entry for it."
+    return "; ".join(f"{', '.join(names)}: {word}" for word, names in by_word.items()) + "."
