@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
+import itertools
 from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from onnxbuild.base.codec import encode
-from onnxbuild.recipe.lock import Lock, LockedMetric, LockedPlacement, LockedTarget
+from onnxbuild.recipe.lock import Lock, LockedMetric, LockedPlacement, LockedTarget, lock_path
 
+MOST_LINES = 500
+"""Lines of a recipe's difference that are kept."""
 _CHOICES = {"keep": "layers kept in float", "winner": "winner of auto"}
 
 
@@ -57,6 +61,55 @@ class TargetChanges(msgspec.Struct, frozen=True, kw_only=True):
     placement: tuple[Change, ...] = ()
     hardware: Change | None = None
     waivers: tuple[Change, ...] = ()
+
+
+class RecipeChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """How the lock of one recipe differs; `lock` is its path. `lines` are those of the recipe, as a unified diff."""
+
+    lock: str
+    targets: tuple[TargetChanges, ...]
+    lines: tuple[str, ...] = ()
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing differs."""
+        return not self.lines and all(target.kind == "same" for target in self.targets)
+
+
+class LockChanges(msgspec.Struct, frozen=True, kw_only=True):
+    """How locks differ between two revisions or files, named `old` and `new`."""
+
+    old: str
+    new: str
+    recipes: tuple[RecipeChanges, ...]
+
+    @property
+    def is_same(self) -> bool:
+        """Whether nothing differs."""
+        return all(recipe.is_same for recipe in self.recipes)
+
+
+def compare_recipes(
+    old: Mapping[str, Lock], new: Mapping[str, Lock], old_texts: Mapping[str, str], new_texts: Mapping[str, str]
+) -> tuple[RecipeChanges, ...]:
+    """Return how each recipe differs, those in which nothing does left out; texts are by the recipes' paths."""
+    recipes = {lock_path(name): name for name in (*old_texts, *new_texts)}
+    found = (
+        RecipeChanges(
+            lock=lock,
+            targets=compare_locks(old.get(lock, {}), new.get(lock, {})),
+            lines=tuple(_lines(recipes[lock], old_texts, new_texts)),
+        )
+        for lock in sorted(recipes)
+    )
+    return tuple(recipe for recipe in found if not recipe.is_same)
+
+
+def _lines(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    """Yield the lines of a recipe that differ, with three around each."""
+    before, after = (texts.get(name, "").splitlines() for texts in (old, new))
+    found = difflib.unified_diff(before, after, name, name, lineterm="", n=3)
+    yield from itertools.islice(found, 2, 2 + MOST_LINES)
 
 
 def compare_locks(old: Lock, new: Lock) -> tuple[TargetChanges, ...]:

@@ -117,6 +117,11 @@ def read_lock(root: Path, file: str, problems: Problems, variants: Iterable[str]
     except (OSError, UnicodeDecodeError) as error:
         problems.error("broken-lock", f"the lock cannot be read: {error}", Place(file, 1, 1))
         return {}
+    return parse_lock(text, file, problems, variants)
+
+
+def parse_lock(text: str, file: str, problems: Problems, variants: Iterable[str] | None = None) -> Lock:
+    """Return the lock that a text is, after noting what is wrong with it; `variants` as in `read_lock`."""
     problems.add_text(file, text)
     content = _parse(text, file, problems)
     lock: Lock = {}

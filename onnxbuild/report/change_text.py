@@ -61,9 +61,16 @@ def change_sentence(changes: TargetChanges, most: int | None = None) -> str:
         case "added":
             return "never accepted"
         case "removed":
-            return "no longer there"
+            return "no longer accepted"
     parts = _parts(changes)
     return "; ".join(parts if most is None or len(parts) <= most + 1 else [*parts[:most], f"{len(parts) - most} more"])
+
+
+def told_of(changes: TargetChanges) -> str:
+    """Return how a target's entry differs between two locks, where it may be missing in either."""
+    return {"added": "accepted for the first time", "removed": "no longer accepted"}.get(
+        changes.kind, change_sentence(changes)
+    )
 
 
 def _parts(changes: TargetChanges) -> list[str]:

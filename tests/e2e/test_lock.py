@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.project import MLP, Project, write_mlp
+from tests.report.page_text import visible_text
 
 RECIPE = MLP + "variants:\n  fp32: {}\n  int8: {quantization: {mode: dynamic}, tolerance: {metric: {at_least: 90%}}}\n"
 LOCK = "recipes/mlp.lock.json"
@@ -282,3 +284,91 @@ def moved(project: Project, model: Path, factor: float) -> str:
     digest = Store(project.root / ".onnxbuild").blobs.add_file(file).digest
     file.unlink()
     return digest
+
+
+def git(project: Project, *arguments: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    done = subprocess.run(["git", *who, *arguments], cwd=project.root, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture
+def history(accepted: Project) -> Project:
+    """A repository below which a project was accepted and committed, and then built, accepted and changed again."""
+    git(accepted, "init", "-q", "-b", "main")
+    git(accepted, "add", "recipes")
+    git(accepted, "commit", "-qm", "one")
+    accepted.recipe("mlp", RECIPE.replace("opset: 20", "opset: 19"))
+    assert accepted.make("mlp:fp32").code == 0
+    assert accepted.run("accept", "mlp:fp32").code == 0
+    return accepted
+
+
+def test_diff_of_revisions_says_what_was_accepted_since(history: Project) -> None:
+    head = git(history, "rev-parse", "HEAD")
+    text = history.run("diff", "main..").out
+    assert LOCK in text
+    assert "-opset: 20" in text
+    assert "+opset: 19" in text
+    assert "~ fp32: another graph; 1 input" in text
+    assert "opset ai.onnx: 20 → 19  −1" in text
+    assert "int8" not in text
+    git(history, "add", "-A", "recipes")
+    git(history, "commit", "-qm", "two")
+    assert history.run("diff", "main..").out == "The locks do not differ.\n"
+    assert history.run("diff", f"{head.strip()}..main").out == text
+    assert history.run("diff", f"{head.strip()}...main").out == text
+    (history.root / LOCK).unlink()
+    assert "- fp32: no longer accepted" in history.run("diff", "HEAD..").out
+    git(history, "commit", "-qam", "three")
+    assert "+ fp32: accepted for the first time" in history.run("diff", "HEAD..HEAD~1").out
+
+
+def test_diff_of_locks_as_json_and_as_a_page(history: Project) -> None:
+    before = git(history, "show", f"main:{LOCK}")
+    history.write("old.lock.json", before)
+    call = ["diff", "old.lock.json", LOCK]
+    found = json.loads(history.run(*call, "--format", "json").out)
+    assert [(t["variant"], t["kind"]) for t in found["recipes"][0]["targets"]] == [
+        ("fp32", "changed"),
+        ("int8", "same"),
+    ]
+    page = history.run(*call, "--format", "html").out
+    assert "1 target changed." in visible_text(page)
+    assert "opset ai.onnx Graph | 20 | 19 | −1" in visible_text(page)
+    assert "Content-Security-Policy" in page
+    revisions = visible_text(history.run("diff", "main..", "--format", "html").out)
+    assert "+opset: 19" in revisions
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.."], "git knows no revision 'nowhere'"),
+        (["main..nowhere"], "git knows no revision 'nowhere'"),
+        (["--", "-x.."], "git knows no revision '-x'"),
+    ],
+)
+def test_what_git_does_not_know_is_a_wrong_call(history: Project, words: list[str], said: str) -> None:
+    done = history.run("diff", *words)
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_diff_of_a_broken_lock_at_a_revision_names_it(history: Project) -> None:
+    history.write(LOCK, "{")
+    git(history, "commit", "-qam", "broken")
+    done = history.run("diff", "main~1..main")
+    assert done.code == 2
+    assert f"{LOCK} at " in done.err
+
+
+def test_diff_of_revisions_runs_nothing_of_the_repository(history: Project) -> None:
+    trap = history.root / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {history.root}/sprung\ncat\n")
+    trap.chmod(0o755)
+    history.write(".gitattributes", "*.json diff=trap filter=trap\n*.yaml diff=trap filter=trap\n")
+    git(history, "config", "diff.trap.textconv", str(trap))
+    git(history, "config", "filter.trap.smudge", str(trap))
+    assert history.run("diff", "main..").code == 0
+    assert not (history.root / "sprung").exists()

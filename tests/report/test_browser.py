@@ -91,11 +91,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory, digits: ReportFacts, single:
     (folder / "model.html").write_text(render_model(describe(folder / "old.onnx"), "old.onnx"), "utf-8")
     difference = compare(folder / "old.onnx", folder / "new.onnx")
     (folder / "diff.html").write_text(render_comparison(difference, "old.onnx", "new.onnx"), "utf-8")
-    return {name: folder / f"{name}.html" for name in ("digits-cnn", "ocr", "index", "model", "diff")}
+    changes = tuple(target.changes for target in digits.targets if target.changes is not None)
+    recipe = RecipeChanges(lock="recipes/digits-cnn.lock.json", targets=changes, lines=("-opset: 19", "+opset: 20"))
+    locks = LockChanges(old="main", new="the working tree", recipes=(recipe,))
+    (folder / "locks.html").write_text(render_locks(locks), "utf-8")
+    return {name: folder / f"{name}.html" for name in ("digits-cnn", "ocr", "index", "model", "diff", "locks")}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["digits-cnn", "ocr", "index", "model", "diff"])
+@pytest.mark.parametrize("name", ["digits-cnn", "ocr", "index", "model", "diff", "locks"])
 def test_axe_finds_nothing_serious(browser: Any, pages: dict[str, Path], name: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
@@ -115,7 +119,7 @@ def test_axe_is_not_blind(page: Any, tmp_path: Path) -> None:
 
 
 def test_everything_that_scrolls_can_be_reached_by_keyboard(page: Any, pages: dict[str, Path]) -> None:
-    for name in ("digits-cnn", "diff"):
+    for name in ("digits-cnn", "diff", "locks"):
         page.goto(pages[name].as_uri())
         stuck = page.evaluate(
             """() => [...document.querySelectorAll('.scroll')].filter(box => box.offsetParent && box.tabIndex < 0

@@ -11,13 +11,6 @@ from onnxbuild.report.change_text import ChangeLine, change_lines
 from onnxbuild.report.facts import ReportFacts, TargetFacts
 from onnxbuild.report.pages.table import CAP, Cell, Column, Row, Table
 
-COLUMNS = (
-    Column("What"),
-    Column("Accepted", "code"),
-    Column("Now", "code"),
-    Column("Change", "num"),
-)
-
 
 @dataclass(frozen=True)
 class Changes:
@@ -37,8 +30,13 @@ def changes(facts: ReportFacts) -> Changes:
     return Changes(_sentence(targets), change_table(differing, len(targets) > 1), waiver_table(waived))
 
 
-def change_table(groups: Iterable[tuple[str, str, TargetChanges]], is_grouped: bool) -> Table | None:
-    """Return the differences of targets (variant, link, differences), each after a heading of its own."""
+def change_table(
+    groups: Iterable[tuple[str, str, TargetChanges]], is_grouped: bool, sides: tuple[str, str] = ("Accepted", "Now")
+) -> Table | None:
+    """Return the differences of targets (variant, link, differences), each after a heading of its own.
+
+    `sides` are the headings of both values.
+    """
     rows: list[Row] = []
     total = left = 0
     for variant, href, found in groups:
@@ -52,7 +50,8 @@ def change_table(groups: Iterable[tuple[str, str, TargetChanges]], is_grouped: b
     if not rows:
         return None
     said = f"showing {total - left} of {total:,}" if left else ""
-    return Table("Differences from the accepted build", COLUMNS, tuple(rows), said, hide_caption=True)
+    columns = (Column("What"), *(Column(side, "code") for side in sides), Column("Change", "num"))
+    return Table("What differs", columns, tuple(rows), said, hide_caption=True)
 
 
 def waiver_table(waivers: Mapping[str, Mapping[str, str]]) -> Table | None:
