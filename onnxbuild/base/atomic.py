@@ -23,7 +23,6 @@ def write_atomically(path: Path, data: bytes, *, through: Path | None = None, du
 
     The temporary file is beside `path`, or in the folder `through` of the same file system; see `sweep_files`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.parent if through is None else through
     folder.mkdir(parents=True, exist_ok=True)
     with temporary_file(folder, path.name) as (file, temporary):
@@ -31,7 +30,20 @@ def write_atomically(path: Path, data: bytes, *, through: Path | None = None, du
         os.fchmod(file.fileno(), default_mode(0o666))
         if durable:
             os.fsync(file.fileno())
-        temporary.rename(path)
+        put_in_place(temporary, path)
+
+
+def put_in_place(file: Path, final: Path) -> None:
+    """Rename `file` to `final`, whose folder is made; whoever removes empty folders may do so in between."""
+    for last in (False,) * 100 + (True,):
+        try:
+            final.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(final)
+        except FileNotFoundError:
+            if last or not file.exists():
+                raise
+        else:
+            return
 
 
 @contextmanager

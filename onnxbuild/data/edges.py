@@ -77,6 +77,15 @@ def list_edges(axes: Mapping[str, Axis]) -> list[Edge]:
     return list(wanted.values())
 
 
+def call_of_rows(calls: Calls, declared: Declared, rows: int) -> Call:
+    """Return a call of so many rows, its other axes as in the data's first call; without a batch axis that call."""
+    axis = row_axis(declared)
+    if axis is None:
+        return calls[0]
+    cutter = _Cutter(calls, declared)
+    return cutter.cut(Edge(sizes={**cutter.sizes(0), axis: rows}))
+
+
 def between(sizes: Sizes) -> int:
     """Return a size near the geometric middle: odd where steps allow, because halves and tiles hide in even ones."""
     low, high = sizes.smallest, sizes.largest(sizes.high)
@@ -129,7 +138,7 @@ class _Cutter:
     def _bytes(self, dims: Mapping[str, tuple[int, ...]]) -> int:
         return round(sum(math.prod(shape) * self._width[name] for name, shape in dims.items()))
 
-    def _sizes(self, index: int) -> dict[str, int]:
+    def sizes(self, index: int) -> dict[str, int]:
         """Return the size of each dynamic axis in a call of the data."""
         dims = self._dims[index]
         return {
@@ -140,7 +149,7 @@ class _Cutter:
         }
 
     def _distance(self, edge: Edge, index: int) -> float:
-        sizes = self._sizes(index)
+        sizes = self.sizes(index)
         return sum(abs(math.log(size / edge.sizes[name])) for name, size in sizes.items() if name != self._rows)
 
     def _joinable(self, edge: Edge, base: int) -> Iterator[int]:
@@ -148,11 +157,11 @@ class _Cutter:
         yield base
         if self._rows is None:
             return
-        first, rows = self._sizes(base), self._sizes(base)[self._rows]
+        first, rows = self.sizes(base), self.sizes(base)[self._rows]
         for index in itertools.chain(range(base + 1, len(self._dims)), range(base)):
             if rows >= edge.sizes[self._rows]:
                 return
-            sizes = self._sizes(index)
+            sizes = self.sizes(index)
             if all(sizes[name] == size for name, size in first.items() if name != self._rows):
                 rows += sizes[self._rows]
                 yield index

@@ -100,7 +100,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ga
     source: float | None = None
     margin: float | None = None
     reason: str | None = None
-    interval: tuple[float, float] | None = None
+    interval: tuple[float, float | None] | None = None
     warnings: tuple[Remark, ...] = ()
 
 

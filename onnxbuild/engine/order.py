@@ -91,7 +91,11 @@ def threads(action: Action) -> int:
 def has_room(action: Action, running: Iterable[Action], jobs: int) -> bool:
     """Tell whether the action may start beside those `running`, when all together may keep `jobs` cores busy.
 
-    One that alone asks for more runs alone. An action that does not fit waits while narrower ones behind it start.
+    One that alone asks for more runs alone, as does one that measures the machine. An action that does not fit waits
+    while narrower ones behind it start.
     """
-    busy = sum(threads(other) for other in running)
+    others = [*running]
+    if any(STAGES[each.stage].alone for each in (action, *others)):
+        return not others
+    busy = sum(threads(other) for other in others)
     return busy == 0 or busy + threads(action) <= jobs

@@ -46,7 +46,7 @@ from onnxbuild.stamp import devices
 from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.leases import Lease
-from onnxbuild.store.locks import KeyLock
+from onnxbuild.store.locks import BothLocks, KeyLock
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
 
@@ -62,7 +62,8 @@ LOCK_POLL = 0.1
 
 @dataclass(frozen=True)
 class Options:
-    """How to run: `jobs` at once, `keep_going` after failures, `dry_run` decides only, `force` runs everything.
+    """How to run: `jobs` at once, `keep_going` after failures, `dry_run` decides only, `force` runs everything,
+    `remeasure` what measures time and memory.
 
     `hash_seed` is the workers': other than 0 only to see that results do not depend on it.
     """
@@ -71,6 +72,7 @@ class Options:
     keep_going: bool = False
     dry_run: bool = False
     force: bool = False
+    remeasure: bool = False
     limits: Limits = field(default_factory=Limits)
     hash_seed: int = 0
 
@@ -127,7 +129,7 @@ class Hooks:
 class _Started:
     action: Action
     decision: Decision
-    lock: KeyLock
+    lock: KeyLock | BothLocks
     since: float
     scratch: Path
     log: Path
@@ -348,18 +350,19 @@ class Run:
             self.store.blobs.has_artifact,
             lambda trace: _holds(stage, action, trace),
             lambda trace: self.hooks.in_place(action, trace),
-            force=self.options.force,
+            force=self.options.force or (self.options.remeasure and stage.alone),
         )
 
     # Running
 
     def _start(self, action: Action, decision: Decision, pool: Pool) -> None:
         """Start the action's job, unless another process is building the same key or has built it meanwhile."""
-        lock = self.store.lock(decision.key)
+        key_lock = self.store.lock(decision.key)
+        lock = BothLocks(key_lock) if STAGES[action.stage].alone else key_lock
         if not lock.try_acquire(f"process {os.getpid()}, {action.name}"):
             if self._waited_for.get(action.name) != (holder := lock.holder()):
                 self._waited_for[action.name] = holder
-                self.emit(Notice(code="waiting", message=f"{action.name} waits for {holder}, which builds the same"))
+                self.emit(Notice(code="waiting", message=f"{action.name} waits for {holder}, which {lock.why}"))
             self._contended.add(action.name)
             return
         del self._queued[action.name]

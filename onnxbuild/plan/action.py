@@ -66,8 +66,10 @@ class TargetPlan:
     """A target and the actions that build and prove it, by what they mean to it.
 
     `models` are in order, the last one is delivered; `blame` explains a missed tolerance and is in no other's way;
-    `validations` maps a provider to the validate action of each of `models`, in the same order, and `placements` to the
-    place action of the delivered one. `support` marks a target that is built only because another's ratio refers to it.
+    `validations` maps a provider to the validate action of each of `models`, in the same order, `placements` and
+    `benchmarks` to the place action and the benchmark of the delivered one. `tune` chooses the session, `versus` is the
+    benchmark against the variant that a ratio names. `support` marks a target that is built only because another's
+    ratio refers to it.
     """
 
     target: Target
@@ -80,11 +82,20 @@ class TargetPlan:
     blame: str | None = None
     support: bool = False
     placements: dict[str, str] = field(default_factory=dict)
+    benchmarks: dict[str, str] = field(default_factory=dict)
+    versus: str | None = None
+    tune: str | None = None
 
     @property
     def proofs(self) -> tuple[str, ...]:
-        """The names of all actions that measure the target."""
-        return (*(name for names in self.validations.values() for name in names), *self.placements.values())
+        """The names of all actions that measure the target by itself, which must succeed."""
+        validations = (name for names in self.validations.values() for name in names)
+        return (*validations, *self.placements.values(), *self.benchmarks.values())
+
+    @property
+    def measurements(self) -> tuple[str, ...]:
+        """The names of all actions that measure the target, by itself or against another one."""
+        return (*self.proofs, *([self.versus] if self.versus is not None else []))
 
 
 class RecipeGroup(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -11,8 +11,10 @@ from onnxbuild.base.codec import encode
 from onnxbuild.base.digest import digest_bytes
 from onnxbuild.plan.action import Action, Plan, RecipeGroup, Ref, StageModel, TargetPlan
 from onnxbuild.proof.gates import required_within
+from onnxbuild.proof.timing import TimeLimit
 from onnxbuild.recipe.types import (
     Auto,
+    Benchmark,
     CustomPass,
     DataSource,
     FileData,
@@ -28,6 +30,7 @@ from onnxbuild.recipe.types import (
     Tolerance,
 )
 from onnxbuild.stages.auto import AutoParams
+from onnxbuild.stages.benchmark import BenchmarkParams
 from onnxbuild.stages.blame import BlameParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
@@ -40,7 +43,11 @@ from onnxbuild.stages.quantize import QuantizeParams
 from onnxbuild.stages.reference import ReferenceParams
 from onnxbuild.stages.repair import RepairParams
 from onnxbuild.stages.table import STAGES
+from onnxbuild.stages.tune import TuneParams
 from onnxbuild.stages.validate import ValidateParams, Within
+
+TUNE_SECONDS = 0.25
+"""What one side of a comparison takes at most while a session is tuned: there are about eight."""
 
 INEXACT = ("prune", "quantize", "auto", "repair")
 """Stages that change numbers by design."""
@@ -53,21 +60,15 @@ def build_plan(recipes: Sequence[Recipe], selected: Iterable[str]) -> Plan:
     ones need is kept. A target that only a ratio gate of a selected one refers to comes along as support.
     """
     drafts = _Drafts()
-    plans = [
-        _plan_target(drafts, target, limits)
-        for recipe in recipes
-        for limits in [_step_limits(recipe)]
-        for target in recipe.targets
-    ]
+    plans: list[TargetPlan] = []
+    for recipe in recipes:
+        limits = _step_limits(recipe)
+        plans += _compare(drafts, [_plan_target(drafts, target, limits) for target in recipe.targets])
     return _select(_name(drafts, plans), set(selected))
 
 
 def _select(plan: Plan, selected: set[str]) -> Plan:
-    support = {
-        f"{p.target.recipe}:{p.target.size.of}"
-        for p in plan.targets
-        if p.target.name in selected and p.target.size is not None and p.target.size.of is not None
-    } - selected
+    support = _referred(plan, selected) - selected
     targets = [p for p in plan.targets if p.target.name in selected]
     targets += [replace(p, support=True) for p in plan.targets if p.target.name in support]
     wanted: set[str] = set()
@@ -85,8 +86,25 @@ def _select(plan: Plan, selected: set[str]) -> Plan:
     )
 
 
+def _referred(plan: Plan, selected: set[str]) -> set[str]:
+    """Return the targets that ratio gates of the selected ones, or of those they refer to, name."""
+    named = {p.target.name: [f"{p.target.recipe}:{of}" for of in _references(p.target)] for p in plan.targets}
+    found: set[str] = set()
+    stack = [*selected]
+    while stack:
+        new = [name for name in named.get(stack.pop(), ()) if name not in found]
+        found.update(new)
+        stack += new
+    return found
+
+
+def _references(target: Target) -> list[str]:
+    bounds = [target.size, target.speed.bound if target.speed is not None else None]
+    return [bound.of for bound in bounds if bound is not None and bound.of is not None]
+
+
 def _needs(plan: TargetPlan) -> tuple[str, ...]:
-    return plan.proofs if plan.support else (plan.package, *plan.proofs)
+    return plan.measurements if plan.support else (plan.package, *plan.measurements)
 
 
 @dataclass
@@ -146,13 +164,15 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
         models = (*models, _add_repair(drafts, target, models, calls, proofs))
     if target.auto is not None:
         models = (*models, _add_auto(drafts, target, target.auto, models[-1], calls, proofs))
-    validations = _add_validations(drafts, target, models, evaluation, reference)
-    placements = {
-        p.name: drafts.add(target, f"place@{p.name}", _place(target, p, models[-1].ref, evaluation))
-        for p in target.providers
-    }
+    tune = _add_tune(drafts, target, models[-1].ref, evaluation)
+    tuned = {"session": Ref(tune, "session")} if tune is not None else {}
+    validations = _add_validations(drafts, target, models, evaluation, reference, tuned)
+    measured = {"model": models[-1].ref, "calls": Ref(evaluation, "inputs"), **tuned}
+    placements = {p.name: drafts.add(target, f"place@{p.name}", _place(target, p, measured)) for p in target.providers}
+    benchmarks = _add_benchmarks(drafts, target, measured)
     blame = _add_blame(drafts, target, models, calls, proofs)
-    after = tuple(dict.fromkeys([*(n for names in validations.values() for n in names), *placements.values()]))
+    validated = (name for names in validations.values() for name in names)
+    after = tuple(dict.fromkeys([*validated, *placements.values(), *benchmarks.values()]))
     others = set(target.package.formats) - {"onnx"}
     package = drafts.add(
         target,
@@ -170,13 +190,23 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
                     opset=target.opset,
                     ir_version=target.ir_version,
                 ),
-                {"model": models[-1].ref, **({"calls": Ref(evaluation, "inputs")} if others else {})},
+                {"model": models[-1].ref, **tuned, **({"calls": Ref(evaluation, "inputs")} if others else {})},
             ),
             after=after,
         ),
     )
     return TargetPlan(
-        target, models, validations, evaluation, reference, package, calibration, blame, placements=placements
+        target,
+        models,
+        validations,
+        evaluation,
+        reference,
+        package,
+        calibration,
+        blame,
+        benchmarks=benchmarks,
+        tune=tune,
+        placements=placements,
     )
 
 
@@ -337,8 +367,14 @@ def _export(target: Target, stage: str) -> Action:
 
 
 def _add_validations(
-    drafts: _Drafts, target: Target, models: Sequence[StageModel], evaluation: str, reference: str
+    drafts: _Drafts,
+    target: Target,
+    models: Sequence[StageModel],
+    evaluation: str,
+    reference: str,
+    tuned: dict[str, Ref],
 ) -> dict[str, tuple[str, ...]]:
+    """Add a validation of each model on each provider; only the delivered one's is in the session that was tuned."""
     validations = {}
     exact = _last_exact(drafts, models)
     for provider in target.providers:
@@ -350,6 +386,8 @@ def _add_validations(
             if target.dynamic_axes and (last or number == exact):
                 edges = {"edges": Ref(evaluation, "edges"), "edges_reference": Ref(reference, "edges")}
                 action = replace(action, inputs={**action.inputs, **edges})
+            if last:
+                action = replace(action, inputs={**action.inputs, **tuned})
             names.append(drafts.add(target, label, action))
         validations[provider.name] = tuple(names)
     return validations
@@ -402,9 +440,85 @@ def _measured(target: Target, evaluation: str, reference: str) -> tuple[dict[str
     return inputs, files
 
 
-def _place(target: Target, provider: Provider, model: Ref, evaluation: str) -> Action:
+def _add_tune(drafts: _Drafts, target: Target, model: Ref, evaluation: str) -> str | None:
+    """Add the choice of the session on the first provider, where the recipe leaves it open."""
+    if target.tune is None:
+        return None
+    provider, seconds = target.providers[0], target.benchmark.min_seconds if target.benchmark else TUNE_SECONDS
+    params = TuneParams(
+        provider=provider.name,
+        options=provider.options,
+        objective=target.tune.objective,
+        session=target.session,
+        inputs=target.inputs,
+        axes=target.dynamic_axes,
+        batch=target.tune.batch,
+        min_seconds=min(seconds, TUNE_SECONDS),
+    )
+    inputs = {"model": model, "calls": Ref(evaluation, "inputs")}
+    return drafts.add(target, f"tune@{provider.name}", _action(target, "tune", params, inputs))
+
+
+def _add_benchmarks(drafts: _Drafts, target: Target, inputs: dict[str, Ref]) -> dict[str, str]:
+    """Add a benchmark of the delivered model on each provider, where the recipe or a gate asks for it."""
+    if target.benchmark is None:
+        return {}
+    added = {}
+    for provider in target.providers:
+        gates = [gate for gate in target.latency if gate.provider == provider.name]
+        limits = [TimeLimit(measure=g.percentile, batch=g.batch, value=g.bound.value) for g in gates]
+        if target.memory is not None and target.memory.provider == provider.name:
+            limits.append(TimeLimit(measure="memory", batch=0, value=target.memory.bound.value))
+        batches = tuple(dict.fromkeys([*target.benchmark.batch, *(gate.batch for gate in gates)]))
+        params = _benchmark_params(target, target.benchmark, provider.name, batches, limits)
+        added[provider.name] = drafts.add(
+            target, f"benchmark@{provider.name}", _action(target, "benchmark", params, inputs)
+        )
+    return added
+
+
+def _compare(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Iterator[TargetPlan]:
+    """Add to each target of a recipe with a speed gate the benchmark in turns with the variant that it names."""
+    by_variant = {plan.target.variant: plan for plan in plans}
+    for plan in plans:
+        target, gate, benchmark = plan.target, plan.target.speed, plan.target.benchmark
+        other = by_variant.get(gate.bound.of or "") if gate is not None else None
+        if gate is None or benchmark is None or other is None:
+            yield plan
+            continue
+        limits = [TimeLimit(measure="speed", batch=gate.batch, value=gate.bound.value)]
+        params = _benchmark_params(target, benchmark, gate.provider, (gate.batch,), limits)
+        params = msgspec.structs.replace(params, memory=False, other_session=other.target.session)
+        inputs = {
+            "model": plan.models[-1].ref,
+            "other": other.models[-1].ref,
+            "calls": Ref(plan.evaluation, "inputs"),
+            **({"session": Ref(plan.tune, "session")} if plan.tune is not None else {}),
+            **({"other_session": Ref(other.tune, "session")} if other.tune is not None else {}),
+        }
+        label = f"benchmark@{gate.provider}.1"
+        yield replace(plan, versus=drafts.add(target, label, _action(target, "benchmark", params, inputs)))
+
+
+def _benchmark_params(
+    target: Target, benchmark: Benchmark, provider: str, batches: tuple[int, ...], limits: Sequence[TimeLimit]
+) -> BenchmarkParams:
+    return BenchmarkParams(
+        provider=provider,
+        options=next((each.options for each in target.providers if each.name == provider), {}),
+        session=target.session,
+        inputs=target.inputs,
+        axes=target.dynamic_axes,
+        batches=batches,
+        min_seconds=benchmark.min_seconds,
+        memory=benchmark.memory,
+        limits=tuple(limits),
+    )
+
+
+def _place(target: Target, provider: Provider, inputs: dict[str, Ref]) -> Action:
     params = PlaceParams(provider=provider.name, options=provider.options, session=target.session)
-    return _action(target, "place", params, {"model": model, "calls": Ref(evaluation, "inputs")})
+    return _action(target, "place", params, inputs)
 
 
 def _evaluation_data(target: Target) -> tuple[DataSource, int | None, str | None]:
@@ -507,6 +621,9 @@ def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
             plan,
             models=tuple(StageModel(m.label, ref(m.ref)) for m in plan.models),
             validations={p: tuple(names[n] for n in old) for p, old in plan.validations.items()},
+            benchmarks={p: names[old] for p, old in plan.benchmarks.items()},
+            tune=names[plan.tune] if plan.tune is not None else None,
+            versus=names[plan.versus] if plan.versus is not None else None,
             placements={p: names[old] for p, old in plan.placements.items()},
             evaluation=names[plan.evaluation],
             reference=names[plan.reference],

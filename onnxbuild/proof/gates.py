@@ -30,9 +30,10 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
 
     `limit` is as people read it; `measured` in the measure's own unit, "nan", "inf" or "-inf", or None if unverified.
     `margin` is the distance to the limit in the same unit, negative when missed; `source` is the source's own
-    metric; `reason` says why a gate is failed or unverified, or carries a remark. `interval` is the 95 % interval of
-    what the limit is on (the value, the drop, or the share of the source's), `warning` the code of a doubt that
-    changes no verdict: DOUBT where the interval lies on both sides of the limit.
+    metric; `reason` says why a gate is failed or unverified, or carries a remark. `interval` is that of what the limit
+    is on: of a metric 95 % (of the value, the drop, or the share of the source's), of times 99 %; its end None is not
+    known. `warning` is the code of a doubt that changes no verdict: DOUBT where the interval lies on both sides of a
+    metric's limit.
     """
 
     gate: str
@@ -43,7 +44,7 @@ class GateResult(msgspec.Struct, frozen=True, kw_only=True):
     margin: float | None = None
     source: float | None = None
     reason: str | None = None
-    interval: tuple[float, float] | None = None
+    interval: tuple[float, float | None] | None = None
     warning: str | None = None
 
 
@@ -203,8 +204,10 @@ def _shown(result: GateResult, value: float | str | None) -> str:
         return str(value)
     if result.gate == "placement":
         return f"{value:.0%}" if value in (0, 1) else f"{value:.1%}"
-    if result.gate == "size":
+    if result.gate in ("size", "memory"):
         return f"{value:.4%}" if " of " in result.limit else format_size(value)
+    if result.gate in ("speed", "latency"):
+        return f"{value:.3f}x" if result.gate == "speed" else f"{value:.4g} ms"
     return f"{value:.6g}"
 
 

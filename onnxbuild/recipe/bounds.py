@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from onnxbuild.base.units import parse_ratio, parse_share, parse_size
+from onnxbuild.base.units import parse_duration, parse_ratio, parse_share, parse_size
 from onnxbuild.recipe.types import Bound
 
 _WORDS = {"at_least": "at least", "at_most": "at most", "max_drop": "a drop of at most"}
@@ -30,6 +30,23 @@ def size_bound(limit: str) -> Bound:
         return Bound(kind="at_most", value=parse_size(value), text=text)
     ratio = parse_share(value) if value.endswith("%") else parse_ratio(value)
     return Bound(kind="at_most", value=ratio, of=of, text=text)
+
+
+def speed_bound(limit: str) -> Bound:
+    """Return a lower bound of the speed, a ratio to another variant."""
+    value, of = _split(limit)
+    return Bound(kind="at_least", value=parse_ratio(value), of=of, text=f"{_WORDS['at_least']} {_tidy(limit)}")
+
+
+def latency_bound(percentile: str, limit: str) -> Bound:
+    """Return an upper bound of a percentile of the latency, in milliseconds."""
+    text = f"{percentile} {_WORDS['at_most']} {_tidy(limit)}"
+    return Bound(kind="at_most", value=round(parse_duration(limit) * 1e3, 9), text=text)
+
+
+def memory_bound(limit: str) -> Bound:
+    """Return an upper bound of the peak memory, in bytes."""
+    return Bound(kind="at_most", value=parse_size(limit), text=f"{_WORDS['at_most']} {_tidy(limit)}")
 
 
 def node_bound(limit: int | str) -> Bound:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from onnxbuild.base.codec import Json
 from onnxbuild.recipe.build_limits import build_evaluation, build_providers, build_size, build_tolerance, data_source
+from onnxbuild.recipe.build_speed import build_speed_limits, build_tuning, default_rows
 from onnxbuild.recipe.draft import Draft
 from onnxbuild.recipe.known import PROVIDERS
 from onnxbuild.recipe.node import places
@@ -46,6 +47,9 @@ def build_target(draft: Draft, recipe: str, variant: str, file: str) -> Target:
     opset = raw.opset if raw.opset is not None or source.framework is Framework.ONNX else DEFAULT_OPSET
     tolerance = build_tolerance(draft)
     outputs = build_outputs(draft)
+    inputs, axes = build_inputs(draft), build_axes(draft)
+    providers = build_providers(draft, tolerance)
+    limits = build_speed_limits(draft, variant, providers, default_rows(inputs, axes))
     return Target(
         recipe=recipe,
         variant=variant,
@@ -53,9 +57,9 @@ def build_target(draft: Draft, recipe: str, variant: str, file: str) -> Target:
         folder=file.rpartition("/")[0] or ".",
         description=raw.description or "",
         source=source,
-        inputs=build_inputs(draft),
+        inputs=inputs,
         outputs=outputs,
-        dynamic_axes=build_axes(draft),
+        dynamic_axes=axes,
         opset=opset,
         ir_version=raw.ir_version,
         passes=tuple(
@@ -69,12 +73,17 @@ def build_target(draft: Draft, recipe: str, variant: str, file: str) -> Target:
         quantization=build_quantization(draft, opset),
         auto=build_auto(draft, opset),
         tolerance=tolerance,
-        providers=build_providers(draft, tolerance),
+        providers=providers,
         session=build_session(draft),
         size=build_size(draft, variant),
         package=build_package(draft),
         guard=raw.guard or "revert",
         strict_reads=bool(raw.strict_reads),
+        benchmark=limits.benchmark,
+        speed=limits.speed,
+        latency=limits.latency,
+        tune=build_tuning(draft, limits.benchmark, inputs, axes),
+        memory=limits.memory,
         places=places(draft.node),
     )
 

@@ -10,13 +10,7 @@ from onnxbuild.recipe.wording import dotted
 
 CODE = "not-in-this-version"
 
-KEYS: tuple[Path, ...] = (
-    ("benchmark",),
-    ("gates", "speed"),
-    ("gates", "latency"),
-    ("gates", "memory"),
-    ("session", "auto"),
-)
+KEYS: tuple[Path, ...] = ()
 """Refused wherever written. A null, which only removes, is legal."""
 PROJECT_KEYS: tuple[Path, ...] = (("remote",), ("trusted_keys",))
 

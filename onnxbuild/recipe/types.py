@@ -211,7 +211,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What a search chose, or what a lock says it is to choose: repair's settings and layers, auto's winner.
 
     `keep` are names of nodes that stay in float, besides the recipe's `exclude`. A setting that is not None stands in
-    place of the recipe's. `winner` is auto's candidate by its mode.
+    place of the recipe's. `winner` is auto's candidate by its mode, `session` what tune
+    chose, for the hardware class that the lock records.
     """
 
     keep: tuple[str, ...] = ()
@@ -223,6 +224,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     block_size: int | None = None
     symmetric: bool | None = None
     winner: str | None = None
+    session: Session | None = None
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,6 +286,45 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     cpu_arena: bool | None = None
 
 
+class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
+    """How speed and memory are measured: rows of a call, seconds a model at least, and whether memory is measured."""
+
+    batch: tuple[int, ...]
+    min_seconds: float = 0.5
+    memory: bool = True
+
+
+class Tuning(msgspec.Struct, frozen=True, kw_only=True):
+    """What the session is to be best at ("latency", "throughput" or "memory"), with calls of `batch` rows."""
+
+    objective: str
+    batch: int
+
+
+class SpeedGate(msgspec.Struct, frozen=True, kw_only=True):
+    """How many times as fast as the variant `bound.of` a call of `batch` rows must be on a provider."""
+
+    bound: Bound
+    provider: str
+    batch: int
+
+
+class LatencyGate(msgspec.Struct, frozen=True, kw_only=True):
+    """What a percentile ("p95") of the latency of a call of `batch` rows may be on a provider, in milliseconds."""
+
+    percentile: str
+    bound: Bound
+    provider: str
+    batch: int
+
+
+class MemoryGate(msgspec.Struct, frozen=True, kw_only=True):
+    """How many bytes a fresh process may hold at its peak on a provider, above one with a model of one node."""
+
+    bound: Bound
+    provider: str
+
+
 class Package(msgspec.Struct, frozen=True, kw_only=True):
     """How a target is delivered: `formats` are onnx, and ort beside it where the recipe asks for it."""
 
@@ -297,8 +338,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     `file` is the recipe's path and `folder` its folder, both relative to the project ("recipes/a.yaml", "recipes").
     `opset` None means the ONNX source's own. `guard` is revert or strict. `places` tells where the recipe wrote a
-    value, by dotted path ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `locked` is
-    what the recipe's lock chose for it.
+    value, by dotted path ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `benchmark`
+    is also set where only a gate needs it. `locked` is what the recipe's lock chose for it.
     """
 
     recipe: str
@@ -325,6 +366,11 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     package: Package
     guard: str
     strict_reads: bool
+    benchmark: Benchmark | None = None
+    speed: SpeedGate | None = None
+    latency: tuple[LatencyGate, ...] = ()
+    memory: MemoryGate | None = None
+    tune: Tuning | None = None
     places: dict[str, Place] = {}
     locked: Choice | None = None
 

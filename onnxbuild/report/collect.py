@@ -23,6 +23,7 @@ from onnxbuild.report.facts import (
     ActionFacts,
     ActionRun,
     ArtifactFacts,
+    BenchmarkedProvider,
     DataSetFacts,
     DeclaredFacts,
     FileFacts,
@@ -33,9 +34,11 @@ from onnxbuild.report.facts import (
     RunFacts,
     StepFacts,
     TargetFacts,
+    VersusFacts,
 )
 from onnxbuild.report.titles import title_action
 from onnxbuild.stages.auto import AutoFacts
+from onnxbuild.stages.benchmark import BenchmarkFacts
 from onnxbuild.stages.blame import BlameFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
@@ -46,6 +49,7 @@ from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
 from onnxbuild.stages.repair import RepairFacts
+from onnxbuild.stages.tune import TuneFacts
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Host, Trace
 from onnxbuild.targets.deliver import tied_to
@@ -114,6 +118,9 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         output=f"{folder}/model.onnx" if package is not None and not failed else None,
         sha256=last.outputs["model"].files["model.onnx"].digest if last is not None else None,
         bytes=model_facts(last).bytes if last is not None else None,
+        benchmarks=_benchmarks(plan, outcomes),
+        versus=_versus(plan, outcomes),
+        tuning=_facts(plan.tune, outcomes, TuneFacts) if plan.tune is not None else None,
         stale=failed and (root / folder / "model.onnx").exists(),
         failed_action=None if judgement is None else judgement.failed_action,
         tied_to=tied_to(filter(None, (_trace(name, outcomes) for name in (*_makers(plan), plan.package)))),
@@ -133,6 +140,21 @@ def _accepted(
     now = describe_target(plan, target, judgement, outcomes, waived, text)
     changes = compare_entries(target.target.variant, accepted, now)
     return msgspec.structs.replace(facts, accepted=accepted, changes=changes)
+
+
+def _benchmarks(plan: TargetPlan, outcomes: Outcomes) -> tuple[BenchmarkedProvider, ...]:
+    found = {provider: _facts(action, outcomes, BenchmarkFacts) for provider, action in plan.benchmarks.items()}
+    return tuple(BenchmarkedProvider(provider, facts) for provider, facts in found.items() if facts is not None)
+
+
+def _versus(plan: TargetPlan, outcomes: Outcomes) -> VersusFacts | None:
+    facts = _facts(plan.versus, outcomes, BenchmarkFacts) if plan.versus is not None else None
+    gate = plan.target.speed
+    if facts is None or facts.versus is None or gate is None:
+        return None
+    return VersusFacts(
+        other=gate.bound.of or "", provider=gate.provider, versus=facts.versus, surroundings=facts.surroundings
+    )
 
 
 def _blame(plan: TargetPlan, outcomes: Outcomes) -> BlameFacts | None:

@@ -8,10 +8,12 @@ from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.proof.timing import Surroundings, Versus
 from onnxbuild.recipe.changes import TargetChanges
 from onnxbuild.recipe.lock import LockedTarget
 from onnxbuild.recipe.types import Axis, Input, Output, OutputTolerance, Tolerance
 from onnxbuild.stages.auto import AutoFacts
+from onnxbuild.stages.benchmark import BenchmarkFacts
 from onnxbuild.stages.blame import BlameFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
@@ -22,6 +24,7 @@ from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
 from onnxbuild.stages.repair import RepairFacts
+from onnxbuild.stages.tune import TuneFacts
 from onnxbuild.stages.validate import ValidateFacts
 
 TWIN_FORMAT = 1
@@ -100,6 +103,22 @@ class ProviderAccuracy(msgspec.Struct, frozen=True):
     facts: ValidateFacts
 
 
+class BenchmarkedProvider(msgspec.Struct, frozen=True):
+    """What benchmark measured on one provider."""
+
+    provider: str
+    facts: BenchmarkFacts
+
+
+class VersusFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured in turns with the variant `other`, and where."""
+
+    other: str
+    provider: str
+    versus: Versus
+    surroundings: Surroundings
+
+
 class StepFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One model along a target's way, in order: export first, then each step, package last if it is done.
 
@@ -175,6 +194,9 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str | None = None
     bytes: int | None = None
     stale: bool = False
+    benchmarks: tuple[BenchmarkedProvider, ...] = ()
+    versus: VersusFacts | None = None
+    tuning: TuneFacts | None = None
     failed_action: str | None = None
     tied_to: str | None = None
     blame: BlameFacts | None = None
@@ -234,6 +256,7 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     """One target in the index; `metric_*` in the metric's own unit, `size_ratio` its size over the `baseline`'s.
 
     `accepted` says how it stands to its entry in the lock, `waived` are gates that were accepted although they failed.
+    `latency` is the median in milliseconds of calls of `latency_batch` rows, on the first provider that was measured.
     """
 
     target: str
@@ -253,6 +276,8 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     gates_passed: int = 0
     gates: int = 0
     providers: tuple[str, ...] = ()
+    latency: float | None = None
+    latency_batch: int | None = None
     unverified_providers: tuple[str, ...] = ()
     accepted: str = ""
     waived: tuple[str, ...] = ()

@@ -62,14 +62,15 @@ def gate_sentence(gate: GateResult, metric: str = "") -> str:
 
 def doubt_text(gate: GateResult, metric: str = "") -> str:
     """Return the interval of what a metric's limit is on, and whether the limit lies within; "" without one."""
-    if gate.interval is None:
-        return ""
+    if gate.interval is None or gate.gate != "tolerance.metric":
+        return ""  # of speed, latency and memory the remark has it
+    ends = [end for end in gate.interval if end is not None]
     if "drop" in gate.limit:
-        low, high = (numbers.metric_change(metric, end) + numbers.metric_unit(metric) for end in gate.interval)
+        low, high = (numbers.metric_change(metric, end) + numbers.metric_unit(metric) for end in ends)
     elif " of " in gate.limit:
-        low, high = (f"{numbers.percent(end, 2)} of source" for end in gate.interval)
+        low, high = (f"{numbers.percent(end, 2)} of source" for end in ends)
     else:
-        low, high = (numbers.metric_value(metric, end) for end in gate.interval)
+        low, high = (numbers.metric_value(metric, end) for end in ends)
     doubt = ": the data cannot decide" if gate.warning is not None else ""
     return f"95% interval {low.removesuffix(' of source')} to {high}{doubt}"
 

@@ -126,6 +126,7 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
     base = baseline_of(target, report.targets) if built else None
     metric = final_metric(target)
     measure = None if metric is None else metric[0]
+    timed = next((each for measured in target.benchmarks for each in measured.facts.latencies), None)
     return IndexRow(
         target=target.name,
         recipe=report.name,
@@ -146,6 +147,8 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         accepted=accepted_text(target, 2),
         waived=tuple(target.accepted.waivers) if target.accepted is not None else (),
         providers=tuple(target.declared.tolerances),
+        latency=None if timed is None else timed.p50.value,
+        latency_batch=None if timed is None else timed.batch,
         unverified_providers=tuple(p.provider for p in target.placements if p.facts.absent is not None),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from onnxbuild.plan.action import Action
 from onnxbuild.recipe.types import FileData, LoaderData, Pruning, Quantization
 from onnxbuild.stages.auto import AutoParams
+from onnxbuild.stages.benchmark import BenchmarkParams
 from onnxbuild.stages.blame import BlameParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
@@ -14,6 +15,7 @@ from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
 from onnxbuild.stages.repair import RepairParams
 from onnxbuild.stages.tools import tool_name
+from onnxbuild.stages.tune import TuneParams
 from onnxbuild.stages.validate import ValidateParams
 
 
@@ -28,6 +30,10 @@ def title_action(action: Action) -> str:
             return _pruning(pruning)
         case QuantizeParams(quantization=quantization):
             return _quantization(quantization)
+        case BenchmarkParams(provider=provider):
+            return f"timed {_variants(action)} on {provider}"
+        case TuneParams(objective=objective, provider=provider):
+            return f"session for {objective} on {provider}"
         case AutoParams(candidates=candidates, objective=objective):
             best = {"latency": "fastest", "size": "smallest", "accuracy": "closest"}[objective]
             return f"the {best} of float32, {', '.join(candidate.mode for candidate in candidates)}"
@@ -49,6 +55,12 @@ def title_action(action: Action) -> str:
                     return "generate random data"
         case _:
             return action.stage
+
+
+def _variants(action: Action) -> str:
+    """Return which models a benchmark runs, by the actions that make them."""
+    named = [action.inputs[label].action.partition("/")[2] for label in ("model", "other") if label in action.inputs]
+    return " and ".join(named)
 
 
 def _pruning(pruning: Pruning) -> str:

@@ -13,6 +13,7 @@ from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.recipe.types import Axis, Input, Output, Package, Session
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
+from onnxbuild.stages.tune import session_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +27,7 @@ MOST_CALLS = 8
 
 
 class PackageParams(msgspec.Struct, frozen=True, kw_only=True):
-    """Parameters of package. Inputs: `model`, and `calls` where another format is asked for."""
+    """Parameters of package. Inputs: `model`, `session` where tune chose it, `calls` for another format than onnx."""
 
     package: Package
     session: Session
@@ -40,10 +41,11 @@ class PackageParams(msgspec.Struct, frozen=True, kw_only=True):
 class PackageFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is delivered. Output: `package` (model.onnx, its external data, model.ort where asked for).
 
-    `digests` maps a file to its SHA-256.
+    `digests` maps a file to its SHA-256. `session` is what it was proved with.
     """
 
     model: ModelFacts
+    session: Session = Session()
     digests: dict[str, str]
 
 
@@ -71,13 +73,16 @@ def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
         _check_portable(facts)
     check_contract(facts, params.inputs, params.outputs, opset=params.opset, ir_version=params.ir_version)
     check_model_file(folder)
-    open_session(folder / FILE, params.session)
+    session = session_of(params.session, workspace)
+    open_session(folder / FILE, session)
     if "ort" in params.package.formats:
-        _add_ort(params, workspace, folder)
-    return PackageFacts(model=facts, digests={name: digest_file(folder / name) for name in list_files(folder)})
+        _add_ort(params, session, workspace, folder)
+    return PackageFacts(
+        model=facts, session=session, digests={name: digest_file(folder / name) for name in list_files(folder)}
+    )
 
 
-def _add_ort(params: PackageParams, workspace: Workspace, folder: Path) -> None:
+def _add_ort(params: PackageParams, session: Session, workspace: Workspace, folder: Path) -> None:
     """Write model.ort beside the model and hold its outputs against the model's own, at the level that it fixes."""
     from itertools import islice
 
@@ -88,7 +93,7 @@ def _add_ort(params: PackageParams, workspace: Workspace, folder: Path) -> None:
     from onnxbuild.proof.compare import Comparison
     from onnxbuild.proof.limits import exceeds, step_limit
 
-    session = msgspec.structs.replace(params.session, graph_optimization="basic" if params.package.portable else "all")
+    session = msgspec.structs.replace(session, graph_optimization="basic" if params.package.portable else "all")
     written = write_ort(folder / FILE, folder, workspace.scratch, session)
     model, other = open_session(folder / FILE, session), open_session(written, session)
     comparisons = {value.name: Comparison(value.name) for value in model.get_outputs()}

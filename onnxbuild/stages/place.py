@@ -13,6 +13,7 @@ from onnxbuild.recipe.providers import TABLE
 from onnxbuild.recipe.types import Session
 from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
+from onnxbuild.stages.tune import session_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -66,7 +67,7 @@ def run(params: PlaceParams, work: Workspace) -> PlaceFacts:
         model,
         params.provider,
         params.options,
-        params.session,
+        session_of(params.session, work),
         settings={RECORD: "1"},
         profile=work.scratch / "profile",
         verbose=True,
@@ -74,7 +75,7 @@ def run(params: PlaceParams, work: Workspace) -> PlaceFacts:
     if isinstance(opened, Absent):
         return PlaceFacts(asked=asked, absent=opened.why)
     calls = read_calls(work.inputs["calls"])
-    agreement = _run(model, params, opened, calls)
+    agreement = _run(model, params, work, opened, calls)
     return PlaceFacts(
         asked=asked,
         got=tuple(opened.session.get_providers()),
@@ -87,14 +88,14 @@ def run(params: PlaceParams, work: Workspace) -> PlaceFacts:
     )
 
 
-def _run(model: Path, params: PlaceParams, opened: Opened, calls: Calls) -> tuple[OutputMeasures, ...]:
+def _run(model: Path, params: PlaceParams, work: Workspace, opened: Opened, calls: Calls) -> tuple[OutputMeasures, ...]:
     """Run the calls on the provider and, unless that is the CPU, compare with what the CPU computes."""
     from itertools import islice
 
     from onnxbuild.ort.session import open_session, run_call
     from onnxbuild.proof.compare import Comparison
 
-    cpu = open_session(model, params.session) if params.provider != "cpu" else None
+    cpu = open_session(model, session_of(params.session, work)) if params.provider != "cpu" else None
     comparisons = {value.name: Comparison(value.name) for value in opened.session.get_outputs()}
     for call in islice(calls, MOST_CALLS):
         outputs = run_call(opened.session, call)

@@ -77,6 +77,7 @@ class Stage(Generic[P, F]):
     to a tool that refuses hard links, as onnx.load, onnx.checker and onnx_ir's external tensors do. `hardware` tells
     whether what it delivers depends on the machine: then the hardware class is in the key. `devices` tells whether it
     looks for a device besides the CPU: then the devices and their driver are in the key, and none is hidden from it.
+    `alone` says that it measures time and memory: nothing runs beside it, and `make --remeasure` runs it again.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Stage(Generic[P, F]):
     only_reads: bool = False
     honours: Callable[[Choice, F], bool] = lambda choice, facts: True
     hardware: Callable[[P], bool] = lambda params: False
+    alone: bool = False
     devices: Callable[[P], bool] = lambda params: False
 
 

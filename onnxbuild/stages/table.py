@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnxbuild.stages.auto import AUTO
+from onnxbuild.stages.benchmark import BENCHMARK
 from onnxbuild.stages.blame import BLAME
 from onnxbuild.stages.compare import COMPARE
 from onnxbuild.stages.data import DATA
@@ -18,6 +19,7 @@ from onnxbuild.stages.quantize import QUANTIZE
 from onnxbuild.stages.reference import REFERENCE
 from onnxbuild.stages.repair import REPAIR
 from onnxbuild.stages.stage import AnyStage
+from onnxbuild.stages.tune import TUNE
 from onnxbuild.stages.validate import VALIDATE
 
 STAGES: dict[str, AnyStage] = {
@@ -34,6 +36,8 @@ STAGES: dict[str, AnyStage] = {
         REPAIR,
         VALIDATE,
         PLACE,
+        BENCHMARK,
+        TUNE,
         PACKAGE,
         BLAME,
         INSPECT,

@@ -20,6 +20,7 @@ from onnxbuild.recipe.providers import TABLE
 from onnxbuild.recipe.types import Function, Metric, Session
 from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
+from onnxbuild.stages.tune import session_of
 
 if TYPE_CHECKING:  # numpy and onnxruntime are not for those who only plan: the stage table is read by every command
     import numpy as np
@@ -94,7 +95,7 @@ def run(params: ValidateParams, work: Workspace) -> ValidateFacts:
     from onnxbuild.proof.compare import Comparison
     from onnxbuild.proof.walk import check_reference, count_rows, walk
 
-    opened = open_on(work.inputs["model"] / MODEL, params.provider, params.options, params.session)
+    opened = open_on(work.inputs["model"] / MODEL, params.provider, params.options, session_of(params.session, work))
     if isinstance(opened, Absent):
         return ValidateFacts(calls=0, samples=0, outputs=(), absent=opened.why)
     session = opened.session

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from onnxbuild.base.atomic import default_mode, temporary_file
+from onnxbuild.base.atomic import default_mode, put_in_place, temporary_file
 from onnxbuild.base.digest import digest_file, list_files
 from onnxbuild.store.artifact import Artifact, Blob
 from onnxbuild.store.copying import copy_hashing, copy_quickly, hash_and_sync
@@ -86,9 +86,7 @@ class BlobStore:
 
     def _name(self, file: Path, blob: Blob) -> None:
         """Give a whole file its final name; one that is there already is replaced: perhaps it was altered."""
-        target = self.path(blob.digest)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file.rename(target)
+        put_in_place(file, self.path(blob.digest))
 
     def add_folder(self, folder: Path, *, take: bool = False) -> Artifact:
         """Store every file below `folder` and return the artifact they make; `take` as in `add_file`."""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+from onnxbuild.base.atomic import put_in_place
 from onnxbuild.store.leases import oldest_lease
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
@@ -202,7 +203,7 @@ def _remove(store: Store, victim: Victim) -> bool:
         if (found.st_ino, found.st_mtime_ns) == (victim.inode, victim.modified):
             return True
         if not path.exists():
-            moved.rename(path)
+            put_in_place(moved, path)
         return False
 
 

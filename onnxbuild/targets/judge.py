@@ -22,7 +22,9 @@ from onnxbuild.proof.gates import (
 )
 from onnxbuild.proof.placement import judge_placement
 from onnxbuild.proof.size_gates import judge_exact_sizes, judge_sizes, unverified_sizes
+from onnxbuild.proof.speed_gates import judge_latency, judge_memory, judge_speed
 from onnxbuild.recipe.types import Provider, RandomData
+from onnxbuild.stages.benchmark import BenchmarkFacts, estimate_of
 from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.repair import RepairFacts
 from onnxbuild.stages.table import STAGES
@@ -60,11 +62,14 @@ class Judge:
         self._actions = plan.actions
         self._outcomes = outcomes
         self._judged: dict[str, Judgement] = {}
+        self._asked: list[str] = []
 
     def judgement(self, name: str) -> Judgement | None:
         """Return the judgement of a target, or None while an outcome is missing or after a cancellation."""
         if name not in self._judged:
+            self._asked.append(name)
             judgement = self._judge(self._plans[name])
+            self._asked.pop()
             if judgement is None:
                 return None
             self._judged[name] = judgement
@@ -87,11 +92,11 @@ class Judge:
                 return None
             gates += self._with_repair(plan, _accuracy_gates(plan, provider, measured))
             gates += _placement_gates(provider, msgspec.json.decode(placed.facts, type=PlaceFacts))
-        if plan.target.size is not None:
-            size = self._size_gate(plan)
-            if size is None:
+        for judge in (self._size_gates, self._speed_gates, self._measured_gates):
+            found = judge(plan)
+            if found is None:
                 return None
-            gates.append(size)
+            gates += found
         return Judgement(worst_verdict(gate.verdict for gate in gates), tuple(gates))
 
     def _with_repair(self, plan: TargetPlan, gates: list[GateResult]) -> list[GateResult]:
@@ -107,24 +112,72 @@ class Judge:
             for gate in gates
         ]
 
-    def _size_gate(self, plan: TargetPlan) -> GateResult | None:
+    def _size_gates(self, plan: TargetPlan) -> list[GateResult] | None:
         bound = plan.target.size
-        assert bound is not None
+        if bound is None:
+            return []
         own = self._bytes(plan)
         if own is None:
             return None
         if bound.of is None:
-            return judge_size(bound, own, None)
-        other = f"{plan.target.recipe}:{bound.of}"
-        if not self._is_settled(self._plans[other]):
+            return [judge_size(bound, own, None)]
+        other = self._plans[f"{plan.target.recipe}:{bound.of}"]
+        if not self._is_settled(other):
             return None
-        judged = self.judgement(other)
-        if judged is None or judged.verdict is Verdict.FAILED:
-            return judge_size(bound, own, None)
-        return judge_size(bound, own, self._bytes(self._plans[other]))
+        return [judge_size(bound, own, None if self._has_failed(other) else self._bytes(other))]
 
-    def _is_settled(self, plan: TargetPlan) -> bool:
-        return all(name in self._outcomes for name in plan.proofs)
+    def _speed_gates(self, plan: TargetPlan) -> list[GateResult] | None:
+        gate = plan.target.speed
+        if gate is None:
+            return []
+        other = self._plans[f"{plan.target.recipe}:{gate.bound.of}"]
+        if not self._is_settled(other):
+            return None
+        if self._has_failed(other):
+            return [judge_speed(gate, None, f"'{gate.bound.of}' failed, so there is no speed to compare with")]
+        facts = self._benchmark(plan.versus)
+        if facts is None:
+            return None
+        return [judge_speed(gate, estimate_of(facts, "speed", gate.batch), facts.absent or "")]
+
+    def _measured_gates(self, plan: TargetPlan) -> list[GateResult] | None:
+        """Return the gates on what the target's own benchmarks measured."""
+        facts = {provider: self._benchmark(action) for provider, action in plan.benchmarks.items()}
+        found: list[GateResult] = []
+        for latency in plan.target.latency:
+            measured = facts[latency.provider]
+            if measured is None:
+                return None
+            found.append(
+                judge_latency(latency, estimate_of(measured, latency.percentile, latency.batch), measured.absent or "")
+            )
+        memory = plan.target.memory
+        if memory is not None:
+            measured = facts[memory.provider]
+            if measured is None:
+                return None
+            found.append(judge_memory(memory, estimate_of(measured, "memory", 0), measured.absent or ""))
+        return found if all(each is not None for each in facts.values()) else None
+
+    def _benchmark(self, action: str | None) -> BenchmarkFacts | None:
+        trace = self._trace(action) if action is not None else None
+        return None if trace is None else msgspec.json.decode(trace.facts, type=BenchmarkFacts)
+
+    def _is_settled(self, plan: TargetPlan, below: frozenset[str] = frozenset()) -> bool:
+        """Tell whether all that the target's own gates need has come in, for its ratios also that of the others."""
+        named = {plan.target.name} | below
+        bounds = (plan.target.size, plan.target.speed.bound if plan.target.speed is not None else None)
+        others = {f"{plan.target.recipe}:{bound.of}" for bound in bounds if bound is not None and bound.of is not None}
+        return all(name in self._outcomes for name in plan.measurements) and all(
+            self._is_settled(self._plans[other], frozenset(named)) for other in others - named
+        )
+
+    def _has_failed(self, other: TargetPlan) -> bool:
+        """Tell whether a target that a ratio refers to has failed, by itself where it refers back in a circle."""
+        if other.target.name in self._asked:
+            return self._first_failure(other) is not None
+        judged = self.judgement(other.target.name)
+        return judged is None or judged.verdict is Verdict.FAILED
 
     def _first_failure(self, plan: TargetPlan) -> str | None:
         seen, stack = set(), [plan.package, *plan.proofs]

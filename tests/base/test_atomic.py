@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from onnxbuild.base.atomic import replace_folder
+from onnxbuild.base.atomic import replace_folder, write_atomically
 
 RENAME = Path.rename
 
@@ -17,6 +18,23 @@ def new(tmp_path: Path) -> Path:
     (tmp_path / "new").mkdir()
     (tmp_path / "new/mine").touch()
     return tmp_path / "new"
+
+
+def test_folder_removed_between_its_making_and_the_rename_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, removed = Path.mkdir, []
+
+    def mkdir(self: Path, *arguments: Any, **keywords: Any) -> None:
+        made(self, *arguments, **keywords)
+        if self.name == "key" and not removed:
+            removed.append(self)
+            self.rmdir()
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    write_atomically(tmp_path / "store/key/trace.json", b"whole", through=tmp_path / "tmp")
+    assert removed
+    assert (tmp_path / "store/key/trace.json").read_bytes() == b"whole"
 
 
 def assert_mine(final: Path) -> None:

@@ -84,3 +84,11 @@ def test_action_wider_than_all_jobs_runs_alone() -> None:
     assert has_room(validate(64), [], 2)
     assert not has_room(validate(64), [action("one")], 2)
     assert not has_room(action("one"), [validate(64)], 2)
+
+
+def test_what_measures_the_machine_runs_alone() -> None:
+    timed, other = action("timed", stage="benchmark"), action("other", stage="prune")
+    assert has_room(timed, [], jobs=1)
+    assert not has_room(timed, [other], jobs=64)
+    assert not has_room(other, [timed], jobs=64)
+    assert not has_room(timed, [timed], jobs=64)

@@ -15,6 +15,7 @@ from onnxbuild.plan.manifest import key_of, make_manifest
 from onnxbuild.recipe.types import (
     Auto,
     Axis,
+    Benchmark,
     Bound,
     Calibration,
     CustomPass,
@@ -23,7 +24,9 @@ from onnxbuild.recipe.types import (
     Framework,
     Function,
     Input,
+    LatencyGate,
     LoaderData,
+    MemoryGate,
     Metric,
     OnnxoptimizerPass,
     OnnxruntimePass,
@@ -37,9 +40,11 @@ from onnxbuild.recipe.types import (
     Recipe,
     Session,
     Source,
+    SpeedGate,
     Target,
     Tolerance,
     TransformersPass,
+    Tuning,
 )
 from onnxbuild.stages.optimize import OptimizeParams
 from onnxbuild.stages.stage import AnyStage
@@ -91,6 +96,11 @@ TARGET = Target(
     package=Package(metadata={"team": "kiosk"}),
     guard="revert",
     strict_reads=False,
+    benchmark=Benchmark(batch=(1, 4), min_seconds=0.5, memory=True),
+    speed=SpeedGate(bound=Bound(kind="at_least", value=1.1, of="fp32"), provider="cpu", batch=1),
+    latency=(LatencyGate(percentile="p95", bound=Bound(kind="at_most", value=5.0), provider="cpu", batch=8),),
+    memory=MemoryGate(bound=Bound(kind="at_most", value=1e8), provider="cpu"),
+    tune=Tuning(objective="latency", batch=1),
 )
 AUTO = Auto(candidates=(Quantization(mode="dynamic"), Quantization(mode="static", per_channel=True)))
 HARDWARE = "some CPU; avx"
@@ -106,6 +116,10 @@ NOT_IN_A_PLAN = {
     "providers.0.min_nodes": "gates are computed from measurements",
     "providers.0.required": "gates are computed from measurements",
     "size": "a gate computed from the package's files",
+    "speed": "a gate; the variant that it names is planned where the recipe has it",
+    "latency.0.percentile": "a limit: every percentile is measured",
+    "latency.0.bound": "a limit: gates are computed from measurements",
+    "memory": "a limit: gates are computed from measurements",
     "strict_reads": "a limit: what was read is in the trace",
     "guard": "a limit: what was left out is in the trace",
     "locked": "what a search tries first, under the same key",
@@ -210,7 +224,7 @@ def test_every_value_of_a_target_is_in_a_key_or_exempt() -> None:
     for path, target in variations(TARGET):
         try:
             changed = keys(target)
-        except (TypeError, AttributeError, msgspec.MsgspecError):
+        except (TypeError, AttributeError, IndexError, msgspec.MsgspecError):
             continue  # a value no recipe can hold here, such as a text in place of a structure
         if changed == base:
             silent.add(path)
@@ -225,7 +239,7 @@ def test_every_value_of_a_target_is_in_a_key_or_exempt() -> None:
     [
         ({"opset": 19}, {"export", "optimize", "package"}),
         ({"pruning": msgspec.structs.replace(TARGET.pruning, sparsity=0.6)}, {"prune"}),
-        ({"session": Session(intra_op_threads=2)}, {"validate", "place", "package"}),
+        ({"session": Session(intra_op_threads=2)}, {"validate", "place", "benchmark", "package", "tune"}),
         ({"calibration": Calibration(data=FileData("train.npz"), samples=9)}, {"data"}),
         ({"package": Package(metadata={"team": "shop"})}, {"package"}),
         ({"outputs": (Output(name="z", method="predict"),)}, {"export", "reference", "package"}),
@@ -264,5 +278,7 @@ def test_stages_whose_results_depend_on_the_hardware_have_it_in_their_keys(monke
     before = [key(action) for action in found]
     monkeypatch.setattr(f"{__name__}.HARDWARE", "some CPU; avx avx512_vnni")
     changed = [action for action, old in zip(found, before, strict=True) if key(action) != old]
-    assert {action.stage for action in changed} == {"auto", "blame", "optimize", "place", "repair", "validate"}
+    assert {action.stage for action in changed} == {
+        "auto", "benchmark", "blame", "optimize", "place", "repair", "tune", "validate",
+    }  # fmt: skip
     assert [action.params for action in changed if action.stage == "optimize"] == [params]

@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from onnxbuild.stages.prune import PRUNE
 from tests.incremental.projects import (
     edit,
     on_path,
@@ -382,7 +383,7 @@ def test_stage_version_change_reruns(steps: Project, tmp_path: Path) -> None:
     (tmp_path / "later/sitecustomize.py").write_text(RAISED)
     done = steps.make(env=on_path(tmp_path / "later"))
     assert ran(done) == {"prune"}
-    assert reasons(done, "mlp/prune") == ["the stage's own version rose from 1 to 2"]
+    assert reasons(done, "mlp/prune") == [f"the stage's own version rose from {PRUNE.version} to {PRUNE.version + 1}"]
 
 
 TIED = """\

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from onnxbuild.recipe.node import find, plain
 from onnxbuild.recipe.problems import Problems
+from onnxbuild.recipe.types import Benchmark
 from onnxbuild.recipe.yaml import parse_yaml
 from tests.recipe.builder import ProjectFiles
 
@@ -73,24 +74,12 @@ variants:
   fp32: {quantization: null, pruning: null}
   int8: {tolerance: {outputs: null}, providers: {openvino: {tolerance: null}}}
 """
-LACKING = [
-    "benchmark", "gates.speed", "gates.latency", "gates.memory",
-]  # fmt: skip
 
 
-def test_the_catalogue_is_accepted_but_for_what_this_version_lacks(project: ProjectFiles):
+def test_the_catalogue_is_two_targets(project: ProjectFiles):
     project.write("recipes/models/digits_cnn.safetensors", b"x")
     project.recipe(CATALOGUE)
-    found = project.found()
-    assert {d.code for d in found} == {"not-in-this-version"}
-    assert sorted(d.message.split("`")[1] for d in found) == sorted(LACKING)
-
-
-def test_the_catalogue_without_it_is_two_targets(project: ProjectFiles):
-    project.write("recipes/models/digits_cnn.safetensors", b"x")
-    drop = ("benchmark", "  speed", "  latency", "  memory")
-    lines = [line for line in CATALOGUE.splitlines() if not line.startswith(drop)]
-    project.recipe("\n".join(lines))
+    assert project.found() == []
     fp32, int8 = project.target("fp32"), project.target("int8")
     assert (fp32.name, fp32.quantization, fp32.pruning) == ("digits-cnn:fp32", None, None)
     assert set(fp32.tolerance.outputs) == {"logits"}
@@ -99,6 +88,13 @@ def test_the_catalogue_without_it_is_two_targets(project: ProjectFiles):
     assert int8.tolerance.outputs == {}
     assert int8.tolerance.metric is not None
     assert len(int8.passes) == 6
+    assert int8.benchmark == Benchmark(batch=(1,), min_seconds=0.5, memory=True)
+    assert int8.speed is not None
+    assert (int8.speed.bound.value, int8.speed.bound.of, int8.speed.provider) == (1.1, "fp32", "cpu")
+    assert fp32.speed is None
+    assert [(g.percentile, g.bound.value, g.batch) for g in int8.latency] == [("p95", 5.0, 1)]
+    assert int8.memory is not None
+    assert (int8.memory.bound.value, int8.memory.bound.text) == (200_000_000, "at most 200 MB")
 
 
 @given(

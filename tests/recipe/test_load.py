@@ -39,7 +39,6 @@ def test_settings_of_the_project(project: ProjectFiles):
         ("jobs: 0\n", "wrong-value", 1, 7),
         ("remote: s3://x\n", "not-in-this-version", 1, 1),
         ("trusted_keys: [a]\n", "not-in-this-version", 1, 1),
-        ("defaults: {benchmark: {batch: [1]}}\n", "not-in-this-version", 1, 12),
         ("defaults: {name: a}\n", "not-in-variant", 1, 12),
         ("defaults:\n  opset: x\n", "wrong-type", 2, 10),
         ("output: ../x\n", "path-outside", 1, 9),

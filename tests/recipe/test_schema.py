@@ -44,6 +44,8 @@ STATIC = {"calibration.data": DATA, "quantization.mode": "static"}
 METRIC = {"evaluation.data": DATA, "evaluation.metric": "accuracy"}
 MAGNITUDE = {"pruning.method": "magnitude", "pruning.sparsity": 0.5}
 THRESHOLD = {"pruning.method": "threshold", "pruning.threshold": 0.5}
+FP32: dict[str, Any] = {"variants.int8": {}, "variants.fp32": {}}
+CUDA: dict[str, Any] = {"providers.cpu": {}, "providers.cuda": {}}
 BERT: dict[str, Any] = {"model_type": "bert", "num_heads": 2, "hidden_size": 8}
 TRANSFORMERS = [{"transformers": BERT}]
 
@@ -153,7 +155,19 @@ REACHES: dict[str, tuple[Any, dict[str, Any]]] = {
     "session.intra_op_threads": (1, {}),
     "session.memory_pattern": (False, {}),
     "session.cpu_arena": (False, {}),
+    "session.auto": ("latency", {}),
+    "benchmark.batch": ([2], {}),
+    "benchmark.min_seconds": (0.1, {}),
+    "benchmark.memory": (False, {}),
     "gates.size.at_most": ("2 MB", {}),
+    "gates.speed.at_least": ("1.1x of fp32", FP32),
+    "gates.speed.provider": ("cuda", FP32 | {"gates.speed.at_least": "2x of fp32"} | CUDA),
+    "gates.latency.provider": ("cuda", {"gates.latency.p95": "5 ms"} | CUDA),
+    "gates.memory.provider": ("cuda", {"gates.memory.peak": "1 GB"} | CUDA),
+    "gates.speed.batch": (2, FP32 | {"gates.speed.at_least": "2x of fp32"}),
+    **{f"gates.latency.{percentile}": ("5 ms", {}) for percentile in ("p50", "p90", "p95", "p99")},
+    "gates.latency.batch": (2, {"gates.latency.p95": "5 ms"}),
+    "gates.memory.peak": ("1 GB", {}),
     "package.metadata": ({"a": "b"}, {}),
     "package.portable": (False, {}),
     "package.formats": (["onnx", "ort"], {}),
@@ -238,8 +252,7 @@ def _target(project: ProjectFiles, document: dict[str, Any]) -> Any:
     project.recipe(yaml.safe_dump(document, sort_keys=False))
     loaded = load_recipes(load_project(project.root), files=False)
     assert not loaded.diagnostics
-    (target,) = loaded.targets
-    return msgspec.structs.replace(target, places={})
+    return msgspec.structs.replace(loaded.targets[0], places={})
 
 
 def test_keys_that_hold_names_are_those_of_the_schema():

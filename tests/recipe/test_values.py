@@ -106,24 +106,6 @@ def test_a_file_that_is_a_list_is_refused(project: ProjectFiles):
     assert project.places() == [("wrong-type", 1, 1)]
 
 
-@pytest.mark.parametrize(
-    ("text", "line", "column"),
-    [
-        ("benchmark: {batch: [1]}", 6, 1),
-        ("gates: {speed: {at_least: 1.1x of fp32}}", 6, 9),
-        ("gates: {latency: {p95: 5 ms}}", 6, 9),
-        ("gates: {memory: {peak: 200 MB}}", 6, 9),
-        ("session: {auto: latency}", 6, 11),
-        ("variants:\n  a: {benchmark: {batch: [1]}}", 7, 7),
-    ],
-)
-def test_what_this_version_lacks_is_refused_where_it_is_written(
-    project: ProjectFiles, text: str, line: int, column: int
-):
-    project.recipe(SMALLEST + text)
-    assert project.places() == [("not-in-this-version", line, column)]
-
-
 def test_null_may_remove_what_this_version_lacks(project: ProjectFiles):
     project.extend("session: {auto: null}\nbenchmark:\n")
     assert project.target().name == "a:default"

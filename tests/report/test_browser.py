@@ -13,8 +13,9 @@ import pytest
 
 from onnxbuild.ir.comparison import compare
 from onnxbuild.ir.describe import describe
+from onnxbuild.recipe.changes import LockChanges, RecipeChanges
 from onnxbuild.report.facts import IndexFacts, ReportFacts
-from onnxbuild.report.render import render_comparison, render_index, render_model, render_recipe
+from onnxbuild.report.render import render_comparison, render_index, render_locks, render_model, render_recipe
 from onnxbuild.report.summary import index_facts
 from onnxbuild.report.write import write_reports
 from tests.ir.graphs import transformer

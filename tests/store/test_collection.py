@@ -119,12 +119,12 @@ def test_what_is_used_between_choice_and_removal_stays(store: Store) -> None:
     a, b = add(store, "a", "A", days=100), add(store, "b", "B", days=100)
     chosen = sweep(store)
     assert names(chosen) == ["a", "b"]
-    assert store.traces.use(a)
+    assert store.traces.use(a.key, a.id)
     found = remove(store, chosen)
     assert names(found) == ["b"]
     assert store.traces.get(a.key, a.id) is not None
     assert all(store.blobs.has_artifact(artifact) for artifact in a.outputs.values())
-    assert not store.traces.use(b)
+    assert not store.traces.use(b.key, b.id)
     assert not store.blobs.has_artifact(b.outputs["0"])
 
 

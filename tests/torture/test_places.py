@@ -182,7 +182,8 @@ def test_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
 
 def test_store_of_an_older_version_is_used_without_its_records(tmp_path: Path, clean: dict[str, bytes]) -> None:
     project = make_project(tmp_path / "project")
-    assert project.make("-j2").code == 0
+    first = project.make("-j2")
+    assert first.code == 0
     own = project.root / ".onnxbuild"
     (own / "traces/format").unlink()
     for file in own.glob("traces/*/*/*.json"):
@@ -193,7 +194,7 @@ def test_store_of_an_older_version_is_used_without_its_records(tmp_path: Path, c
     done = project.make("-j2")
     assert done.code == 0, done.err
     assert done.event("notice")["code"] == "older-store"
-    assert len(done.ran) == 5
+    assert sorted(done.ran) == sorted(first.ran)
     assert outputs(project) == clean
     again = project.make()
     assert again.code == 0

@@ -13,6 +13,7 @@ from onnxbuild.recipe.checks.opsets import check_opset, check_quantization
 from onnxbuild.recipe.checks.passes import check_passes
 from onnxbuild.recipe.checks.providers import check_providers
 from onnxbuild.recipe.checks.source import check_source_shape
+from onnxbuild.recipe.checks.speed import check_batches, check_gate_providers, check_references
 from onnxbuild.recipe.draft import Draft
 from onnxbuild.recipe.known import FLOATS
 from onnxbuild.recipe.types import Framework, Input, RandomData, Target
@@ -26,7 +27,7 @@ def check_contract(draft: Draft, target: Target, variants: Sequence[str], broken
         if sections.isdisjoint(broken):
             check(draft, target)
     if "gates" not in broken:
-        _check_size_reference(draft, target, variants)
+        check_references(draft, target, variants)
 
 
 def _check_axes(draft: Draft, target: Target) -> None:
@@ -166,14 +167,6 @@ def _check_auto(draft: Draft, target: Target) -> None:
         draft.error("unknown-provider", message, place, "quantization", hint=hint)
 
 
-def _check_size_reference(draft: Draft, target: Target, variants: Sequence[str]) -> None:
-    if target.size is None or target.size.of is None or target.size.of in variants:
-        return
-    message = f"there is no variant '{target.size.of}'"
-    hint = did_you_mean(target.size.of, variants) or f"the variants are {', '.join(variants)}"
-    draft.error("unknown-variant", message, draft.value("gates", "size", "at_most"), "gates", hint=hint)
-
-
 CHECKS: tuple[tuple[Check, frozenset[str]], ...] = (
     (check_source_shape, frozenset({"source"})),
     (_check_axes, frozenset({"inputs", "dynamic_axes"})),
@@ -189,5 +182,7 @@ CHECKS: tuple[tuple[Check, frozenset[str]], ...] = (
     (check_opset, frozenset({"source", "opset", "ir_version"})),
     (check_quantization, frozenset({"source", "opset", "ir_version", "quantization"})),
     (check_metric_limits, frozenset({"evaluation", "tolerance", "providers"})),
+    (check_batches, frozenset({"benchmark", "gates", "inputs", "dynamic_axes"})),
+    (check_gate_providers, frozenset({"gates", "providers"})),
 )
 """Each check with the sections of the recipe it reads."""

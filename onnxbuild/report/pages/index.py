@@ -11,6 +11,7 @@ from markupsafe import Markup
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import numbers
 from onnxbuild.report.facts import IndexFacts, IndexRow
+from onnxbuild.report.pages.latency import milliseconds
 from onnxbuild.report.pages.providers import mark_providers
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, verdict_mark
 from onnxbuild.report.pages.verdict import against
@@ -39,6 +40,7 @@ COLUMNS = (
     Column("vs source", "num"),
     Column("Size", "num"),
     Column("vs baseline", "num"),
+    Column("Latency", "num", note="median call"),
     Column("Gates passed", "num"),
     Column("vs accepted", "told"),
     Column("Providers"),
@@ -88,9 +90,17 @@ def index_row(row: IndexRow) -> Row:
         Cell(numbers.metric_change(name, change) if change is not None else numbers.NONE, sort=str(change or 0)),
         Cell(numbers.size(row.bytes), title=numbers.exact_size(row.bytes) or "", sort=str(row.bytes or 0)),
         Cell(against(base, row.bytes), sort=str(row.size_ratio or 0)),
+        _latency(row),
         Cell(f"{row.gates_passed} of {row.gates}" if row.gates else numbers.NONE),
         Cell(name=row.accepted or numbers.NONE, note=waived_text(row.waived), fold=240),
         Cell(mark_providers(row.providers, row.unverified_providers) or numbers.NONE),
         Cell(name=row.trouble, fold=240),
     )
     return Row(cells)
+
+
+def _latency(row: IndexRow) -> Cell:
+    if row.latency is None:
+        return Cell(numbers.NONE, sort="0")
+    batch = f"batch {row.latency_batch}" if row.latency_batch != 1 else ""
+    return Cell(milliseconds(row.latency), note=batch, sort=str(row.latency))

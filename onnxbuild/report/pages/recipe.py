@@ -18,10 +18,12 @@ from onnxbuild.report.pages import (
     front,
     graph,
     guards,
+    latency,
     provenance,
     providers,
     size,
     stages,
+    tuning,
     verdict,
     warnings,
 )
@@ -52,7 +54,10 @@ class VariantSection:
     front: front.Front | None
     repair: culprits.Part | None
     culprits: culprits.Part | None
+    latency: latency.LatencySection | None
     size: size.Size | None
+    memory: Table | None
+    tuning: tuning.Tuning | None
     graph: graph.Graph | None
     empty: str
 
@@ -144,7 +149,10 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         front=front.front(target),
         repair=culprits.repair(target),
         culprits=culprits.culprits(target),
+        latency=latency.latency(target),
         size=size.size(target, tones, largest),
+        memory=latency.memory_table(target),
+        tuning=tuning.tuning(target.tuning),
         graph=graph.graph(target, tones),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",
     )

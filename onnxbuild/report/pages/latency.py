@@ -1,0 +1,192 @@
+"""How long one target's calls take: every run as a line, percentiles, batches, and turns against another variant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from onnxbuild.proof.timing import Estimate, Latency, Surroundings, Versus
+from onnxbuild.report import numbers
+from onnxbuild.report.charts.distribution import LOW, Line, distribution, scale_end
+from onnxbuild.report.facts import BenchmarkedProvider, TargetFacts, VersusFacts
+from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows
+
+OWN, OTHER = "a", "b"
+
+
+@dataclass(frozen=True)
+class Against:
+    """The turns against another variant: what they say, and all runs of both."""
+
+    sentence: str
+    chart: Markup
+    legend: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class LatencyPart:
+    """The runs on one provider; `facts` tell where they were measured."""
+
+    provider: str
+    sentence: str
+    table: Table
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class LatencySection:
+    """All of one target's measured times."""
+
+    parts: tuple[LatencyPart, ...]
+    against: Against | None
+
+
+def latency(target: TargetFacts) -> LatencySection | None:
+    """Return what was measured of the target; None where nothing was."""
+    if not target.benchmarks and target.versus is None:
+        return None
+    parts = tuple(_part(target, measured) for measured in target.benchmarks)
+    return LatencySection(parts, _against(target.variant, target.versus) if target.versus is not None else None)
+
+
+def memory_table(target: TargetFacts) -> Table | None:
+    """Return memory and loading of the target on each provider; None where neither was measured."""
+    rows = []
+    for measured in target.benchmarks:
+        memory, loading = measured.facts.memory, measured.facts.loading
+        if memory is None and loading is None:
+            continue
+        peak = memory.peak if memory is not None else None
+        cells = [Cell(measured.provider)]
+        if memory is None or peak is None:
+            cells += [Cell(numbers.NONE)] * 4
+        else:
+            spread = f"{numbers.size(round(peak.low))} to {numbers.size(round(peak.high or peak.value))}"
+            used = f"of it {numbers.size(memory.in_use)} in use at once" if memory.in_use is not None else ""
+            cells += [
+                Cell(numbers.size(round(peak.value)), note=f"{spread}, batch {memory.batch}"),
+                Cell(numbers.size(memory.lean)),
+                Cell(numbers.size(memory.arena), note=used),
+                Cell(numbers.size(memory.base)),
+            ]
+        if loading is None:
+            cells += [Cell(numbers.NONE)] * 3
+        else:
+            cells += [Cell(milliseconds(value)) for value in (loading.cold, loading.warm, loading.first)]
+        rows.append(Row(tuple(cells)))
+    if not rows:
+        return None
+    columns = (
+        Column("Provider"),
+        Column("Peak memory", "num", note="resident, above a one-node model"),
+        Column("Without arena and pattern", "num"),
+        Column("Arena holds", "num"),
+        Column("One-node model", "num", note="the process itself"),
+        Column("Opens cold", "num", note="in a fresh process"),
+        Column("Opens again", "num"),
+        Column("First call", "num"),
+    )
+    return Table("Memory and loading", columns, tuple(rows))
+
+
+def milliseconds(value: float) -> str:
+    """Return a duration in the unit that reads best, such as "18.7 µs", "5.1 ms" or "2.3 s"."""
+    if value < 1:
+        return f"{numbers.number(value * 1e3)} µs"
+    return f"{numbers.number(value)} ms" if value < 1000 else f"{numbers.number(value / 1e3)} s"
+
+
+def versus_sentence(variant: str, other: str, versus: Versus) -> str:
+    """Return what the turns say: faster, slower, or no difference that is not chance."""
+    ratio = versus.ratio
+    interval = f"{ratio.low:.3f}x " + (f"to {ratio.high:.3f}x" if ratio.high is not None else "or more")
+    seen = f"{ratio.value:.3f}x as fast, 99% interval {interval}, over {numbers.count(versus.rounds)} rounds in turns"
+    rows = f" at batch {versus.batch}" if versus.batch != 1 else ""
+    if not ratio.decides(1.0):
+        return f"No significant difference between {variant} and {other}{rows}: {seen}."
+    return f"{variant} is {'faster' if ratio.value > 1 else 'slower'} than {other}{rows}: {seen}."
+
+
+def _part(target: TargetFacts, measured: BenchmarkedProvider) -> LatencyPart:
+    latencies = measured.facts.latencies
+    columns = (
+        Column("Batch"),
+        Column("p50", "num"),
+        Column("p90", "num"),
+        Column("p95", "num"),
+        Column("p99", "num"),
+        Column("Mean", "num", note="± standard deviation"),
+        Column("Least and most", "num"),
+        Column("Rows a second", "num"),
+        Column("Runs", "num"),
+        Column("Every run, from 0", "chart"),
+    )
+    rows, shown = cap_rows([Row(_cells(each)) for each in latencies])
+    table = Table("Latency by batch size", columns, rows, shown, hide_caption=True)
+    return LatencyPart(
+        measured.provider,
+        _sentence(target.variant, latencies, measured.facts.absent),
+        table,
+        _where(measured.facts.surroundings),
+    )
+
+
+def _sentence(variant: str, latencies: Sequence[Latency], absent: str | None) -> str:
+    if not latencies:
+        return f"Not measured: {absent or 'nothing was asked for'}."
+    first, best = latencies[0], max(latencies, key=lambda each: each.throughput)
+    said = f"Half of the calls with a batch of {first.batch} took at most {milliseconds(first.p50.value)}, 95% at most"
+    said += f" {milliseconds(first.p95.value)}"
+    if len(latencies) > 1:
+        said += f"; most rows a second with a batch of {best.batch}: {numbers.count(round(best.throughput))}"
+    return said + "."
+
+
+def _cells(latency: Latency) -> tuple[Cell, ...]:
+    end = scale_end([latency.curve])
+    ticks = ((0.0, "0"), (latency.p50.value, "p50"))
+    label = (
+        f"batch {latency.batch}: p50 {milliseconds(latency.p50.value)}, p95 {milliseconds(latency.p95.value)}, "
+        f"p99 {milliseconds(latency.p99.value)}, most {milliseconds(latency.max)}"
+    )
+    return (
+        Cell(numbers.count(latency.batch), sort=str(latency.batch)),
+        *(_estimate(latency.percentile(name)) for name in ("p50", "p90", "p95", "p99")),
+        Cell(milliseconds(latency.mean), note=f"± {milliseconds(latency.std)}", sort=str(latency.mean)),
+        Cell(milliseconds(latency.min), note=milliseconds(latency.max), sort=str(latency.min)),
+        Cell(numbers.count(round(latency.throughput)), sort=str(latency.throughput)),
+        Cell(numbers.count(latency.runs)),
+        Cell(chart=distribution([Line(OWN, latency.curve)], end, ticks, label, height=LOW)),
+    )
+
+
+def _estimate(estimate: Estimate) -> Cell:
+    high = milliseconds(estimate.high) if estimate.high is not None else "not known"
+    title = f"99% interval: {milliseconds(estimate.low)} to {high}"
+    return Cell(milliseconds(estimate.value), title=title, sort=str(estimate.value))
+
+
+def _against(variant: str, facts: VersusFacts) -> Against:
+    versus = facts.versus
+    curves = [versus.own.curve, versus.other.curve]
+    end = scale_end(curves)
+    ticks = [(0.0, "0"), *((each.p50.value, "") for each in (versus.own, versus.other)), (end, milliseconds(end))]
+    label = f"{variant} p50 {milliseconds(versus.own.p50.value)}, {facts.other} {milliseconds(versus.other.p50.value)}"
+    chart = distribution([Line(OTHER, curves[1]), Line(OWN, curves[0])], end, ticks, label)
+    legend = (
+        (OWN, f"{variant}, p50 {milliseconds(versus.own.p50.value)}"),
+        (OTHER, f"{facts.other}, p50 {milliseconds(versus.other.p50.value)}"),
+    )
+    return Against(versus_sentence(variant, facts.other, versus), chart, legend)
+
+
+def _where(found: Surroundings) -> tuple[tuple[str, str], ...]:
+    before, after = (numbers.NONE if load is None else f"{load:g}" for load in (found.load_before, found.load_after))
+    told = [
+        ("Measured on", f"{found.cpu}, {numbers.plural(found.cores, 'core')}"),
+        ("Threads of the session", f"{found.threads}, idle rather than spinning"),
+        ("System load before and after", f"{before}, {after}"),
+    ]
+    return (*told, *([("Frequency governor", found.governor)] if found.governor is not None else []))

@@ -1,0 +1,165 @@
+"""A delivered model, opened as it was measured: checked calls, many rows in batches, no silent fall-back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from onnxbuild.runtime.batches import Arrays, Batch, Cutter, join
+from onnxbuild.runtime.errors import InputError, PackageError, ProviderError
+from onnxbuild.runtime.inputs import STRING, Inputs
+from onnxbuild.runtime.options import session_options
+from onnxbuild.runtime.package import Package, Value, read_package, verify_files
+from onnxbuild.runtime.providers import open_session
+
+
+def load(
+    folder: str | Path,
+    *,
+    provider: str | None = None,
+    allow_fallback: bool = False,
+    low_memory: bool = False,
+    verify: bool = False,
+) -> Model:
+    """Open the package in `folder`, such as "build/digits-cnn/int8", with the session configuration it was proved with.
+
+    `provider` is the manifest's first by default; another one that computes instead is an error unless
+    `allow_fallback`. `low_memory` turns arena, memory pattern and prepacking off. `verify` reads every file and
+    compares its SHA-256. Raises PackageError and ProviderError.
+    """
+    package = read_package(Path(folder))
+    if verify:
+        verify_files(package)
+    wanted = provider if provider is not None else package.manifest["providers"][0]
+    settings = package.manifest.get("provider_options", {}).get(wanted, {})
+    size = sum(file["bytes"] for file in package.manifest["files"].values())
+    options = session_options(package.manifest["session"], size, low_memory=low_memory)
+    try:
+        session = open_session(str(package.model), options, wanted, settings, allow_fallback=allow_fallback)
+    except ProviderError:
+        raise
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        raise PackageError(f"ONNX Runtime does not open {package.model}: {error}") from error
+    return Model(package, session)
+
+
+class Model:
+    """A session with a package's own contract; safe to call from several threads.
+
+    `session` is ONNX Runtime's own, for what this class does not do.
+    """
+
+    def __init__(self, package: Package, session: ort.InferenceSession) -> None:
+        self.package = package
+        self.session = session
+        self._inputs = Inputs(package.inputs, package.axes)
+        self._outputs = [value.name for value in package.outputs]
+        self._binds = all(value.dtype != STRING for value in (*package.inputs, *package.outputs))
+        self._pads_soundly = False
+
+    @property
+    def inputs(self) -> tuple[Value, ...]:
+        """The inputs in the model's order."""
+        return self.package.inputs
+
+    @property
+    def outputs(self) -> tuple[Value, ...]:
+        """The outputs in the model's order."""
+        return self.package.outputs
+
+    @property
+    def provider(self) -> str:
+        """ONNX Runtime's name of the provider that the session got."""
+        name: str = self.session.get_providers()[0]
+        return name
+
+    def run(self, inputs: Arrays | None = None, /, **named: np.ndarray) -> dict[str, np.ndarray]:
+        """Run one call, given as a mapping or by keyword, and return the outputs by name. Raises InputError."""
+        call = {**(inputs or {}), **named} if named else inputs or {}
+        self._inputs.check(call)
+        return dict(zip(self._outputs, self.session.run(self._outputs, call), strict=True))
+
+    def run_batches(
+        self, inputs: Arrays | Iterable[Arrays], /, *, double_buffer: bool = False
+    ) -> dict[str, np.ndarray]:
+        """Run any number of rows, as arrays or as an iterable of pieces of them, and return all rows' outputs.
+
+        Rows are split at the batch axis's maximum, so that they must not influence each other. Where its minimum or
+        `multiple_of` asks for more rows than there are, copies of the last row fill up; the first time other rows are
+        tried as well, and a model whose results depend on them is refused. `double_buffer` brings one batch to the
+        device while the one before it computes. Raises InputError.
+        """
+        cutter = Cutter(self.inputs, self.outputs, self.package.axes)
+        pieces = [inputs] if isinstance(inputs, Mapping) else inputs
+        batches = self._checked(cutter, pieces)
+        parts = [
+            [array[: batch.rows] for array in arrays]
+            for batch, arrays in (self._overlapping(batches) if double_buffer else self._in_turn(batches))
+        ]
+        if not parts:
+            raise InputError("there is no piece to run")
+        return join(self.outputs, parts)
+
+    def _checked(self, cutter: Cutter, pieces: Iterable[Arrays]) -> Iterator[Batch]:
+        for batch in cutter.batches(pieces):
+            self._inputs.check(batch.call)
+            if batch.rows and batch.is_padded and not self._pads_soundly:
+                self._try_padding(batch, cutter.refilled(batch))
+            yield batch
+
+    def _try_padding(self, batch: Batch, other: Batch) -> None:
+        """Raise InputError when the rows that were added change the results of those that count."""
+        pairs = zip(self._outputs, self._run(batch.call), self._run(other.call), strict=True)
+        for name, array, again in pairs:
+            if not _is_close(array[: batch.rows], again[: batch.rows]):
+                raise InputError(
+                    f"{batch.rows} rows are fewer than the model takes, and rows cannot be added: those of '{name}' "
+                    "depend on the others of their batch"
+                )
+        self._pads_soundly = True
+
+    def _run(self, call: Arrays) -> Sequence[np.ndarray]:
+        outputs: Sequence[np.ndarray] = self.session.run(self._outputs, call)
+        return outputs
+
+    def _in_turn(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, Sequence[np.ndarray]]]:
+        for batch in batches:
+            yield batch, self._run(batch.call)
+
+    def _overlapping(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, Sequence[np.ndarray]]]:
+        """Compute in a thread of its own; meanwhile the next batch is made and brought to the device."""
+        with ThreadPoolExecutor(1, "onnxbuild-runtime") as thread:
+            before: tuple[Batch, Future[Sequence[np.ndarray]]] | None = None
+            for batch in batches:
+                ready = self._bind(batch) if self._binds else None
+                if before is not None:
+                    yield before[0], before[1].result()
+                before = batch, thread.submit(self._compute, batch, ready)
+            if before is not None:
+                yield before[0], before[1].result()
+
+    def _bind(self, batch: Batch) -> ort.IOBinding:
+        binding = self.session.io_binding()
+        for name, array in batch.call.items():
+            binding.bind_cpu_input(name, np.ascontiguousarray(array))
+        for name in self._outputs:
+            binding.bind_output(name)
+        binding.synchronize_inputs()
+        return binding
+
+    def _compute(self, batch: Batch, binding: ort.IOBinding | None) -> Sequence[np.ndarray]:
+        if binding is None:
+            return self._run(batch.call)  # strings cannot be bound
+        self.session.run_with_iobinding(binding)
+        outputs: Sequence[np.ndarray] = binding.copy_outputs_to_cpu()
+        return outputs
+
+
+def _is_close(array: np.ndarray, other: np.ndarray) -> bool:
+    if array.dtype.kind in "fc":
+        return bool(np.allclose(array, other, rtol=1e-5, atol=1e-6, equal_nan=True))
+    return bool(np.array_equal(array, other))

@@ -1,0 +1,105 @@
+"""The execution provider that a session gets against the one that was asked for; knows no model."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+
+import onnxruntime as ort
+
+from onnxbuild.runtime.errors import ProviderError
+
+CPU = "CPUExecutionProvider"
+DEVICE_TYPE = "device_type"
+"""The setting that names one of a plug-in's devices."""
+PROVIDERS = {
+    "cpu": CPU,
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+    "coreml": "CoreMLExecutionProvider",
+    "directml": "DmlExecutionProvider",
+    "qnn": "QNNExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
+    "migraphx": "MIGraphXExecutionProvider",
+    "xnnpack": "XnnpackExecutionProvider",
+    "nv-tensorrt-rtx": "NvTensorRTRTXExecutionProvider",
+}
+"""Short name to ONNX Runtime's name."""
+
+
+PLUGINS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "openvino": ("onnxruntime_ep_openvino", ("CPU",)),
+    "qnn": ("onnxruntime_qnn", ("NPU", "GPU", "CPU")),
+    "webgpu": ("onnxruntime_ep_webgpu", ("GPU",)),
+    "nv-tensorrt-rtx": ("onnxruntime_ep_nv_tensorrt_rtx", ("GPU",)),
+}
+"""Providers in libraries of their own: the module that knows where it is, and the kinds of device, best first."""
+
+
+def open_session(
+    model: str,
+    options: ort.SessionOptions,
+    provider: str,
+    settings: Mapping[str, str],
+    *,
+    allow_fallback: bool,
+) -> ort.InferenceSession:
+    """Open a model on a provider with the provider's own `settings`; the CPU takes the nodes that it cannot.
+
+    Raises ProviderError where it is not there, or is there and would not compute, unless `allow_fallback`.
+    """
+    try:
+        if provider in PLUGINS:
+            devices = _plugin_devices(provider, settings.get(DEVICE_TYPE))
+            options.add_provider_for_devices(devices[:1], {k: v for k, v in settings.items() if k != DEVICE_TYPE})
+            session = ort.InferenceSession(model, options, enable_fallback=0)
+        else:
+            asked = [(name, dict(settings)) if name != CPU else name for name in _built_in(provider)]
+            session = ort.InferenceSession(model, options, providers=asked)
+        check_provider(session, provider)
+        session.disable_fallback()  # it would go to the CPU in the middle of a call too
+    except ProviderError:
+        if not allow_fallback:
+            raise
+        session = ort.InferenceSession(model, options, providers=[CPU])
+    return session
+
+
+def _built_in(provider: str) -> list[str]:
+    wanted = PROVIDERS.get(provider, provider)
+    available = ort.get_available_providers()
+    if wanted in available:
+        return [wanted] if wanted == CPU else [wanted, CPU]
+    known = ", ".join(short for short, name in PROVIDERS.items() if name in available)
+    raise ProviderError(f"this ONNX Runtime has no provider '{provider}', only {known}; {_HINT}")
+
+
+def _plugin_devices(provider: str, kind: str | None) -> list[ort.OrtEpDevice]:
+    """Return the plug-in's devices, best first, after registering its library."""
+    module, kinds = PLUGINS[provider]
+    try:
+        library = importlib.import_module(module).get_library_path()
+    except ImportError:
+        raise ProviderError(f"'{provider}' needs the package {module.replace('_', '-')}; {_HINT}") from None
+    name = PROVIDERS[provider]
+    if not any(device.ep_name == name for device in ort.get_ep_devices()):
+        ort.register_execution_provider_library(name, library)
+    offered = [device for device in ort.get_ep_devices() if device.ep_name == name]
+    wanted = (kind,) if kind is not None else kinds
+    chosen = [device for each in wanted for device in offered if device.device.type.name == each]
+    if not chosen:
+        raise ProviderError(f"'{provider}' offers no {' or '.join(wanted)} on this machine; {_HINT}")
+    return chosen
+
+
+def check_provider(session: ort.InferenceSession, provider: str) -> None:
+    """Raise ProviderError when the session came to compute on another provider: ONNX Runtime itself says nothing."""
+    wanted, got = PROVIDERS.get(provider, provider), session.get_providers()
+    if got[0] != wanted:
+        raise ProviderError(
+            f"asked for '{provider}' and got {', '.join(got)}: the device or its libraries are missing; {_HINT}"
+        )
+
+
+_HINT = "load(..., allow_fallback=True) computes on the CPU instead"

@@ -1,0 +1,116 @@
+"""A process of its own that opens a model and runs it: what that takes when nothing is there yet. Decides nothing.
+
+The program reads its job's file, which the command line names, and writes what it measured as JSON.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from onnxbuild.base.codec import decode, encode
+from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.recipe.types import Session
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+RUNS = 3
+"""With the second run ONNX Runtime knows the memory pattern."""
+
+
+class FreshJob(msgspec.Struct, frozen=True, kw_only=True):
+    """The model's file, the folder of calls whose first is run, and how to open it: on a provider that is there."""
+
+    model: str
+    calls: str
+    session: Session
+    provider: str = "cpu"
+    options: dict[str, str] = {}
+
+
+class Footprint(msgspec.Struct, frozen=True, kw_only=True):
+    """Nanoseconds to open the model at first, of the first call, and to open it again; `peak` is resident bytes."""
+
+    cold: int
+    first: int
+    warm: int
+    peak: int
+
+
+def measure_fresh(job: FreshJob, scratch: Path) -> Footprint:
+    """Start the process and return what it measured. Raises StageFailure (`benchmark-crashed`)."""
+    file = scratch / "fresh.json"
+    file.write_bytes(encode(job))
+    package = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", __name__, str(file)],
+        env={**os.environ, "PYTHONPATH": package, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        message = f"a process of its own for the model ended with {done.returncode}: {said[-1] if said else 'no word'}"
+        raise StageFailure("benchmark-crashed", message, tool="onnxruntime")
+    return decode(done.stdout, Footprint)
+
+
+def _measure(job: FreshJob) -> Footprint:
+    from onnxbuild.data.calls import read_calls
+    from onnxbuild.ort.session import run_call
+
+    model = Path(job.model)
+    call = {name: array.copy() for name, array in read_calls(Path(job.calls))[0].items()}
+    _forget(model.parent)
+    began = time.perf_counter_ns()
+    session = _open(job)
+    opened = time.perf_counter_ns()
+    run_call(session, call)
+    ran = time.perf_counter_ns()
+    for _ in range(RUNS - 1):
+        run_call(session, call)
+    peak = _peak()
+    del session
+    again = time.perf_counter_ns()
+    _open(job)
+    return Footprint(cold=opened - began, first=ran - opened, warm=time.perf_counter_ns() - again, peak=peak)
+
+
+def _open(job: FreshJob) -> InferenceSession:
+    from onnxbuild.ort.providers import Absent, open_on
+
+    opened = open_on(Path(job.model), job.provider, job.options, job.session)
+    if isinstance(opened, Absent):
+        sys.exit(f"there is no {job.provider} in a process of its own: {opened.why}")
+    return opened.session
+
+
+def _forget(folder: Path) -> None:
+    """Ask the system to drop the files' pages from its cache."""
+    if hasattr(os, "posix_fadvise"):
+        for file in folder.iterdir():
+            with file.open("rb") as stream:
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _peak() -> int:
+    """Return the most bytes that were resident in this process since it began."""
+    try:
+        # Not getrusage, which begins with what the process that started this one held.
+        status = Path("/proc/self/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+    except OSError:
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(encode(_measure(decode(Path(sys.argv[1]).read_bytes(), FreshJob))))

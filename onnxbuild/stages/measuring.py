@@ -1,0 +1,182 @@
+"""One model with its calls, timed in this process and in fresh ones; knows no gate, only whether a limit is decided."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import msgspec
+import numpy as np
+import onnxruntime as ort
+
+from onnxbuild.base.diagnostics import StageFailure
+from onnxbuild.data.calls import Call, read_calls, write_calls
+from onnxbuild.data.edges import call_of_rows
+from onnxbuild.data.fit import Declared
+from onnxbuild.ir.model import MODEL
+from onnxbuild.ir.trivial import write_trivial_model
+from onnxbuild.ort.arena import measure_arena
+from onnxbuild.ort.providers import Absent, open_on
+from onnxbuild.ort.session import run_call
+from onnxbuild.proof.estimates import latency_of, middle_of, versus_of
+from onnxbuild.proof.sampling import alternate, collect, warm_up
+from onnxbuild.proof.timing import Estimate, Latency, Loading, Memory, TimeLimit, Versus
+from onnxbuild.recipe.types import Axis, Input, Session
+from onnxbuild.stages.fresh import Footprint, FreshJob, measure_fresh
+from onnxbuild.stages.stage import Workspace
+
+MOST_ROUNDS = 8
+"""How many times `min_seconds` are measured at most where a limit is not decided."""
+PROCESSES, MOST_PROCESSES = 3, 9
+"""Fresh processes whose memory is looked at, and how many at most where a limit is not decided."""
+
+
+class AbsentError(Exception):
+    """There is no such provider here, and why."""
+
+
+class Bench:
+    """Measures the model among a workspace's inputs; `samples` are the times taken, by their name in samples.npz."""
+
+    def __init__(
+        self,
+        work: Workspace,
+        provider: tuple[str, Mapping[str, str]],
+        session: Session,
+        inputs: tuple[Input, ...],
+        axes: Mapping[str, Axis],
+        seconds: float,
+        limits: Sequence[TimeLimit],
+    ) -> None:
+        self.samples: dict[str, np.ndarray] = {}
+        self._provider, self._options = provider
+        self._work, self._session, self._seconds, self._limits = work, session, seconds, limits
+        self._data, self._declared = read_calls(work.inputs["calls"]), Declared(inputs, axes)
+        if not len(self._data):
+            raise StageFailure("no-calls", "the evaluation data holds no call to measure with")
+
+    def latency(self, batch: int) -> Latency:
+        """Measure calls of `batch` rows."""
+        run = self._runner("model", self._session, batch)
+        limits = [limit for limit in self._limits if limit.batch == batch and limit.measure.startswith("p")]
+        warm_up(run, time.perf_counter_ns, self._seconds)
+        samples: list[int] = []
+        for _ in range(MOST_ROUNDS):
+            samples += collect(run, time.perf_counter_ns, self._seconds)
+            found = latency_of(samples, batch)
+            if all(found.percentile(limit.measure).decides(limit.value) for limit in limits):
+                break
+        self.samples[f"batch_{batch}"] = np.array(samples, np.int64)
+        return found
+
+    def turns(self, session: Session, label: str, other: Session, batch: int) -> Versus:
+        """Measure calls of `batch` rows in turns with those of the model `label` in a session of its own."""
+        own, against = self._runner("model", session, batch), self._runner(label, other, batch)
+        limits = [limit.value for limit in self._limits if limit.measure == "speed"]
+        for run in (own, against):
+            warm_up(run, time.perf_counter_ns, self._seconds)
+        taken: tuple[list[int], list[int]] = [], []
+        for _ in range(MOST_ROUNDS):
+            new = alternate(own, against, time.perf_counter_ns, 2 * self._seconds)
+            for samples, more in zip(taken, new, strict=True):
+                samples += more
+            found = versus_of(*taken, batch)
+            if all(found.ratio.decides(limit) for limit in limits):
+                break
+        self.samples |= {"own": np.array(taken[0], np.int64), "other": np.array(taken[1], np.int64)}
+        return found
+
+    def frugality(self, session: Session, other: Session, batch: int) -> Estimate:
+        """Return how many times as much memory the model needs at its peak in `other` as in `session`."""
+        peaks: tuple[list[int], list[int]] = [], []
+        for _ in range(PROCESSES):
+            for each, found in zip((session, other), peaks, strict=True):
+                found.append(measure_fresh(self._job(each, batch), self._work.scratch).peak)
+        own, against = peaks
+        return Estimate(median(against) / median(own), min(against) / max(own), max(against) / min(own))
+
+    def fresh(self, batch: int, memory: bool) -> tuple[Loading, Memory | None]:
+        """Measure in fresh processes what opening the model takes, and its memory with a call of `batch` rows."""
+        scratch = self._work.scratch
+        model = self._job(self._session, batch)
+        prints = [measure_fresh(model, scratch)]
+        if not memory:
+            return _loading(prints), None
+        write_calls(scratch / "trivial-call", [write_trivial_model(scratch / "trivial")])
+        trivial = msgspec.structs.replace(
+            model, model=str(scratch / "trivial" / MODEL), calls=str(scratch / "trivial-call")
+        )
+        bases = [measure_fresh(trivial, scratch).peak]
+        limits = [limit.value for limit in self._limits if limit.measure == "memory"]
+        while True:
+            peak = middle_of([max(each.peak - base, 0) for each, base in zip(prints, bases, strict=True)])
+            decided = len(prints) >= PROCESSES and all(peak.decides(limit) for limit in limits)
+            if decided or len(prints) == MOST_PROCESSES:
+                break
+            prints.append(measure_fresh(model, scratch))
+            bases.append(measure_fresh(trivial, scratch).peak)
+        frugal = msgspec.structs.replace(self._session, memory_pattern=False, cpu_arena=False)
+        lean = measure_fresh(msgspec.structs.replace(model, session=frugal), scratch)
+        base = round(median(bases))
+        arena = self._arena(batch) if self._session.cpu_arena is not False else None
+        return _loading(prints), Memory(
+            batch=batch,
+            base=base,
+            peak=peak,
+            lean=max(lean.peak - base, 0),
+            arena=arena[0] if arena is not None else None,
+            in_use=arena[1] if arena is not None else None,
+        )
+
+    def _job(self, session: Session, batch: int) -> FreshJob:
+        calls = self._work.scratch / f"call-{batch}"
+        if not calls.exists():
+            write_calls(calls, [self._call(batch)])
+        return FreshJob(
+            model=str(self._work.inputs["model"] / MODEL),
+            calls=str(calls),
+            session=session,
+            provider=self._provider,
+            options=dict(self._options),
+        )
+
+    def _arena(self, batch: int) -> tuple[int, int] | None:
+        call = self._call(batch)
+        return measure_arena(
+            lambda prefix: self._open("model", self._session, prefix),
+            lambda session: run_call(session, call),
+            self._work.scratch,
+        )
+
+    def _open(self, label: str, session: Session, profile: Path | None = None) -> ort.InferenceSession:
+        model = self._work.inputs[label] / MODEL
+        opened = open_on(model, self._provider, self._options, session, profile=profile)
+        if isinstance(opened, Absent):
+            raise AbsentError(opened.why)
+        return opened.session
+
+    def _call(self, batch: int) -> Call:
+        return call_of_rows(self._data, self._declared, batch)
+
+    def _runner(self, label: str, session: Session, batch: int) -> Callable[[], object]:
+        """Return what is timed: ONNX Runtime's own `run` with arrays in memory, for all outputs."""
+        opened = self._open(label, session)
+        call = self._call(batch)
+        run_call(opened, call)  # says what is wrong, once
+        names = [value.name for value in opened.get_outputs()]
+        wanted = {value.name for value in opened.get_inputs()}
+        feeds = {name: np.array(array) for name, array in call.items() if name in wanted}
+        return lambda: opened.run(names, feeds)
+
+
+def _loading(prints: Sequence[Footprint]) -> Loading:
+    def middle(times: Sequence[int]) -> float:
+        return float(f"{median(times) / 1e6:.6g}")
+
+    return Loading(
+        cold=middle([each.cold for each in prints]),
+        warm=middle([each.warm for each in prints]),
+        first=middle([each.first for each in prints]),
+    )

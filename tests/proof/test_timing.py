@@ -1,0 +1,155 @@
+"""Samples and what they come to, with a clock of the test's own: no time is measured here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from onnxbuild.proof.estimates import latency_of, middle_of, versus_of
+from onnxbuild.proof.sampling import LEAST, MOST, alternate, collect, warm_up
+from onnxbuild.proof.timing import Estimate
+
+MS = 1_000_000
+
+
+class Clock:
+    """Time that passes only while a call runs, by as much as is said."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.log: list[str] = []
+
+    def __call__(self) -> int:
+        return self.now
+
+    def run(self, name: str, durations: Iterator[int]) -> Callable[[], None]:
+        def call() -> None:
+            self.log.append(name)
+            self.now += next(durations)
+
+        return call
+
+
+def always(duration: int) -> Iterator[int]:
+    while True:
+        yield duration
+
+
+def test_every_run_within_the_time_is_kept() -> None:
+    clock = Clock()
+    assert collect(clock.run("a", always(10 * MS)), clock, 0.5) == [10 * MS] * 50
+
+
+def test_slow_and_fast_calls_are_bounded() -> None:
+    clock = Clock()
+    assert len(collect(clock.run("a", always(3000 * MS)), clock, 0.5)) == LEAST
+    assert len(collect(clock.run("a", always(100)), clock, 0.5)) == MOST
+
+
+def test_warm_up_ends_when_two_windows_agree() -> None:
+    clock = Clock()
+    slow_then_steady = iter([50 * MS] * 5 + [20 * MS] * 5 + [10 * MS] * 1000)
+    assert warm_up(clock.run("a", slow_then_steady), clock, 60) == 20
+
+
+def test_warm_up_ends_when_its_time_is_up() -> None:
+    clock = Clock()
+    faster = (int(1000 * MS * 0.9**n) for n in range(1000))
+    warm_up(clock.run("a", faster), clock, 0.5)
+    assert len(clock.log) == 5
+
+
+def test_both_sides_go_first_in_turn() -> None:
+    clock = Clock()
+    own, other = alternate(clock.run("a", always(10 * MS)), clock.run("b", always(20 * MS)), clock, 0.3)
+    assert "".join(clock.log) == "abba" * 5
+    assert (own, other) == ([10 * MS] * 10, [20 * MS] * 10)
+
+
+def samples(count: int, middle: float = 5.0, spread: float = 0.3, seed: int = 0) -> list[int]:
+    drawn = np.random.default_rng(seed).gamma(9.0, size=count) / 9 * spread * middle + (1 - spread) * middle
+    return [int(t * MS) for t in drawn]
+
+
+def test_latency_tells_what_the_samples_say() -> None:
+    drawn = samples(4000)
+    found = latency_of(drawn, 8)
+    times = np.array(drawn) / MS
+    assert found.runs == 4000
+    assert found.p95.value == pytest.approx(np.percentile(times, 95), rel=1e-5)
+    assert (found.min, found.max) == pytest.approx((times.min(), times.max()), rel=1e-5)
+    assert (found.mean, found.std) == pytest.approx((times.mean(), times.std(ddof=1)), rel=1e-5)
+    assert found.throughput == pytest.approx(8000 / times.mean(), rel=1e-5)
+    assert len(found.curve) == 201
+    assert found.curve[100] == found.p50.value
+    assert list(found.curve) == sorted(found.curve)
+    assert latency_of(drawn, 8) == found, "the same samples come to the same"
+
+
+@pytest.mark.parametrize("percentile", ["p50", "p95", "p99"])
+def test_intervals_hold_the_truth_as_often_as_they_say(percentile: str) -> None:
+    truth = np.percentile(np.array(samples(1_000_000, seed=99)) / MS, int(percentile[1:]))
+    held = 0
+    for seed in range(25):
+        estimate = latency_of(samples(1000, seed=seed), 1).percentile(percentile)
+        assert estimate.low <= estimate.value
+        held += estimate.low <= truth <= (estimate.high or np.inf)
+    assert held >= 23
+
+
+def test_few_samples_do_not_bound_the_tail() -> None:
+    found = latency_of(samples(300), 1)
+    assert found.p95.high is not None
+    assert found.p99.high is None
+    assert not found.p99.decides(1000.0)
+    assert latency_of(samples(500), 1).p99.high is not None
+
+
+def test_slow_moments_widen_the_interval() -> None:
+    calm = samples(2000, spread=0.05)
+    rough = [t * (2 if (n // 200) % 3 == 0 else 1) for n, t in enumerate(calm)]
+    shuffled = [rough[n] for n in np.random.default_rng(1).permutation(2000)]
+
+    def width(estimate: Estimate) -> float:
+        assert estimate.high is not None
+        return estimate.high - estimate.low
+
+    assert width(latency_of(rough, 1).p50) > 2 * width(latency_of(shuffled, 1).p50)
+
+
+def test_ratio_is_of_medians_and_its_interval_says_whether_it_is_real() -> None:
+    own, other = samples(1000, 5.0, seed=1), samples(1000, 6.0, seed=2)
+    found = versus_of(own, other, 4)
+    assert found.ratio.value == pytest.approx(np.median(other) / np.median(own), rel=1e-5)
+    assert found.ratio.decides(1.0)
+    assert found.ratio.decides(1.5)
+    assert not found.ratio.decides(found.ratio.value)
+    assert (found.rounds, found.own.batch, found.other.p50.value) == (1000, 4, found.other.curve[100])
+
+
+def test_no_difference_is_rarely_taken_for_one() -> None:
+    pairs = [(samples(1000, 5.0, seed=2 * n), samples(1000, 5.0, seed=2 * n + 1)) for n in range(20)]
+    assert sum(versus_of(own, other, 1).ratio.decides(1.0) for own, other in pairs) <= 2
+
+
+def test_what_slows_both_does_not_blur_the_ratio() -> None:
+    factor = np.repeat(np.random.default_rng(5).uniform(1, 3, size=20), 50)
+    own = (np.array(samples(1000, 5.0, 0.05, seed=1)) * factor).astype(int).tolist()
+    other = (np.array(samples(1000, 5.5, 0.05, seed=2)) * factor).astype(int).tolist()
+    assert versus_of(own, other, 1).ratio.decides(1.0)
+
+
+def test_limits_are_decided_by_whole_intervals() -> None:
+    estimate = Estimate(2.0, 1.5, 2.5)
+    assert [estimate.decides(limit) for limit in (1.4, 1.5, 1.6, 2.4, 2.5, 2.6)] == [
+        True,
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert [Estimate(2.0, 1.5, None).decides(limit) for limit in (1.0, 3.0)] == [True, False]
+    assert middle_of([3, 9, 4]) == Estimate(4.0, 3.0, 9.0)

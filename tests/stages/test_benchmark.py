@@ -1,0 +1,97 @@
+"""What a recorded benchmark decides, and what is read from the runtime's profile; no time is measured here."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from onnxbuild.data.calls import read_calls, write_calls
+from onnxbuild.data.edges import call_of_rows
+from onnxbuild.data.fit import Declared
+from onnxbuild.ort.arena import read_arena
+from onnxbuild.proof.timing import Estimate, Latency, Memory, Surroundings, TimeLimit, Versus
+from onnxbuild.recipe.types import Axis, Input, Session
+from onnxbuild.stages.benchmark import BENCHMARK, BenchmarkFacts, BenchmarkParams, estimate_of
+from tests.stages.models import random
+
+STEADY = Estimate(2.0, 1.9, 2.1)
+LATENCY = Latency(
+    batch=8, runs=300, p50=STEADY, p90=STEADY, p95=Estimate(3.0, 2.5, 3.5), p99=Estimate(4.0, 3.0, None),
+    mean=2.0, std=0.1, min=1.0, max=9.0, throughput=4000.0, curve=(1.0, 2.0, 9.0),
+)  # fmt: skip
+FACTS = BenchmarkFacts(
+    surroundings=Surroundings(cpu="x", cores=1, threads=1, load_before=None, load_after=None, governor=None),
+    latencies=(LATENCY,),
+    versus=Versus(batch=8, rounds=9, ratio=Estimate(1.1, 1.05, 1.15), own=LATENCY, other=LATENCY),
+    memory=Memory(batch=8, base=1, peak=Estimate(2e6, 1e6, 3e6), lean=1, arena=None, in_use=None),
+)
+
+
+def params(*limits: TimeLimit) -> BenchmarkParams:
+    return BenchmarkParams(
+        provider="cpu", session=Session(), inputs=(), axes={}, batches=(8,), min_seconds=0.5, memory=True, limits=limits
+    )
+
+
+@pytest.mark.parametrize(
+    ("measure", "value", "holds"),
+    [
+        ("p95", 5.0, True),
+        ("p95", 1.0, True),
+        ("p95", 3.0, False),
+        ("p99", 5.0, False),
+        ("p99", 2.0, True),
+        ("speed", 1.2, True),
+        ("speed", 1.1, False),
+        ("memory", 4e6, True),
+        ("memory", 2e6, False),
+    ],
+)
+def test_a_trace_holds_where_it_decides_the_limits_of_today(measure: str, value: float, holds: bool) -> None:
+    limited = params(TimeLimit(measure=measure, batch=8, value=value))
+    assert BENCHMARK.holds(limited, FACTS) is holds
+    assert BENCHMARK.holds(limited, msgspec.structs.replace(FACTS, exhausted=True)), "there is never more to measure"
+    assert BENCHMARK.holds(params(), FACTS)
+
+
+def test_what_was_not_measured_is_no_estimate() -> None:
+    assert estimate_of(FACTS, "p95", 8) == LATENCY.p95
+    assert estimate_of(FACTS, "p95", 1) is None
+    bare = msgspec.structs.replace(FACTS, memory=None, versus=None)
+    assert (estimate_of(bare, "memory", 0), estimate_of(bare, "speed", 8)) == (None, None)
+
+
+def test_limits_are_in_no_key_and_nothing_runs_beside() -> None:
+    assert BENCHMARK.unkeyed == ("limits",)
+    assert BENCHMARK.alone
+
+
+def test_arena_is_the_most_that_any_node_saw(tmp_path: Path) -> None:
+    profile = tmp_path / "profile.json"
+    nodes = [{"mem_arena_held": "100", "mem_in_use_peak": "70"}, {"mem_arena_held": "300", "mem_in_use_peak": "90"}]
+    profile.write_text(json.dumps([{"name": "load"}, *({"args": node} for node in nodes)]))
+    assert read_arena(profile) == (300, 90)
+    profile.write_text(json.dumps([{"name": "load"}, {"args": {"mem_arena_held": "0", "mem_in_use_peak": "9"}}]))
+    assert read_arena(profile) is None
+    profile.write_text("[]")
+    assert read_arena(profile) is None
+
+
+@pytest.mark.parametrize("rows", [1, 5, 64])
+def test_a_call_has_the_rows_asked_for_and_other_axes_as_the_first(tmp_path: Path, rows: int) -> None:
+    inputs = (
+        Input(name="x", dtype="float32", shape=("batch", "length", 2)),
+        Input(name="mask", dtype="float32", shape=("batch", "length")),
+    )
+    declared = Declared(inputs, {"batch": Axis(max=64), "length": Axis(max=9)})
+    calls = [
+        {"x": random(n).random((3, n, 2), np.float32), "mask": random(n).random((3, n), np.float32)} for n in (4, 7, 4)
+    ]
+    write_calls(tmp_path / "calls", calls)
+    call = call_of_rows(read_calls(tmp_path / "calls"), declared, rows)
+    assert (call["x"].shape, call["mask"].shape) == ((rows, 4, 2), (rows, 4))
+    assert (call["x"][0] == calls[0]["x"][0]).all()
