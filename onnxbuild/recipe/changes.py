@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from onnxbuild.base.codec import encode
-from onnxbuild.recipe.lock import Lock, LockedMetric, LockedPlacement, LockedTarget, lock_path
+from onnxbuild.recipe.lock import Lock, LockedEstimate, LockedMetric, LockedPlacement, LockedTarget, lock_path
 
 MOST_LINES = 500
 """Lines of a recipe's difference that are kept."""
@@ -29,7 +29,7 @@ class NumberChange(msgspec.Struct, frozen=True, kw_only=True):
     """A measure that is another now; `provider` where it has one, `interval` in which the old one lies.
 
     `delta` is None where one of them is no number. `exceeds` tells whether the new one lies outside of the noise
-    that was recorded with the old one, None where none was.
+    that was recorded with the old one, None where none was. `unit` is ms or bytes, "" where `what` tells it.
     """
 
     what: str
@@ -39,12 +39,14 @@ class NumberChange(msgspec.Struct, frozen=True, kw_only=True):
     delta: float | None = None
     interval: tuple[float, float] | None = None
     exceeds: bool | None = None
+    unit: str = ""
 
 
 class TargetChanges(msgspec.Struct, frozen=True, kw_only=True):
     """How a target differs from its accepted entry. `kind` is same, changed, added (it had none) or removed.
 
-    `bytes` is its size before and after where that differs; `gates` are what gates measured besides the metric.
+    `bytes` is its size before and after where that differs; `gates` are what gates measured that has no other place,
+    `timings` latencies and memory.
     """
 
     variant: str
@@ -55,6 +57,7 @@ class TargetChanges(msgspec.Struct, frozen=True, kw_only=True):
     graph: tuple[Change, ...] = ()
     metrics: tuple[NumberChange, ...] = ()
     gates: tuple[NumberChange, ...] = ()
+    timings: tuple[NumberChange, ...] = ()
     bytes: tuple[int | None, int | None] | None = None
     output: tuple[Change, ...] = ()
     choices: tuple[Change, ...] = ()
@@ -137,6 +140,10 @@ def compare_entries(variant: str, old: LockedTarget | None, new: LockedTarget | 
         graph=tuple(_graph(old, new)),
         metrics=tuple(_metrics(old.metrics, new.metrics)),
         gates=tuple(_gates(old, new)),
+        timings=(
+            *_timings(old.latencies, new.latencies, "ms"),
+            *_timings(_memory(old), _memory(new), "bytes"),
+        ),
         bytes=(old.bytes, new.bytes) if old.bytes != new.bytes else None,
         output=tuple(_each(old.output, new.output, kind="digest")),
         choices=tuple(_choices(old, new)),
@@ -181,6 +188,7 @@ def _count(number: int | None) -> str | None:
 
 def _choices(old: LockedTarget, new: LockedTarget) -> Iterator[Change]:
     yield from _each(_chosen(old), _chosen(new))
+    yield from _each(old.session, new.session, what="session: {}")
     yield from _one("passes left out", ", ".join(old.reverted), ", ".join(new.reverted))
 
 
@@ -229,12 +237,34 @@ def _metrics(old: Mapping[str, LockedMetric], new: Mapping[str, LockedMetric]) -
             )
 
 
+def _memory(entry: LockedTarget) -> dict[str, LockedEstimate]:
+    return {f"memory@{provider}": estimate for provider, estimate in entry.memory.items()}
+
+
+def _timings(old: Mapping[str, LockedEstimate], new: Mapping[str, LockedEstimate], unit: str) -> Iterator[NumberChange]:
+    for key in sorted({*old, *new}):
+        what, _, provider = key.partition("@")
+        was, now = old.get(key), new.get(key)
+        if was == now:
+            continue
+        yield NumberChange(
+            what=what,
+            provider=provider,
+            old=was.value if was is not None else None,
+            new=now.value if now is not None else None,
+            delta=now.value - was.value if was is not None and now is not None else None,
+            interval=(was.low, was.high) if was is not None and was.high is not None else None,
+            exceeds=not was.overlaps(now) if was is not None and now is not None else None,
+            unit=unit,
+        )
+
+
 def _gates(old: LockedTarget, new: LockedTarget) -> Iterator[NumberChange]:
-    """Yield what gates measured; the metric and the size have places of their own."""
+    """Yield what gates measured; metric, size, latency and memory have places of their own."""
     for key in sorted({*old.measured, *new.measured}):
         gate, _, provider = key.partition("@")
         was, now = old.measured.get(key), new.measured.get(key)
-        if gate in ("tolerance.metric", "size") or was == now:
+        if gate in ("tolerance.metric", "size", "latency", "memory") or was == now:
             continue
         delta = now - was if isinstance(was, float | int) and isinstance(now, float | int) else None
         yield NumberChange(what=gate, provider=provider or None, old=was, new=now, delta=delta)

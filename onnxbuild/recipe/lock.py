@@ -51,15 +51,28 @@ class LockedPlacement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     absent: str | None = None
 
 
+class LockedEstimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A time or a size that was measured, with its interval; `high` None: unbounded."""
+
+    value: float
+    low: float
+    high: float | None = None
+
+    def overlaps(self, other: LockedEstimate) -> bool:
+        """Tell whether both may be the same value but for noise."""
+        return (self.high is None or other.low <= self.high) and (other.high is None or self.low <= other.high)
+
+
 class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What was accepted of one target.
 
     `recipe` is the digest of the recipe's text, `sources` are those of the recipe's files and of what its code read,
     `output` of the delivered model's files, `bytes` their size. `interface` maps "input x" to "float32 [batch, 64]",
     `axes` a dynamic axis to its range, `operators` count nodes, `structure` is the digest of the graph without the
-    values of its weights. `metrics` and `placement` are by provider, `measured` by gate ("tolerance.metric@cpu"),
-    `hardware` is the class of the machine that measured, `built_on` of the one that made the model, "" where that is
-    the same. `waivers` map a failed gate to the reason why it was accepted.
+    values of its weights. `metrics` and `placement` are by provider, `measured` by gate ("tolerance.metric@cpu").
+    `session` is what was chosen by measuring; `latencies` are milliseconds ("p50, batch 1@cpu"), `memory` bytes by
+    provider, where a benchmark measured them. `hardware` is the class of the machine that measured, `built_on` of the
+    one that made the model, "" where that is the same. `waivers` map a failed gate to the reason why it was accepted.
     """
 
     verdict: str
@@ -79,6 +92,9 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     measured: dict[str, float | str | None] = {}
     metrics: dict[str, LockedMetric] = {}
     placement: dict[str, LockedPlacement] = {}
+    session: dict[str, str] = {}
+    latencies: dict[str, LockedEstimate] = {}
+    memory: dict[str, LockedEstimate] = {}
     hardware: str
     built_on: str = ""
     versions: dict[str, str]

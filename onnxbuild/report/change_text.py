@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from onnxbuild.proof.gates import GateResult, Verdict
@@ -41,6 +41,7 @@ def change_lines(changes: TargetChanges) -> Iterator[ChangeLine]:
     yield from map(_gate, changes.gates)
     if changes.bytes is not None:
         yield _size(*changes.bytes)
+    yield from map(_timing, changes.timings)
     yield from _texts("Choices", changes.choices)
     yield from _texts("Placement", changes.placement)
     yield from _texts("Delivered files", changes.output)
@@ -77,6 +78,7 @@ def _parts(changes: TargetChanges) -> list[str]:
     said = [_metric_sentence(metric) for metric in changes.metrics]
     if changes.bytes is not None:
         said.append(f"size {_size(*changes.bytes).change or 'another'}")
+    said += _timing_sentence(changes.timings)
     counted = (
         (changes.inputs, "input", None),
         (changes.choices, "choice", None),
@@ -87,7 +89,8 @@ def _parts(changes: TargetChanges) -> list[str]:
     said += ["another graph"] if changes.graph else ["other weights"] if changes.output else []
     said += [numbers.plural(len(found), word, many) for found, word, many in counted if found]
     if not said:
-        said = ["measured otherwise"] if changes.gates else ["another machine"]
+        said = ["measured otherwise"] if changes.gates else ["another machine"] if changes.hardware else []
+        said += ["times within noise"] if changes.timings else []
     return said
 
 
@@ -169,6 +172,31 @@ def _shift(gate: NumberChange) -> str:
     if gate.delta is None:
         return ""
     return numbers.signed(_measured(gate, abs(gate.delta)).replace("%", " points"), gate.delta)
+
+
+def _timing(timing: NumberChange) -> ChangeLine:
+    def text(value: float | str | None) -> str:
+        if value is None:
+            return ABSENT
+        number = float(value)
+        return numbers.size(round(number)) if timing.unit == "bytes" else f"{numbers.number(number)} ms"
+
+    change = noise = ""
+    if timing.delta is not None:
+        change = numbers.size_change(round(float(timing.old or 0) * 1000), round(float(timing.new or 0) * 1000))
+        around = "" if timing.interval is None else f", {text(timing.interval[0])} to {text(timing.interval[1])}"
+        noise = f"{'beyond' if timing.exceeds else 'within'} noise{around}"
+    part = "Memory" if timing.unit == "bytes" else "Latency"
+    return ChangeLine(part, f"{timing.what} on {timing.provider}", text(timing.old), text(timing.new), change, noise)
+
+
+def _timing_sentence(timings: Sequence[NumberChange]) -> list[str]:
+    """Return in words what left the noise; the median of the first batch stands for all latencies."""
+    left = [timing for timing in timings if timing.exceeds]
+    first = next((timing for timing in left if timing.what.startswith("p50")), None)
+    said = [f"latency {_timing(first).change}, beyond noise"] if first is not None else []
+    memory = next((timing for timing in left if timing.unit == "bytes"), None)
+    return said + ([f"memory {_timing(memory).change}, beyond noise"] if memory is not None else [])
 
 
 def _size(old: int | None, new: int | None) -> ChangeLine:

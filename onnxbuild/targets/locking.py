@@ -12,10 +12,13 @@ from onnxbuild.engine.run import Outcome
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.proof.gates import GateResult
-from onnxbuild.recipe.lock import LockedMetric, LockedPlacement, LockedTarget
+from onnxbuild.proof.timing import Estimate
+from onnxbuild.recipe.lock import LockedEstimate, LockedMetric, LockedPlacement, LockedTarget
 from onnxbuild.recipe.types import Axis, Choice
+from onnxbuild.stages.benchmark import BenchmarkFacts
 from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.reverts import Reverted
+from onnxbuild.stages.tune import TuneFacts
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.judge import Judgement, model_facts
@@ -66,6 +69,9 @@ def describe_target(
         measured={gate_key(gate): gate.measured for gate in judgement.gates},
         metrics=dict(_metrics(target, traces)),
         placement=dict(_placement(target, outcomes)),
+        session=_session(target, outcomes),
+        latencies=dict(_latencies(target, outcomes)),
+        memory=dict(_memory(target, outcomes)),
         hardware=hardware,
         built_on="" if [*makers] == [hardware] else " and ".join(makers),
         versions=_versions(traces),
@@ -187,6 +193,42 @@ def _placement(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[
             yield provider, LockedPlacement(nodes=facts.assignment.got(facts.asked), of=facts.assignment.nodes)
         elif facts is not None and facts.absent is not None:
             yield provider, LockedPlacement(absent=facts.absent)
+
+
+def _session(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> dict[str, str]:
+    """Return the settings of the session that was chosen by measuring; none where the recipe's own is used."""
+    trace = outcomes[target.tune].trace if target.tune is not None and target.tune in outcomes else None
+    if trace is None:
+        return {}
+    chosen = msgspec.to_builtins(msgspec.json.decode(trace.facts, type=TuneFacts).session)
+    return {name.replace("_", " "): encode(value).decode() for name, value in chosen.items()}
+
+
+def _benchmarks(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, BenchmarkFacts]]:
+    for provider, name in target.benchmarks.items():
+        trace = outcomes[name].trace if name in outcomes else None
+        if trace is not None:
+            yield provider, msgspec.json.decode(trace.facts, type=BenchmarkFacts)
+
+
+def _latencies(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, LockedEstimate]]:
+    for provider, facts in _benchmarks(target, outcomes):
+        for latency in facts.latencies:
+            for percentile in ("p50", "p95"):
+                found = latency.percentile(percentile)
+                yield f"{percentile}, batch {latency.batch}@{provider}", _estimate(found)
+
+
+def _memory(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, LockedEstimate]]:
+    for provider, facts in _benchmarks(target, outcomes):
+        if facts.memory is not None:
+            yield provider, _estimate(facts.memory.peak)
+
+
+def _estimate(found: Estimate) -> LockedEstimate:
+    """Return an estimate in as many digits as such a measurement has."""
+    value, low, high = (None if number is None else float(f"{number:.4g}") for number in msgspec.structs.astuple(found))
+    return LockedEstimate(value=value or 0.0, low=low or 0.0, high=high)
 
 
 def _traces(plan: Plan, target: TargetPlan, outcomes: Mapping[str, Outcome]) -> dict[str, Trace]:

@@ -372,3 +372,17 @@ def test_diff_of_revisions_runs_nothing_of_the_repository(history: Project) -> N
     git(history, "config", "filter.trap.smudge", str(trap))
     assert history.run("diff", "main..").code == 0
     assert not (history.root / "sprung").exists()
+
+
+def test_what_a_benchmark_measured_is_in_the_lock_and_never_compared(accepted: Project) -> None:
+    timed = RECIPE + "benchmark: {batch: [1], min_seconds: 0.01}\n"
+    accepted.recipe("mlp", timed)
+    assert accepted.make("mlp:fp32").code == 0
+    assert accepted.run("accept", "mlp:fp32").code == 0
+    entry = read(accepted)["targets"]["fp32"]
+    latency = entry["latencies"]["p50, batch 1@cpu"]
+    assert latency["low"] <= latency["value"] <= latency["high"]
+    assert entry["memory"]["cpu"]["value"] >= 0
+    edit(accepted, latencies={"p50, batch 1@cpu": {"value": 900.0, "low": 890.0, "high": 910.0}})
+    assert accepted.make("--locked", "mlp:fp32").code == 0
+    assert "latency −100%, beyond noise" in visible_text((accepted.root / "reports/mlp.html").read_text())

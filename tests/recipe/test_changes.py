@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from onnxbuild.recipe.changes import Change, TargetChanges, compare_entries, compare_locks
-from onnxbuild.recipe.lock import LockedMetric, LockedPlacement, LockedTarget
+from onnxbuild.recipe.lock import LockedEstimate, LockedMetric, LockedPlacement, LockedTarget
 from onnxbuild.recipe.types import Choice
 
 A, B = "a" * 64, "b" * 64
@@ -49,6 +49,7 @@ def changed(**values: object) -> TargetChanges:
         ({"placement": {"cpu": LockedPlacement(nodes=2, of=3)}}, "placement", ("cpu", "3 of 3 nodes", "2 of 3 nodes")),
         ({"placement": {"cpu": LockedPlacement(absent="no")}}, "placement", ("cpu", "3 of 3 nodes", "absent: no")),
         ({"hardware": "B CPU"}, "hardware", ("hardware", "A CPU", "B CPU")),
+        ({"session": {"cpu arena": "true"}}, "choices", ("session: cpu arena", None, "true")),
         ({"waivers": {"size": "room"}}, "waivers", ("size", None, "room")),
     ],
 )
@@ -87,6 +88,23 @@ def test_other_metrics_and_gates_are_told_without_a_difference() -> None:
     assert (metric.what, metric.old, metric.new, metric.delta) == ("f1", None, 0.5, None)
     (gate,) = changed(measured={"tolerance.y.atol@cpu": "nan", "tolerance.metric@cpu": 0.1}).gates
     assert (gate.what, gate.provider, gate.old, gate.new, gate.delta) == ("tolerance.y.atol", "cpu", 1e-6, "nan", None)
+
+
+@pytest.mark.parametrize(
+    ("now", "exceeds"),
+    [
+        (LockedEstimate(value=1.1, low=1.0, high=1.2), False),
+        (LockedEstimate(value=1.4, low=1.3, high=1.5), True),
+        (LockedEstimate(value=0.7, low=0.6, high=0.8), True),
+        (LockedEstimate(value=0.7, low=0.6), False),
+    ],
+)
+def test_a_latency_left_the_noise_where_the_intervals_do_not_meet(now: LockedEstimate, exceeds: bool) -> None:
+    old = {"p50, batch 1@cpu": LockedEstimate(value=1.0, low=0.9, high=1.05)}
+    before = msgspec.structs.replace(ENTRY, latencies=old)
+    after = msgspec.structs.replace(ENTRY, latencies={"p50, batch 1@cpu": now})
+    (timing,) = compare_entries("v", before, after).timings
+    assert (timing.what, timing.provider, timing.unit, timing.exceeds) == ("p50, batch 1", "cpu", "ms", exceeds)
 
 
 def test_targets_come_and_go() -> None:

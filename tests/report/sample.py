@@ -22,7 +22,7 @@ from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import MetricIntervals, OutputMeasures
 from onnxbuild.proof.sizes import SizedOutput, SizeMeasures
 from onnxbuild.recipe.changes import compare_entries
-from onnxbuild.recipe.lock import LockedMetric, LockedPlacement, LockedTarget
+from onnxbuild.recipe.lock import LockedEstimate, LockedMetric, LockedPlacement, LockedTarget
 from onnxbuild.recipe.types import Axis, Bound, Choice, Input, Output, OutputTolerance, Tolerance
 from onnxbuild.report.facts import (
     ActionFacts,
@@ -313,6 +313,10 @@ def locked(variant: str, kind: ModelFacts, gates: list[GateResult], right: int, 
     return LockedTarget(**{**facts, **more})  # type: ignore[arg-type]
 
 
+def timed(value: float, low: float, high: float) -> dict[str, LockedEstimate]:
+    return {"p50, batch 1@cpu": LockedEstimate(value=value, low=low, high=high)}
+
+
 def target(variant: str, steps: list[StepFacts], verdict: Verdict | None, gates: list[GateResult], *,
            limits: OutputTolerance | None = None, size: int | None = None, providers: tuple[str, ...] = ("cpu",), **more: object) -> TargetFacts:  # fmt: skip
     tolerance = Tolerance(outputs={} if limits is None else {"logits": limits}, metric=METRIC)
@@ -387,9 +391,11 @@ def targets() -> tuple[TargetFacts, ...]:
         measured={"tolerance.logits.sqnr_db@cpu": 44.9, "tolerance.logits.argmax_agreement@cpu": 538 / 540,
                   "tolerance.metric@cpu": 533 / 540, "size": 0.285},
         metrics={"cpu": LockedMetric(name="accuracy", model=533 / 540, source=SOURCE, interval=(0.9785, 0.9944))},
+        latencies=timed(0.0412, 0.0405, 0.0421), memory={"cpu": LockedEstimate(value=2.41e6, low=2.3e6, high=2.5e6)},
         choice=Choice(keep=("fc2/Gemm", "conv1/Conv"), calibrate="minmax"), versions={**VERSIONS, "torch": "2.12.1"},
     )  # fmt: skip
-    now = locked("int8", INT8, list(int8.gates), 526, choice=Choice(keep=("fc2/Gemm",), calibrate="minmax"))
+    now = locked("int8", INT8, list(int8.gates), 526, choice=Choice(keep=("fc2/Gemm",), calibrate="minmax"),
+                 latencies=timed(0.0361, 0.0352, 0.0374), memory={"cpu": LockedEstimate(value=2.39e6, low=2.3e6, high=2.5e6)})  # fmt: skip
     int8 = msgspec.structs.replace(int8, accepted=before, changes=compare_entries("int8", before, now))
     fp16_steps = [*common(), StepFacts(
         label="quantize", action="digits-cnn:fp16/quantize", title="float16, inputs and outputs kept",
