@@ -11,6 +11,8 @@ import msgspec
 from onnxbuild.base.codec import encode
 from onnxbuild.recipe.lock import Lock, LockedEstimate, LockedMetric, LockedPlacement, LockedTarget, lock_path
 
+RECIPE = "the recipe's text"
+"""What the recipe itself is called among the inputs."""
 MOST_LINES = 500
 """Lines of a recipe's difference that are kept."""
 _CHOICES = {"keep": "layers kept in float", "winner": "winner of auto"}
@@ -133,7 +135,7 @@ def compare_entries(variant: str, old: LockedTarget | None, new: LockedTarget | 
         kind="changed",
         verdict=_change("verdict", old.verdict, new.verdict),
         inputs=(
-            *_one("the recipe's text", old.recipe, new.recipe, "digest"),
+            *_one(RECIPE, old.recipe, new.recipe, "digest"),
             *_each(old.sources, new.sources, kind="digest"),
         ),
         versions=tuple(_each(old.versions, new.versions)),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from onnxbuild.proof.gates import GateResult, Verdict
-from onnxbuild.recipe.changes import Change, NumberChange, TargetChanges
+from onnxbuild.recipe.changes import RECIPE, Change, NumberChange, TargetChanges
 from onnxbuild.report import numbers
 from onnxbuild.report.gate_text import gate_name, measured_text
 
@@ -67,6 +67,11 @@ def change_sentence(changes: TargetChanges, most: int | None = None) -> str:
     return "; ".join(parts if most is None or len(parts) <= most + 1 else [*parts[:most], f"{len(parts) - most} more"])
 
 
+def is_recipe_alone(changes: TargetChanges) -> bool:
+    """Tell whether nothing differs but the recipe's text: what it came to is as accepted."""
+    return changes.kind == "changed" and all(line.what == RECIPE for line in change_lines(changes))
+
+
 def told_of(changes: TargetChanges) -> str:
     """Return how a target's entry differs between two locks, where it may be missing in either."""
     return {"added": "accepted for the first time", "removed": "no longer accepted"}.get(
@@ -75,19 +80,22 @@ def told_of(changes: TargetChanges) -> str:
 
 
 def _parts(changes: TargetChanges) -> list[str]:
+    if is_recipe_alone(changes):
+        return ["as accepted, but for lines of the recipe"]
     said = [_metric_sentence(metric) for metric in changes.metrics]
     if changes.bytes is not None:
         said.append(f"size {_size(*changes.bytes).change or 'another'}")
     said += _timing_sentence(changes.timings)
     counted = (
-        (changes.inputs, "input", None),
-        (changes.choices, "choice", None),
-        (changes.placement, "placement", None),
-        (changes.versions, "tool version", None),
-        (changes.waivers, "waiver", None),
+        (tuple(change for change in changes.inputs if change.what != RECIPE), "input"),
+        (changes.choices, "choice"),
+        (changes.placement, "placement"),
+        (changes.versions, "tool version"),
+        (changes.waivers, "waiver"),
     )
     said += ["another graph"] if changes.graph else ["other weights"] if changes.output else []
-    said += [numbers.plural(len(found), word, many) for found, word, many in counted if found]
+    said += [numbers.plural(len(found), word) for found, word in counted if found]
+    said += ["other lines in the recipe"] if any(change.what == RECIPE for change in changes.inputs) else []
     if not said:
         said = ["measured otherwise"] if changes.gates else ["another machine"] if changes.hardware else []
         said += ["times within noise"] if changes.timings else []

@@ -310,7 +310,7 @@ def test_diff_of_revisions_says_what_was_accepted_since(history: Project) -> Non
     assert LOCK in text
     assert "-opset: 20" in text
     assert "+opset: 19" in text
-    assert "~ fp32: another graph; 1 input" in text
+    assert "~ fp32: another graph; other lines in the recipe" in text
     assert "opset ai.onnx: 20 → 19  −1" in text
     assert "int8" not in text
     git(history, "add", "-A", "recipes")

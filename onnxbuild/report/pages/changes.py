@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from onnxbuild.recipe.changes import TargetChanges
+from onnxbuild.recipe.changes import RECIPE, TargetChanges
 from onnxbuild.report import numbers, summary
-from onnxbuild.report.change_text import ChangeLine, change_lines
+from onnxbuild.report.change_text import ChangeLine, change_lines, is_recipe_alone
 from onnxbuild.report.facts import ReportFacts, TargetFacts
 from onnxbuild.report.pages.table import CAP, Cell, Column, Row, Table
 
@@ -25,22 +25,28 @@ def changes(facts: ReportFacts) -> Changes:
     """Return what changed since the lock of the recipe was written."""
     targets = facts.targets
     grouped = [(target.variant, "#" + summary.anchor(target), target.changes) for target in targets if target.changes]
-    differing = [(name, href, found) for name, href, found in grouped if found.kind == "changed"]
+    differing = [
+        (name, href, found) for name, href, found in grouped if found.kind == "changed" and not is_recipe_alone(found)
+    ]
     waived = {t.variant: t.accepted.waivers for t in targets if t.accepted is not None and t.accepted.waivers}
-    return Changes(_sentence(targets), change_table(differing, len(targets) > 1), waiver_table(waived))
+    table = change_table(differing, len(targets) > 1, leave_out=(RECIPE,))
+    return Changes(_sentence(targets), table, waiver_table(waived))
 
 
 def change_table(
-    groups: Iterable[tuple[str, str, TargetChanges]], is_grouped: bool, sides: tuple[str, str] = ("Accepted", "Now")
+    groups: Iterable[tuple[str, str, TargetChanges]],
+    is_grouped: bool,
+    sides: tuple[str, str] = ("Accepted", "Now"),
+    leave_out: Container[str] = (),
 ) -> Table | None:
     """Return the differences of targets (variant, link, differences), each after a heading of its own.
 
-    `sides` are the headings of both values.
+    `sides` are the headings of both values; what `leave_out` names is told elsewhere.
     """
     rows: list[Row] = []
     total = left = 0
     for variant, href, found in groups:
-        lines = list(change_lines(found))
+        lines = [line for line in change_lines(found) if line.what not in leave_out]
         total += len(lines)
         if is_grouped:
             rows.append(Row((Cell(name=variant, href=href),), group=True))
@@ -74,7 +80,7 @@ def _row(line: ChangeLine) -> Row:
     ))  # fmt: skip
 
 
-def _sentence(targets: Iterable[TargetFacts]) -> str:
+def _sentence(targets: Sequence[TargetFacts]) -> str:
     by_word: dict[str, list[str]] = {}
     for target in targets:
         if target.accepted is None:
@@ -82,8 +88,11 @@ def _sentence(targets: Iterable[TargetFacts]) -> str:
         elif target.changes is None:
             word = "accepted, and not built now"
         else:
-            word = {"same": "as accepted"}.get(target.changes.kind, "differing from what was accepted")
+            same = target.changes.kind == "same" or is_recipe_alone(target.changes)
+            word = "as accepted" if same else "differing from what was accepted"
         by_word.setdefault(word, []).append(target.variant)
     if len(by_word) == 1 and (word := next(iter(by_word))) == summary.NEVER:
         return "Never accepted: no lock beside the recipe has an entry for it."
-    return "; ".join(f"{', '.join(names)}: {word}" for word, names in by_word.items()) + "."
+    said = "; ".join(f"{', '.join(names)}: {word}" for word, names in by_word.items()) + "."
+    texts = [change.what for target in targets if target.changes is not None for change in target.changes.inputs]
+    return said + (" The recipe's text is another one; onnxbuild diff shows its lines." if RECIPE in texts else "")

@@ -12,6 +12,7 @@ from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.recipe.lock import LockedTarget
 from onnxbuild.report import numbers, summary
+from onnxbuild.report.change_text import is_recipe_alone
 from onnxbuild.report.facts import ReportFacts, TargetFacts
 from onnxbuild.report.gate_text import doubt_text, gate_name, margin_text, measured_text
 from onnxbuild.report.pages.guards import left_out_of
@@ -145,7 +146,7 @@ def _line(facts: ReportFacts, target: TargetFacts) -> VerdictLine:
 
 def _accepted(target: TargetFacts) -> str:
     text = summary.accepted_text(target)
-    if target.changes is not None and target.changes.kind == "changed":
+    if target.changes is not None and target.changes.kind == "changed" and not is_recipe_alone(target.changes):
         text = f"Against the accepted build: {text}"
     waived = summary.waived_text(target.accepted.waivers) if target.accepted is not None else ""
     said = "; ".join(filter(None, (text, waived)))
