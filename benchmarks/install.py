@@ -23,7 +23,7 @@ def install(folder: Path) -> Path:
         shutil.copy(ROOT / name, source / name)
     environment = folder / "venv"
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "wheel", "--no-deps", "-w", folder / "wheels", source], check=True)
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", folder / "wheels", source], check=True)
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     programs = environment / "bin"
     wheel = next((folder / "wheels").glob("*.whl"))

@@ -1,8 +1,9 @@
 """How fast the store verifies and takes in blobs, next to SHA-256 alone and an fsynced copy by `dd`.
 
-    python benchmarks/store_throughput.py [--megabytes 512] [--rounds 5] [--folder DIR]
+    python -m benchmarks.store_throughput [--megabytes 256] [--rounds 15] [--folder DIR]
 
-Rounds are interleaved and their medians compared, so that a busy machine or disk weighs on all alike.
+Every round measures each way once, on one file system, from an idle disk and in another order; medians are compared.
+So a busy machine or disk weighs on all alike.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
+import random
 import shutil
 import statistics
 import subprocess
@@ -48,6 +50,7 @@ def measure(root: Path, size: int, rounds: int) -> dict[str, float]:
         source.write_bytes(content)
     blobs = [store.add_file(source) for source in sources]
     times: dict[str, list[float]] = {}
+    order = random.Random(0)
     for _ in range(rounds):
         made = root / "made"
         ways: dict[str, tuple[int, Callable[[], object]]] = {
@@ -58,14 +61,15 @@ def measure(root: Path, size: int, rounds: int) -> dict[str, float]:
             "store by copying": (1, lambda: BlobStore(root / "other").add_file(sources[0])),
             "store by moving": (1, lambda made=made: BlobStore(root / "third").add_file(made, take=True)),
         }
-        for name, (files, work) in ways.items():
+        for name in order.sample([*ways], len(ways)):
+            files, work = ways[name]
+            os.sync()
             if name == "store by moving":
                 shutil.copyfile(sources[0], made)  # as a stage leaves it: not yet on the disk
             times.setdefault(name, []).append(seconds(work) / files)
         for folder in ("other", "third"):
             shutil.rmtree(root / folder)
         (root / "copy").unlink()
-        os.sync()
     return {name: size / statistics.median(taken) for name, taken in times.items()}
 
 
@@ -77,8 +81,8 @@ def dd(source: Path, target: Path) -> None:
 def main() -> None:
     """Measure and print the figures next to their goals."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=512)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--megabytes", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--folder", type=Path, help="where to work, on the file system to measure")
     chosen = parser.parse_args()
     root = Path(tempfile.mkdtemp(dir=chosen.folder, prefix="store-"))

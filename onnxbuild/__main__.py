@@ -12,7 +12,7 @@ def main() -> None:
     if code is None:
         import gc
 
-        gc.set_threshold(100_000)  # loading and decoding leave no garbage that looking for would pay
+        gc.set_threshold(1_000_000)  # loading and decoding leave no garbage that looking for would pay
         from onnxbuild.cli import main as command_line  # costs ten times as much as a make with nothing to do
 
         code = command_line()

@@ -122,9 +122,11 @@ def explain(root: Path, name: str) -> tuple[Explanation, ...]:
     """Explain an action, or all actions of the targets that `name` selects; raises UserError for neither."""
     everything = open_project(root)
     plan = build_plan(everything.recipes, everything.selected)
-    if name in plan.actions:
-        walked = _walked(replace(everything, selected=plan.actions[name].targets))
+    if (action := plan.actions.get(name, plan.explaining.get(name))) is not None:
+        walked = _walked(replace(everything, selected=action.targets))
         names = [name]
+        if name in plan.explaining:
+            walked.walk_also(names)
     else:
         walked = _walked(open_project(root, [name]))
         names = [*walked.plan.actions]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -99,7 +99,7 @@ class Making:
         self.held: list[Event] | None = []
         self.told: set[str] = set()
         self.emit(self._plan_made())
-        hooks = Hooks(
+        self.hooks = Hooks(
             lambda action: self.concerned.is_judged(action, self.judge),
             lambda action: self.concerned.refusal(action, self.judge),
             self._in_place,
@@ -110,14 +110,16 @@ class Making:
             prepare_to_draw,
         )
         standing = {recipe: recipe in self.kept for recipe in self.workplace.order} if self.kept else {}
-        run = Run(plan, self.workplace.store, self.workplace.places, self.options, self._hear, hooks, standing=standing)
+        run = Run(
+            plan, self.workplace.store, self.workplace.places, self.options, self._hear, self.hooks, standing=standing
+        )
         self.run = run
         self.judge = Judge(plan, self.run.outcomes)
         self.run.execute()
         if self.options.dry_run:
             self._release()
             return self._end(0)
-        self._explain_misses(hooks)
+        self._explain_misses()
         for each in self.targets:
             self._tell(each)
         if self.held is not None:
@@ -131,15 +133,19 @@ class Making:
             code = max(code, 1)
         return self._end(code)
 
-    def _explain_misses(self, hooks: Hooks) -> None:
+    def _explain_misses(self) -> None:
         """Rank the layers of the targets that missed their tolerance; of others it costs nothing to know."""
         missed = [t for t in self.plan.targets if not t.support and has_missed(self.judge.judgement(t.target.name))]
-        wanted = {t.blame: self.plan.explaining[t.blame] for t in missed if t.blame is not None}
-        if wanted:
-            self.plan = replace(self.plan, actions={**self.plan.actions, **wanted})
-            store, places, outcomes = self.workplace.store, self.workplace.places, self.run.outcomes
-            self.run = Run(self.plan, store, places, self.options, self._hear, hooks, outcomes)
-            self.run.execute()
+        if wanted := {t.blame for t in missed if t.blame is not None}:
+            self.walk_also(wanted)
+
+    def walk_also(self, explaining: Iterable[str]) -> None:
+        """Walk actions that explain results too, once everything else was walked."""
+        wanted = {name: self.plan.explaining[name] for name in explaining}
+        self.plan = replace(self.plan, actions={**self.plan.actions, **wanted})
+        store, places, outcomes = self.workplace.store, self.workplace.places, self.run.outcomes
+        self.run = Run(self.plan, store, places, self.options, self._hear, self.hooks, outcomes)
+        self.run.execute()
 
     def _in_order(self) -> Iterator[TargetPlan | KeptTarget]:
         """Yield the selected targets in the project's order, those that stand among those that are walked."""

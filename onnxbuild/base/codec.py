@@ -22,7 +22,7 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
-def decode(data: bytes | str, kind: type[T]) -> T:
+def decode(data: bytes | memoryview | str, kind: type[T]) -> T:
     """Return the value of type `kind` that `data` encodes; raises msgspec.ValidationError when it does not fit."""
     return msgspec.json.decode(data, type=kind)
 

@@ -8,9 +8,12 @@ from pathlib import Path
 BLOCK = 1 << 20
 
 
-def digest_bytes(data: bytes) -> str:
-    """Return the hexadecimal SHA-256 of `data`."""
-    return hashlib.sha256(data).hexdigest()
+def digest_bytes(data: bytes, *more: bytes | memoryview) -> str:
+    """Return the hexadecimal SHA-256 of `data` and what follows it."""
+    hasher = hashlib.sha256(data)
+    for each in more:
+        hasher.update(each)
+    return hasher.hexdigest()
 
 
 def digest_file(path: Path) -> str:

@@ -28,23 +28,24 @@ def seal(content: bytes, kind: str, version: int) -> bytes:
     return _line(content, kind, version) + content
 
 
-def unseal(data: bytes, kind: str, version: int) -> bytes:
-    """Return the content of a sealed file.
+def unseal(data: bytes, kind: str, version: int) -> memoryview:
+    """Return the content of a sealed file, which may be long, so it is not copied.
 
     Raises OtherFormatError when its first line is whole and names another format, BrokenSealError for all else.
     """
-    line, _, content = data.partition(b"\n")
+    end = data.find(b"\n") + 1
+    line, content = data[:end], memoryview(data)[end:]
     try:
         found = json.loads(line)["format"]
     except (ValueError, TypeError, KeyError):
         raise BrokenSealError from None
-    if not isinstance(found, int) or line + b"\n" != _line(content, kind, found):
+    if not isinstance(found, int) or line != _line(content, kind, found):
         raise BrokenSealError
     if found != version:
         raise OtherFormatError(found)
     return content
 
 
-def _line(content: bytes, kind: str, version: int) -> bytes:
-    digest = digest_bytes(f"{kind} {version}\n".encode() + content)
+def _line(content: bytes | memoryview, kind: str, version: int) -> bytes:
+    digest = digest_bytes(f"{kind} {version}\n".encode(), content)
     return json.dumps({"kind": kind, "format": version, "sha256": digest}).encode() + b"\n"

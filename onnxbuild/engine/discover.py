@@ -12,9 +12,10 @@ from pathlib import Path
 
 from onnxbuild.base.diagnostics import Remark, StageFailure
 from onnxbuild.engine.audit import Audit
-from onnxbuild.engine.findings import CHANGED, READ_OUTSIDE, Declared, Findings, outside_reads
+from onnxbuild.engine.findings import CHANGED, Declared, Findings, outside_reads
 from onnxbuild.engine.imports import Imports
 from onnxbuild.engine.inputs import Inputs
+from onnxbuild.engine.job import READ_OUTSIDE
 from onnxbuild.engine.journal import Journal, Sight
 from onnxbuild.engine.native_readers import MODULES, External, NativeReaders
 from onnxbuild.engine.packages import Owners, Packages, module_owners

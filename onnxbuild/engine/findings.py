@@ -15,9 +15,6 @@ from onnxbuild.engine.packages import Packages, named_imports
 from onnxbuild.engine.territory import Territory, is_outside
 from onnxbuild.store.traces import Discovered
 
-READ_OUTSIDE = "read-outside-project"
-"""The code of the remark, or of the failure where the recipe says `strict_reads`."""
-
 NAMED = 1000
 """Files that `reads` matches are recorded by name too, for people, when they are not more than this."""
 

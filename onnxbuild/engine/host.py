@@ -96,6 +96,11 @@ def describe_host() -> Host:
     )
 
 
+def physical_memory() -> int:
+    """Return the bytes of this machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
 def _brand() -> str:
     """Return the CPU's name where sysctl tells it (macOS); it settles which instruction sets there are."""
     try:

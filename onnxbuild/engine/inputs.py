@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import time
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from onnxbuild.base.codec import encode
 from onnxbuild.base.digest import digest_bytes, digest_file, list_files
+from onnxbuild.engine.installed import installed_version
 from onnxbuild.engine.state import read_state, write_state
 from onnxbuild.store.traces import Discovered
 
@@ -18,9 +18,6 @@ GRAIN = 50_000_000
 
 PLACE = "a folder"
 """Stands for the digest of a folder of which only its being there counts."""
-
-ALIASES = {"onnxruntime": ("onnxruntime-gpu", "onnxruntime"), "tensorflow": ("tensorflow-cpu", "tensorflow")}
-"""Distributions that deliver the same import package."""
 
 
 class Inputs:
@@ -104,7 +101,7 @@ class Inputs:
     def save(self) -> None:
         """Write the stat index, when anything in it is new."""
         if self._dirty:
-            write_state(self._index_file, self._index)
+            write_state(self._index_file, self._index, durable=False)  # lost, it is made again
             self._dirty = False
 
     def _name(self, path: Path) -> str:
@@ -120,22 +117,6 @@ class Inputs:
             self._index[name] = [*signature, digest]
             self._dirty = True
         return digest
-
-
-def installed_version(distribution: str) -> str:
-    """Return the version of `distribution`, or of the one installed in its stead, or "absent"."""
-    found = find_distribution(distribution)
-    return found.version if found is not None else "absent"
-
-
-def find_distribution(name: str) -> importlib.metadata.Distribution | None:
-    """Return an installed distribution, or the one installed in its stead, or None."""
-    for alias in ALIASES.get(name, (name,)):
-        try:
-            return importlib.metadata.distribution(alias)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
 
 
 def _signature(stat: os.stat_result) -> list[int | str]:

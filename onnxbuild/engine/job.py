@@ -16,6 +16,8 @@ from onnxbuild.store.traces import Discovered
 RESULT = "result.json"
 PROGRESS = "progress.txt"
 """In a job's folder: its result, and lines on how far its stage is."""
+READ_OUTSIDE = "read-outside-project"
+"""The code of the remark, or of the failure where the recipe says `strict_reads`."""
 REFUSED = 128
 """An exit status of this and an error's number says that the result could not be written."""
 

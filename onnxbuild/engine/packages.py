@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from onnxbuild.engine.inputs import installed_version
+from onnxbuild.engine.installed import installed_version
 from onnxbuild.engine.territory import PACKAGES
 from onnxbuild.store.traces import Discovered
 

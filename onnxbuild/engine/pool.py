@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.base.disk import describe_refusal
@@ -90,6 +88,7 @@ class Pool:
         self._workers: dict[tuple[str, ...], _Worker] = {}
         self._running: dict[str, _Running] = {}
         self._selector = selectors.DefaultSelector()
+        self._looked = 0.0
 
     def start(self, job: Job, preload: tuple[str, ...], seconds: float) -> Path:
         """Start a job and return its file, by which `wait` names it; `seconds` is its limit of wall time."""
@@ -111,28 +110,36 @@ class Pool:
             for running in list(self._running.values()):
                 if not running.worker.serves and running.worker.process.poll() is not None:
                     self._lose(running.worker)
-            self._enforce_limits()
+            if time.monotonic() - self._looked >= POLL:
+                self._enforce_limits()
             ended = list(self._collect())
             if ended or time.monotonic() >= deadline:
                 return ended
 
-    def close(self) -> None:
-        """Kill what runs and end all workers."""
+    def stop(self) -> None:
+        """Kill what runs and tell all workers to end, which takes those a while that have loaded much."""
         for running in self._running.values():
             if running.pid is not None:
                 _kill_group(running.pid)
-        for worker in {
-            id(w): w for w in [*self._workers.values(), *(r.worker for r in self._running.values())]
-        }.values():
+        for worker in self._all():
             if worker.process.stdin is not None:
                 worker.process.stdin.close()
             worker.process.kill()
+
+    def close(self) -> None:
+        """Stop, and return when all workers have ended."""
+        self.stop()
+        for worker in self._all():
             worker.process.wait()
             if worker.process.stdout is not None:
                 worker.process.stdout.close()
         self._running.clear()
         self._workers.clear()
         self._selector.close()
+
+    def _all(self) -> list[_Worker]:
+        workers = [*self._workers.values(), *(running.worker for running in self._running.values())]
+        return [*{id(worker): worker for worker in workers}.values()]
 
     def _send(self, arguments: tuple[str, ...], file: Path) -> _Worker:
         """Hand a job to the worker for `arguments`; one that has died is replaced."""
@@ -220,6 +227,7 @@ class Pool:
         self._workers = {key: w for key, w in self._workers.items() if w is not worker}
 
     def _enforce_limits(self) -> None:
+        self._looked = time.monotonic()
         for running in self._running.values():
             if running.killed is not None or running.hung:
                 continue
@@ -260,6 +268,8 @@ def _use(pid: int) -> tuple[int, float]:
     """Return the resident bytes of a process and its children, those they share counted once each, and the seconds of
     processor time they have used.
     """
+    import psutil  # loaded while the first job runs, where it holds up nothing
+
     memory, seconds = 0, 0.0
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import psutil
 
 from onnxbuild.base.atomic import sweep_files
 from onnxbuild.base.codec import decode, encode
@@ -29,10 +27,15 @@ from onnxbuild.engine.events import (
     Notice,
     Status,
 )
-from onnxbuild.engine.findings import READ_OUTSIDE
-from onnxbuild.engine.host import declared_values, describe_host, user_environment, worker_environment
+from onnxbuild.engine.host import (
+    declared_values,
+    describe_host,
+    physical_memory,
+    user_environment,
+    worker_environment,
+)
 from onnxbuild.engine.inputs import Inputs
-from onnxbuild.engine.job import PROGRESS, RESULT, Job, JobResult
+from onnxbuild.engine.job import PROGRESS, READ_OUTSIDE, RESULT, Job, JobResult
 from onnxbuild.engine.order import Costs, expected_seconds, has_room, longest_ways
 from onnxbuild.engine.pool import Ended, Pool
 from onnxbuild.engine.scratch import Scratch, sweep
@@ -178,8 +181,8 @@ class Run:
         self._waited_for: dict[str, str] = {}
         self._host = describe_host()
         self._devices = devices()
-        self._memory = self.options.limits.memory or int(psutil.virtual_memory().total * 0.75)
-        self._scratch = Path()
+        self._memory = self.options.limits.memory or int(physical_memory() * 0.75)
+        self._scratch: Scratch
 
     def execute(self) -> dict[str, Outcome]:
         """Do the whole plan and return the outcome of each action by name."""
@@ -195,8 +198,7 @@ class Run:
         sweep_files(self.places.state / "stamps")
         sweep(self.places.scratch, self.hooks.recover)
         lease = Lease(self.store.root)
-        scratch = Scratch(self.places.scratch)
-        self._scratch = scratch.path
+        self._scratch = Scratch(self.places.scratch)
         pool = Pool(worker_environment(self.options.hash_seed))
         try:
             self._advance(pool)
@@ -208,14 +210,19 @@ class Run:
                 self._hear_progress()
                 self._advance(pool)
         finally:
-            pool.close()
+            if self._started:
+                pool.close()  # before anyone else may build the same
+            pool.stop()
             for started in self._started.values():
                 started.lock.release()
-            scratch.release()
-            lease.release()
-            self.last.save()
-            self.costs.save()
-            self.inputs.save()
+            try:
+                self.last.save()
+                self.costs.save()
+                self.inputs.save()
+            finally:
+                pool.close()
+                self._scratch.release()
+                lease.release()
         return self.outcomes
 
     # Deciding
@@ -389,7 +396,7 @@ class Run:
         )
 
     def _job(self, action: Action) -> Job:
-        scratch = Path(tempfile.mkdtemp(dir=self._scratch))
+        scratch = Path(tempfile.mkdtemp(dir=self._scratch.path))
         root = self.places.root
         return Job(
             action=action.name,
@@ -445,7 +452,7 @@ class Run:
             self._settle(started.action, outcome, started.decision.reasons, seconds, warnings)
         finally:
             started.lock.release()
-            shutil.rmtree(started.scratch, ignore_errors=True)
+            self._scratch.discard(started.scratch)
 
     def _hear_progress(self) -> None:
         """Pass on the last thing that each running stage has said, at most every PROGRESS_POLL seconds."""

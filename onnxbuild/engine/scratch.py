@@ -6,6 +6,7 @@ import fcntl
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ LOCK = ".lock"
 
 
 class Scratch:
-    """A claimed folder; `release` removes it."""
+    """A claimed folder; `discard` removes one that is in it, `release` all."""
 
     def __init__(self, parent: Path) -> None:
         parent.mkdir(parents=True, exist_ok=True)
@@ -28,9 +29,18 @@ class Scratch:
             os.close(self._handle)
         self.path = self._lock.with_suffix("")
         self.path.mkdir()
+        self._removals: list[threading.Thread] = []
+
+    def discard(self, folder: Path) -> None:
+        """Remove a folder that nobody needs any more, while the caller goes on: a file system may take long for it."""
+        removal = threading.Thread(target=shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}, daemon=True)
+        removal.start()
+        self._removals = [*(r for r in self._removals if r.is_alive()), removal]
 
     def release(self) -> None:
         """Remove the folder with all that is in it."""
+        for removal in self._removals:
+            removal.join()
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.unlink(missing_ok=True)
         os.close(self._handle)

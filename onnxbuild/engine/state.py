@@ -10,6 +10,7 @@ import msgspec
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.seal import BrokenSealError, OtherFormatError, seal, unseal
+from onnxbuild.stamp import signature
 from onnxbuild.store.traces import Trace, TraceStore
 
 FORMAT = 1
@@ -19,7 +20,7 @@ class LastTraces:
     """The key and the id of each action's last trace, by the action's name."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
+        self._file, self._read = file, signature(str(file))
         self._last: dict[str, list[str]] = read_state(file)
         self._changed: dict[str, list[str]] = {}
 
@@ -45,7 +46,9 @@ class LastTraces:
     def save(self) -> None:
         """Write the pointers that changed, beside what another make has written meanwhile."""
         if self._changed:
-            write_state(self._file, read_state(self._file) | self._changed)
+            beside = self._last if signature(str(self._file)) == self._read else read_state(self._file)
+            write_state(self._file, beside | self._changed)
+            self._read = signature(str(self._file))
             self._changed = {}
 
 
@@ -58,6 +61,6 @@ def read_state(file: Path) -> dict[str, Any]:
     return state
 
 
-def write_state(file: Path, state: dict[str, Any]) -> None:
+def write_state(file: Path, state: dict[str, Any], *, durable: bool = True) -> None:
     """Write a mapping under a seal, so that an altered one is lost and never believed."""
-    write_atomically(file, seal(encode(state), f"onnxbuild {file.stem}", FORMAT))
+    write_atomically(file, seal(encode(state), f"onnxbuild {file.stem}", FORMAT), durable=durable)

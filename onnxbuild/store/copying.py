@@ -6,7 +6,6 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,6 +41,8 @@ def copy_hashing(source: BinaryIO, out: BinaryIO, *, sync: bool = False) -> tupl
 
 def _copy_large(source: BinaryIO, out: BinaryIO, seen: Callable[[memoryview], object], *, sync: bool) -> int:
     """Copy as much as the kernel does, show all of it as it was written, and return how many bytes that are."""
+    from concurrent.futures import ThreadPoolExecutor  # brings logging, which a make of small files does without
+
     block = memoryview(bytearray(BLOCK))
     done = synced = 0
     with ThreadPoolExecutor(1) as copier, ThreadPoolExecutor(1) as syncer:
@@ -85,6 +86,8 @@ def hash_and_sync(file: BinaryIO, path: Path) -> str:
     if os.fstat(file.fileno()).st_size < LARGE:
         os.fsync(file.fileno())
         return digest_file(path)
+    from concurrent.futures import ThreadPoolExecutor  # as above
+
     with ThreadPoolExecutor(1) as syncer:
         synced = syncer.submit(os.fsync, file.fileno())
         digest = digest_file(path)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from onnxbuild.base.digest import list_files
 from onnxbuild.base.own_code import own_files
-from onnxbuild.engine.inputs import Inputs, find_distribution, installed_version
+from onnxbuild.engine.inputs import Inputs
+from onnxbuild.engine.installed import find_description, installed_version
 from onnxbuild.plan.action import Action
 from onnxbuild.stamp import FOLDER, Signature, Stamp, list_names, signature
 from onnxbuild.store.traces import Discovered, Trace
@@ -140,11 +141,10 @@ class Evidence:
         for folder in sys.path[1:]:
             self.add_folder(folder, packages=True)
         for name in inputs.packages:
-            distribution = find_distribution(name)
             if installed_version(name) != inputs.version(name):
                 raise Doubt(name)
-            if distribution is not None:
-                self.add_file(str(_description(distribution) / "METADATA"))
+            if (description := find_description(name)) is not None:
+                self.add_file(str(description))
         for file in own_files():
             self.add_file(file)
 
@@ -195,10 +195,3 @@ def wait_for_tick(root: Path) -> None:
     end = time.monotonic() + TICK
     while before and file_clock(root) == before and time.monotonic() < end:
         time.sleep(0.001)
-
-
-def _description(distribution: object) -> Path:
-    path = getattr(distribution, "_path", None)  # no public way leads to the folder that holds METADATA
-    if not isinstance(path, Path):
-        raise Doubt(str(distribution))
-    return path

@@ -102,6 +102,17 @@ def test_what_was_explained_is_not_explained_again(made: tuple[Project, Done], t
         assert "culprit 1. fc2" in again.out
 
 
+def test_explain_knows_a_ranking_by_its_name(made: tuple[Project, Done]) -> None:
+    project, done = made
+    (name,) = (name for name in done.ran if name.endswith("/blame"))
+    explained = project.run("explain", name, "--format", "json")
+    assert explained.code == 0, explained.err
+    (found,) = json.loads(explained.out)
+    assert found["standing"]["action"] == name
+    assert found["standing"]["decision"] == "up-to-date"
+    assert found["last"]["reasons"] == ["never built"]
+
+
 def test_a_target_that_passes_is_blamed_only_when_that_is_asked_for(made: tuple[Project, Done], tmp_path: Path) -> None:
     project = copy(made, tmp_path)
     assert "blame" not in facts(project, "net:repaired") or facts(project, "net:repaired")["blame"] is None
