@@ -20,8 +20,10 @@ from onnxbuild.ir.facts import ComparisonFacts, ModelFacts
 from onnxbuild.making import NO_OP_SECONDS, Made, Making, NoOp
 from onnxbuild.plan.action import Plan
 from onnxbuild.plan.build import build_plan
+from onnxbuild.recipe.changes import LockChanges, RecipeChanges, compare_locks
 from onnxbuild.recipe.load import check_project
 from onnxbuild.recipe.project import FILE, load_project
+from onnxbuild.recipe.revisions import compare_revisions, read_lock_file
 from onnxbuild.recipe.types import Project, Source
 from onnxbuild.report.draw import draw
 from onnxbuild.sources.description import SourceFacts
@@ -51,6 +53,8 @@ __all__ = [
     "collect_garbage",
     "describe",
     "diff",
+    "diff_locks",
+    "diff_revisions",
     "explain",
     "get",
     "inspect",
@@ -311,6 +315,22 @@ def inspect(model: Path) -> tuple[ModelFacts, tuple[str, ...]]:
         raise UserError(Diagnostic(code="not-a-model", message=f"{model}: {result.failure.message}"))
     facts = decode(bytes(result.facts), InspectFacts)
     return facts.model, facts.data
+
+
+def diff_locks(old: Path, new: Path) -> LockChanges:
+    """Compare two lock files; raises UserError."""
+    targets = compare_locks(read_lock_file(old), read_lock_file(new))
+    same = all(target.kind == "same" for target in targets)
+    found = () if same else (RecipeChanges(lock=new.name, targets=targets),)
+    return LockChanges(old=str(old), new=str(new), recipes=found)
+
+
+def diff_revisions(root: Path, text: str) -> LockChanges:
+    """Compare the locks of all recipes at both ends of a range of git's revisions; an open end is the working tree.
+
+    Raises UserError.
+    """
+    return compare_revisions(root, load_project(root).recipes, text)
 
 
 def diff(old: Path, new: Path) -> ComparisonFacts:

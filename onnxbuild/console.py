@@ -174,13 +174,17 @@ class Console:
         self._write("\n".join(lines), self.err)
 
     def _lock(self, event: LockCompared) -> None:
-        if event.agrees:
+        if event.agrees and not event.unverified:
             self.say(f"{self._paint('locked', 'green'):9} {event.target} is as it was accepted")
         for difference in event.differences:
             self.print(f"{self._paint('differs', 'red'):9} {event.target}: {difference}")
         if not event.agrees:
-            accept = f"`onnxbuild accept {event.target}` puts it into the lock, once that is what is wanted"
+            accept = f"if it is meant: `onnxbuild accept {event.target}`, and commit the lock"
             self.say(f"          {self._paint('hint', 'bold')} {accept}")
+        for note in event.notes:
+            self.print(f"{'note':9} {event.target}: {note}")
+        for note in event.unverified:
+            self.print(f"{self._paint('unverified', 'yellow'):9} {event.target}: {note}")
 
     def _rebuilt(self, event: Rebuilt) -> None:
         self._acted = True

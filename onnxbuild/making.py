@@ -295,12 +295,19 @@ class Making:
     def _agrees_with_locks(self) -> bool:
         """Tell, target by target, what differs from the lock."""
         root = Path(self.workplace.project.root)
-        found = compare(root, self.plan, self.run.outcomes, self.judge)
-        for target, differences in found.items():
-            self.compared.append(LockCompared(target=target, agrees=not differences, differences=differences))
-            if differences or self.held is None:
-                self.emit(self.compared[-1])
-        return not any(found.values())
+        found = compare(root, self.plan, self.run.outcomes, self.judge, self.workplace.store.blobs)
+        for target, one in found.items():
+            told = LockCompared(
+                target=target,
+                agrees=not one.differences,
+                differences=one.differences,
+                notes=one.notes,
+                unverified=one.unverified,
+            )
+            self.compared.append(told)
+            if one.differences or one.notes or one.unverified or self.held is None:
+                self.emit(told)
+        return not any(one.differences or (self.strict and one.unverified) for one in found.values())
 
     def _is_repeatable(self) -> bool:
         store, places = self.workplace.store, self.workplace.places

@@ -1,4 +1,4 @@
-"""`onnxbuild diff`: in what two model files differ."""
+"""`onnxbuild diff`: in what two model files, two locks, or the locks of two revisions differ."""
 
 from __future__ import annotations
 
@@ -11,14 +11,21 @@ from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.base.render import printable
 from onnxbuild.base.units import format_size
+from onnxbuild.commands.lock_lines import lock_lines
 from onnxbuild.console import Console
 from onnxbuild.ir.facts import ComparisonFacts, Field, NodeDifference, TensorDifference
+from onnxbuild.recipe.changes import LockChanges
+from onnxbuild.recipe.lock import ENDING
+from onnxbuild.recipe.project import find_root
 
 EXAMPLES = """\
 examples:
   onnxbuild diff old.onnx new.onnx                       nodes, tensors, inputs and outputs, opset, metadata
+  onnxbuild diff main..                                  what was accepted on main, and what is here: the locks
+  onnxbuild diff v1..v2                                  the locks at two revisions
+  onnxbuild diff old.lock.json recipes/mlp.lock.json
   onnxbuild diff old.onnx new.onnx --format html > d.html
-  onnxbuild diff old.onnx new.onnx --format json         for scripts
+  onnxbuild diff main.. --format json                    for scripts
 """
 
 _SHOWN = 40
@@ -28,42 +35,48 @@ _KINDS = {"added": "+", "removed": "-", "retyped": "~", "changed": "~", "moved":
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("old", metavar="OLD", help="an .onnx file")
-    parser.add_argument("new", metavar="NEW", nargs="?", help="an .onnx file")
+    parser.add_argument("old", metavar="OLD", help="an .onnx file, a lock, or revisions: REV.. or REV..REV")
+    parser.add_argument("new", metavar="NEW", nargs="?", help="a second file")
     parser.add_argument("--format", choices=("text", "json", "html"), default="text", help="how to print it")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Compare and return 0, whether they differ or not."""
-    old, new = _files(arguments)
-    found = api.diff(old, new)
+    found = _compare(arguments)
     match arguments.format:
         case "json":
             console.print(encode(found).decode())
         case "html":
-            from onnxbuild.report.render import render_comparison  # brings jinja2, which the other forms do without
+            # brings jinja2, which the other forms do without
+            from onnxbuild.report.render import render_comparison, render_locks
 
-            console.print(render_comparison(found, arguments.old, arguments.new))
+            if isinstance(found, LockChanges):
+                console.print(render_locks(found))
+            else:
+                console.print(render_comparison(found, arguments.old, arguments.new))
         case _:
-            for line in _lines(found):
+            for line in lock_lines(found) if isinstance(found, LockChanges) else _lines(found):
                 console.print(printable(line))
     return 0
 
 
-def _files(arguments: argparse.Namespace) -> tuple[Path, Path]:
-    """Return the two model files; locks and revisions are understood, and refused."""
+def _compare(arguments: argparse.Namespace) -> ComparisonFacts | LockChanges:
+    """Compare two model files, two locks, or the locks at the ends of a range of revisions."""
+    folder = Path(arguments.directory)
     words = [arguments.old, *([arguments.new] if arguments.new is not None else [])]
-    for word in words:
-        is_revision = ".." in word and not Path(arguments.directory, word).exists()
-        if word.endswith(".lock.json") or is_revision:
-            what = "a range of revisions" if is_revision else "a lock"
-            message = f"'{word}' is {what}; comparing those is not in this version"
-            hint = "give two .onnx files; onnxbuild get TARGET --out DIR fetches a target's"
-            raise UserError(Diagnostic(code="not-in-this-version", message=message, hint=hint))
+    is_range = ".." in arguments.old and not (folder / arguments.old).exists()
+    if len(words) == 1 and is_range:
+        return api.diff_revisions(find_root(folder), arguments.old)
     if len(words) < 2:
-        message = "diff compares two model files"
-        raise UserError(Diagnostic(code="two-models", message=message, hint="name a second one"))
-    return Path(arguments.directory, words[0]), Path(arguments.directory, words[1])
+        message = "diff compares two files, or revisions"
+        hint = f"name a second one, or write {arguments.old}.. for what was accepted at a revision"
+        raise UserError(Diagnostic(code="two-models", message=message, hint=hint))
+    locks = [word.endswith(ENDING) for word in words]
+    old, new = (folder / word for word in words)
+    if any(locks) and not all(locks):
+        message = "a lock and a model cannot be compared"
+        raise UserError(Diagnostic(code="two-models", message=message, hint="give two locks, or two .onnx files"))
+    return api.diff_locks(old, new) if all(locks) else api.diff(old, new)
 
 
 def _lines(found: ComparisonFacts) -> Iterator[str]:

@@ -13,7 +13,7 @@ VERBS = {
     "repro": "copy out small models that show why a pass was left out",
     "report": "draw the reports from what was built",
     "inspect": "describe a model file",
-    "diff": "tell in what two model files differ",
+    "diff": "tell in what two model files, or the locks of two revisions, differ",
     "gc": "remove from the store what nothing needs, what is old and what is beyond its size",
     "store": "verify every byte of the store, or count what is in it",
     "clean": "delete what was built, and the cache with --all",

@@ -126,11 +126,16 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="
 
 
 class LockCompared(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="lock"):
-    """A target was held against what was accepted of it; `differences` are in words."""
+    """A target was held against what was accepted of it; `differences` are in words.
+
+    `notes` say what was compared otherwise than byte by byte, `unverified` what could not be compared here.
+    """
 
     target: str
     agrees: bool
     differences: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
 
 
 class Retold(msgspec.Struct, frozen=True):

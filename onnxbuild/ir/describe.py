@@ -12,6 +12,7 @@ from onnxbuild.ir.dtypes import dtype_name
 from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
 from onnxbuild.ir.model import MODEL, read_model_file, tensor_blocks, weight_file_bytes
 from onnxbuild.ir.picture import MOST, picture
+from onnxbuild.ir.structure import digest_structure
 from onnxbuild.ir.walk import Tensor, TensorSlot, nodes, tensor_slots
 
 LARGEST = 50
@@ -54,6 +55,7 @@ def describe_model(model: ir.Model, size: int, before: ir.Model | None = None) -
         weights=_initializers(largest),
         metadata=dict(sorted(model.metadata_props.items())),
         picture=picture(model, before),
+        structure=digest_structure(model),
     )
 
 

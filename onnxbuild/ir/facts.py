@@ -76,7 +76,8 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
 
     `opsets` maps a domain ("" is ONNX's own) to its version; `operators` an operator ("Conv",
     "com.microsoft.FusedConv") to its count, subgraphs and functions included; `bytes` is the graph file and its
-    external data; `weights` the largest tensors first (Constant nodes included), at most 50 of `weight_tensors`.
+    external data; `weights` the largest tensors first (Constant nodes included), at most 50 of `weight_tensors`;
+    `structure` is the digest of the graph without the values of its weights.
     """
 
     inputs: tuple[ValueFacts, ...]
@@ -92,6 +93,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     weights: tuple[InitializerFacts, ...]
     metadata: dict[str, str] = {}
     picture: PictureFacts | None = None
+    structure: str = ""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):

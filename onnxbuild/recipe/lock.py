@@ -6,6 +6,7 @@ It grows by optional fields; what an older version does not know it refuses, so 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,6 +21,8 @@ from onnxbuild.recipe.types import Choice
 
 FORMAT = 1
 ENDING = ".lock.json"
+_ROUNDING = 1e-9
+"""How far two sums of the same numbers may be apart, relatively."""
 
 
 class LockedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -30,34 +33,77 @@ class LockedMetric(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     source: float | None = None
     interval: tuple[float, float] | None = None
 
+    def covers(self, value: float | None) -> bool:
+        """Tell whether `value` is the accepted one but for noise; without a recorded interval it must be equal."""
+        if value is None or self.model is None:
+            return value == self.model
+        if self.interval is None:
+            return math.isclose(value, self.model, rel_tol=_ROUNDING)
+        low, high = self.interval
+        return value == self.model or low <= value <= high
 
-class LockedPlacement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How many nodes a provider got, of how many."""
 
-    nodes: int
-    of: int
+class LockedPlacement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How many nodes a provider got, of how many; `absent` says why nothing is known: there was no such provider."""
+
+    nodes: int = 0
+    of: int = 0
+    absent: str | None = None
+
+
+class LockedEstimate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A time or a size that was measured, with its interval; `high` None: unbounded."""
+
+    value: float
+    low: float
+    high: float | None = None
+
+    def overlaps(self, other: LockedEstimate) -> bool:
+        """Tell whether both may be the same value but for noise."""
+        return (self.high is None or other.low <= self.high) and (other.high is None or self.low <= other.high)
 
 
 class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What was accepted of one target.
 
-    `sources` are the digests of the recipe's files and of what its code read, `output` of the delivered model's files,
-    `metrics` and `placement` are by provider, the latter of those that were there, `hardware` is the class of the
-    machine that measured. `waivers` map a failed gate to the reason why it was accepted.
+    `recipe` is the digest of the recipe's text, `sources` are those of the recipe's files and of what its code read,
+    `output` of the delivered model's files, `bytes` their size. `interface` maps "input x" to "float32 [batch, 64]",
+    `axes` a dynamic axis to its range, `operators` count nodes, `structure` is the digest of the graph without the
+    values of its weights. `metrics` and `placement` are by provider, `measured` by gate ("tolerance.metric@cpu").
+    `session` is what was chosen by measuring; `latencies` are milliseconds ("p50, batch 1@cpu"), `memory` bytes by
+    provider, where a benchmark measured them. `hardware` is the class of the machine that measured, `built_on` of the
+    one that made the model, "" where that is the same. `waivers` map a failed gate to the reason why it was accepted.
     """
 
     verdict: str
+    recipe: str = ""
     sources: dict[str, str]
     output: dict[str, str]
+    bytes: int | None = None
     opset: dict[str, int]
     ir_version: int
+    interface: dict[str, str] = {}
+    axes: dict[str, str] = {}
+    nodes: int | None = None
+    operators: dict[str, int] = {}
+    structure: str = ""
     choice: Choice | None = None
     reverted: tuple[str, ...] = ()
+    measured: dict[str, float | str | None] = {}
     metrics: dict[str, LockedMetric] = {}
     placement: dict[str, LockedPlacement] = {}
+    session: dict[str, str] = {}
+    latencies: dict[str, LockedEstimate] = {}
+    memory: dict[str, LockedEstimate] = {}
     hardware: str
+    built_on: str = ""
     versions: dict[str, str]
     waivers: dict[str, str] = {}
+
+    @property
+    def maker(self) -> str:
+        """The class of the machine that made the model."""
+        return self.built_on or self.hardware
 
 
 Lock = dict[str, LockedTarget]
@@ -87,6 +133,11 @@ def read_lock(root: Path, file: str, problems: Problems, variants: Iterable[str]
     except (OSError, UnicodeDecodeError) as error:
         problems.error("broken-lock", f"the lock cannot be read: {error}", Place(file, 1, 1))
         return {}
+    return parse_lock(text, file, problems, variants)
+
+
+def parse_lock(text: str, file: str, problems: Problems, variants: Iterable[str] | None = None) -> Lock:
+    """Return the lock that a text is, after noting what is wrong with it; `variants` as in `read_lock`."""
     problems.add_text(file, text)
     content = _parse(text, file, problems)
     lock: Lock = {}

@@ -10,10 +10,14 @@ from typing import TypeVar
 import msgspec
 
 from onnxbuild import __version__
+from onnxbuild.base.digest import digest_bytes
 from onnxbuild.engine.events import Status
 from onnxbuild.engine.run import Outcome
 from onnxbuild.plan.action import Action, Plan, TargetPlan
 from onnxbuild.proof.gates import Verdict
+from onnxbuild.recipe.changes import compare_entries
+from onnxbuild.recipe.lock import Lock, lock_path, read_lock
+from onnxbuild.recipe.problems import Problems
 from onnxbuild.recipe.types import FileData, LoaderData, RandomData, Recipe
 from onnxbuild.report.facts import (
     ActionFacts,
@@ -50,6 +54,7 @@ from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Host, Trace
 from onnxbuild.targets.deliver import tied_to
 from onnxbuild.targets.judge import Judge, model_facts
+from onnxbuild.targets.locking import describe_target, is_measured
 
 F = TypeVar("F", bound=msgspec.Struct)
 Outcomes = Mapping[str, Outcome]
@@ -63,6 +68,8 @@ def collect(recipe: Recipe, plan: Plan, outcomes: Outcomes, judge: Judge, root: 
     """
     targets = [t for t in plan.targets if t.target.recipe == recipe.name]
     names = {t.target.name for t in targets}
+    lock = read_lock(root, lock_path(recipe.file), Problems())
+    text = digest_bytes((root / recipe.file).read_bytes())
     actions = [a for a in plan.actions.values() if names & set(a.targets)]
     return ReportFacts(
         name=recipe.name,
@@ -70,7 +77,10 @@ def collect(recipe: Recipe, plan: Plan, outcomes: Outcomes, judge: Judge, root: 
         description=recipe.description,
         text=(root / recipe.file).read_text(encoding="utf-8", errors="replace"),
         version=__version__,
-        targets=tuple(_target(t, plan, outcomes, judge, root, output) for t in targets),
+        targets=tuple(
+            _accepted(_target(t, plan, outcomes, judge, root, output), t, plan, outcomes, judge, lock, text)
+            for t in targets
+        ),
         actions=tuple(_action(a, outcomes) for a in actions),
         provenance=_provenance(targets, actions, outcomes, root),
         volatile=RunFacts(
@@ -116,6 +126,20 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         tied_to=tied_to(filter(None, (_trace(name, outcomes) for name in (*_makers(plan), plan.package)))),
         blame=_without_times(_blame(plan, outcomes)),
     )
+
+
+def _accepted(
+    facts: TargetFacts, target: TargetPlan, plan: Plan, outcomes: Outcomes, judge: Judge, lock: Lock, text: str
+) -> TargetFacts:
+    """Return the facts with how they differ from what was accepted; `text` is the digest of the recipe's."""
+    accepted, judgement = lock.get(target.target.variant), judge.judgement(target.target.name)
+    if accepted is None or judgement is None or not is_measured(target, outcomes):
+        return msgspec.structs.replace(facts, accepted=accepted)
+    failed = {gate.gate for gate in judgement.gates if gate.verdict is Verdict.FAILED}
+    waived = {gate: reason for gate, reason in accepted.waivers.items() if gate in failed}
+    now = describe_target(plan, target, judgement, outcomes, waived, text)
+    changes = compare_entries(target.target.variant, accepted, now)
+    return msgspec.structs.replace(facts, accepted=accepted, changes=changes)
 
 
 def _benchmarks(plan: TargetPlan, outcomes: Outcomes) -> tuple[BenchmarkedProvider, ...]:

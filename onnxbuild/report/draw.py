@@ -16,6 +16,7 @@ from onnxbuild.base.seal import BrokenSealError, OtherFormatError, seal, unseal
 from onnxbuild.engine.run import Options, Outcome, Run
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
+from onnxbuild.recipe.lock import lock_path
 from onnxbuild.recipe.types import Recipe
 from onnxbuild.report.collect import collect
 from onnxbuild.report.facts import DrawnRow
@@ -40,7 +41,7 @@ def draw_if_changed(workplace: Workplace, plan: Plan, outcomes: Mapping[str, Out
     """
     file = drawn_file(workplace)
     drawn = _read(file)
-    wanted = _digests(plan, outcomes)
+    wanted = _digests(plan, outcomes, Path(workplace.project.root))
     folder = Path(workplace.project.root, workplace.project.reports)
     stale = [
         recipe
@@ -130,14 +131,24 @@ def _by_recipe(plan: Plan) -> dict[str, Plan]:
     }
 
 
-def _digests(plan: Plan, outcomes: Mapping[str, Outcome]) -> dict[str, str]:
-    """Return of each recipe what its page is drawn from: its targets and the traces of their actions."""
+def _digests(plan: Plan, outcomes: Mapping[str, Outcome], root: Path) -> dict[str, str]:
+    """Return of each recipe what its page is drawn from: its targets, the traces of their actions, and its lock."""
     digests = {}
     for recipe, part in _by_recipe(plan).items():
         settled = [(name, outcomes[name]) for name in part.actions if name in outcomes]
         traces = [(name, _identity(o)) for name, o in settled]
-        digests[recipe] = digest_bytes(encode([__version__, [target.target for target in part.targets], traces]))
+        lock = _lock(root, part.targets[0].target.file) if part.targets else ""
+        digests[recipe] = digest_bytes(encode([__version__, [target.target for target in part.targets], traces, lock]))
     return digests
+
+
+def _lock(root: Path, recipe: str) -> str:
+    """Return the digest of the recipe's text where it has a lock, which knows another one, and of the lock."""
+    try:
+        lock = (root / lock_path(recipe)).read_bytes()
+        return digest_bytes(lock + (root / recipe).read_bytes())
+    except OSError:
+        return ""
 
 
 def _identity(outcome: Outcome) -> str:

@@ -9,6 +9,8 @@ from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.timing import Surroundings, Versus
+from onnxbuild.recipe.changes import TargetChanges
+from onnxbuild.recipe.lock import LockedTarget
 from onnxbuild.recipe.types import Axis, Input, Output, OutputTolerance, Tolerance
 from onnxbuild.stages.auto import AutoFacts
 from onnxbuild.stages.benchmark import BenchmarkFacts
@@ -174,8 +176,9 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     `bytes` its size with external data, `sha256` the model file's; they describe the model that was judged.
     `data` is what was read to evaluate it, with the edges of its dynamic axes. `stale` says that the folder in `build/`
     still holds an older model. `failed_action` names what stopped it. `blame` ranks its layers, where that was asked
-    for or a tolerance was missed. `tied_to`
-    is the hardware class of the machine that the model was optimised for, None: any.
+    for or a tolerance was missed. `tied_to` is the hardware class of the machine that the model was optimised for,
+    None: any. `accepted` is the target's entry in the lock, None: it was never accepted; `changes` how it differs now,
+    None where there is nothing to compare.
     """
 
     name: str
@@ -197,6 +200,8 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     failed_action: str | None = None
     tied_to: str | None = None
     blame: BlameFacts | None = None
+    accepted: LockedTarget | None = None
+    changes: TargetChanges | None = None
 
 
 class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,6 +255,7 @@ class ReportFacts(msgspec.Struct, frozen=True, kw_only=True):
 class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     """One target in the index; `metric_*` in the metric's own unit, `size_ratio` its size over the `baseline`'s.
 
+    `accepted` says how it stands to its entry in the lock, `waived` are gates that were accepted although they failed.
     `latency` is the median in milliseconds of calls of `latency_batch` rows, on the first provider that was measured.
     """
 
@@ -273,6 +279,8 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     latency: float | None = None
     latency_batch: int | None = None
     unverified_providers: tuple[str, ...] = ()
+    accepted: str = ""
+    waived: tuple[str, ...] = ()
 
 
 class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,10 +16,12 @@ from markupsafe import Markup
 from onnxbuild import __version__
 from onnxbuild.base.codec import encode
 from onnxbuild.ir.facts import ComparisonFacts, ModelFacts
+from onnxbuild.recipe.changes import LockChanges
 from onnxbuild.report.facts import IndexFacts, IndexRow, ReportFacts
 from onnxbuild.report.names import markup_name, markup_text, script_json, visible
 from onnxbuild.report.pages.comparison import comparison_page
 from onnxbuild.report.pages.index import COLUMNS, index_page, index_row
+from onnxbuild.report.pages.locks import locks_page
 from onnxbuild.report.pages.model import model_page
 from onnxbuild.report.pages.recipe import recipe_page
 
@@ -87,7 +89,13 @@ def render_comparison(facts: ComparisonFacts, old: str, new: str) -> str:
     return _environment().get_template("comparison.html.j2").render(page=page, json=_embedded(facts))
 
 
-def _embedded(facts: ModelFacts | ComparisonFacts) -> Markup:
+def render_locks(facts: LockChanges) -> str:
+    """Return the page on what locks differ in."""
+    page = locks_page(facts, __version__)
+    return _environment().get_template("locks.html.j2").render(page=page, json=_embedded(facts))
+
+
+def _embedded(facts: ModelFacts | ComparisonFacts | LockChanges) -> Markup:
     whole = encode(facts)
     return script_json(whole if len(whole) <= EMBED_LIMIT else _TOO_LARGE)
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.recipe.types import Bound
 from onnxbuild.report import numbers
 from onnxbuild.report.budget import limited, metric_sentence, used
+from onnxbuild.report.change_text import change_sentence
 from onnxbuild.report.facts import IndexFacts, IndexRow, ProviderAccuracy, ReportFacts, StepFacts, TargetFacts
-from onnxbuild.report.gate_text import gate_sentence
+from onnxbuild.report.gate_text import gate_name, gate_sentence
 from onnxbuild.stages.validate import MetricMeasure
 
 EXPORTED = "the exported model"
+NEVER = "never accepted"
 _ORDER = (Verdict.FAILED, Verdict.UNVERIFIED, Verdict.PASSED)
 
 
@@ -142,11 +144,30 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         size_ratio=target.bytes / base[1] if base and base[1] and target.bytes else None,
         gates_passed=sum(gate.verdict is Verdict.PASSED for gate in target.gates),
         gates=len(target.gates),
+        accepted=accepted_text(target, 2),
+        waived=tuple(target.accepted.waivers) if target.accepted is not None else (),
         providers=tuple(target.declared.tolerances),
         latency=None if timed is None else timed.p50.value,
         latency_batch=None if timed is None else timed.batch,
         unverified_providers=tuple(p.provider for p in target.placements if p.facts.absent is not None),
     )
+
+
+def accepted_text(target: TargetFacts, most: int | None = None) -> str:
+    """Return how a target stands to what was accepted of it, in at most so many parts."""
+    if target.accepted is None:
+        return NEVER
+    return (
+        change_sentence(target.changes, most)
+        if target.changes is not None
+        else "accepted, and not built from what is there now"
+    )
+
+
+def waived_text(waivers: Iterable[str]) -> str:
+    """Return which gates were waived when a target was accepted; "" for none."""
+    names = ", ".join(map(gate_name, waivers))
+    return f"accepted with a waiver for {names}" if names else ""
 
 
 def target_summary(report: ReportFacts, target: TargetFacts) -> str:

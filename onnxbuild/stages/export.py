@@ -96,7 +96,7 @@ def _packages(params: ExportParams) -> tuple[str, ...]:
 def _stage(name: str) -> Stage[ExportParams, ExportFacts]:
     return Stage(
         name=name,
-        version=2,
+        version=3,
         params=ExportParams,
         facts=ExportFacts,
         run=run,

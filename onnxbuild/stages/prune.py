@@ -58,7 +58,7 @@ def run(params: PruneParams, ws: Workspace) -> PruneFacts:
 
 PRUNE = Stage(
     name="prune",
-    version=2,
+    version=3,
     params=PruneParams,
     facts=PruneFacts,
     run=run,

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.diagnostics import Diagnostic, UserError
-from onnxbuild.engine.events import Status
+from onnxbuild.base.digest import digest_file
 from onnxbuild.engine.run import Outcome
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.recipe.lock import Lock, LockedTarget, encode_lock, lock_path, read_lock
 from onnxbuild.recipe.problems import Problems
 from onnxbuild.recipe.types import Recipe
+from onnxbuild.store.blobs import BlobStore
 from onnxbuild.targets.judge import Judge, Judgement
-from onnxbuild.targets.locking import describe_target, differences
+from onnxbuild.targets.locking import describe_target, differences, is_measured
+from onnxbuild.targets.weights import RELATIVE, NotComparedError, compare_weights
 
 
 def accept(
@@ -44,7 +47,8 @@ def accept(
         if judgement is not None and not found:
             failed = [gate.gate for gate in judgement.gates if gate.verdict is Verdict.FAILED]
             waived.update(failed)
-            entry = describe_target(plan, target, judgement, outcomes, dict.fromkeys(failed, reason))
+            text = digest_file(root / target.target.file)
+            entry = describe_target(plan, target, judgement, outcomes, dict.fromkeys(failed, reason), text)
             accepted.setdefault(target.target.file, {})[target.target.variant] = entry
     if unused := [gate for gate in waive if gate not in waived]:
         message = f"no selected target failed {', '.join(unused)}"
@@ -54,10 +58,21 @@ def accept(
     return tuple(_merge(root, recipe, accepted[recipe.file]) for recipe in recipes if recipe.file in accepted)
 
 
-def compare(root: Path, plan: Plan, outcomes: Mapping[str, Outcome], judge: Judge) -> dict[str, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Compared:
+    """How a target differs from what was accepted, in words; what was compared in another way; what could not be."""
+
+    differences: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    unverified: tuple[str, ...] = ()
+
+
+def compare(
+    root: Path, plan: Plan, outcomes: Mapping[str, Outcome], judge: Judge, blobs: BlobStore
+) -> dict[str, Compared]:
     """Return for each target that was made how it differs from its entry in the lock; no entry is a difference."""
     locks: dict[str, Lock] = {}
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, Compared] = {}
     for target in plan.targets:
         judgement = judge.judgement(target.target.name)
         if target.support or judgement is None or judgement.failed_action is not None:
@@ -67,10 +82,26 @@ def compare(root: Path, plan: Plan, outcomes: Mapping[str, Outcome], judge: Judg
             locks[file] = read_lock(root, lock_path(file), Problems())
         accepted: LockedTarget | None = locks[file].get(target.target.variant)
         if accepted is None:
-            found[target.target.name] = (f"{lock_path(file)} has no entry for it",)
+            found[target.target.name] = Compared((f"{lock_path(file)} has no entry for it",))
         else:
-            found[target.target.name] = differences(accepted, describe_target(plan, target, judgement, outcomes, {}))
+            now = describe_target(plan, target, judgement, outcomes, {})
+            found[target.target.name] = _compare(accepted, now, blobs)
     return found
+
+
+def _compare(accepted: LockedTarget, now: LockedTarget, blobs: BlobStore) -> Compared:
+    told = differences(accepted, now)
+    if accepted.maker == now.maker or accepted.output == now.output:
+        return Compared(told)
+    where = f"accepted on {accepted.maker}, made on {now.maker}"
+    if told:
+        return Compared(told, (f"the model's bytes were not compared: {where}",))
+    try:
+        differing, apart = compare_weights(blobs, accepted.output, now.output)
+    except NotComparedError as error:
+        return Compared((), (), (f"the weights could not be compared ({error}): {where}",))
+    near = f"{differing:,} of its tensors differ, each within {RELATIVE:g} of its norm (integers: one step)"
+    return Compared(tuple(apart), () if apart else (f"not the same bytes, but near enough: {near}; {where}",))
 
 
 def _refusals(
@@ -81,9 +112,7 @@ def _refusals(
     waive: tuple[str, ...],
 ) -> list[Diagnostic]:
     name = target.target.name
-    needed = [*(model.ref.action for model in target.models), *target.proofs]
-    done = all(n in outcomes and outcomes[n].status is Status.OK and outcomes[n].trace is not None for n in needed)
-    if judgement is None or not done:
+    if judgement is None or not is_measured(target, outcomes):
         message = f"{name} is not built from what is there now"
         return [Diagnostic(code="not-built", message=message, hint=f"run: onnxbuild make {name}")]
     failed = [gate.gate for gate in judgement.gates if gate.verdict is Verdict.FAILED and gate.gate not in waive]

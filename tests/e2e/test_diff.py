@@ -73,9 +73,10 @@ def test_a_model_as_a_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["old.onnx"], "diff compares two model files"),
-        (["main.."], "'main..' is a range of revisions; comparing those is not in this version"),
-        (["a.lock.json", "b.lock.json"], "'a.lock.json' is a lock"),
+        (["old.onnx"], "diff compares two files, or revisions"),
+        (["main.."], "no project here"),
+        (["a.lock.json", "b.lock.json"], "a.lock.json cannot be read"),
+        (["a.lock.json", "new.onnx"], "a lock and a model cannot be compared"),
         (["old.onnx", "gone.onnx"], "there is no file"),
         (["old.onnx", "bad.onnx"], "not an ONNX model"),
     ],

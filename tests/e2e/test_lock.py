@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from tests.project import MLP, Project, write_mlp
+from tests.report.page_text import visible_text
 
 RECIPE = MLP + "variants:\n  fp32: {}\n  int8: {quantization: {mode: dynamic}, tolerance: {metric: {at_least: 90%}}}\n"
 LOCK = "recipes/mlp.lock.json"
@@ -181,3 +183,207 @@ def test_placement_is_compared_on_the_providers_that_are_here(accepted: Project)
     done = accepted.make("--locked")
     assert done.code == 1
     assert "placement on cpu" in done.out + done.err
+
+
+def edit(project: Project, **values: Any) -> None:
+    """Change values of fp32's entry in the lock."""
+    lock = read(project)
+    lock["targets"]["fp32"] |= values
+    (project.root / LOCK).write_text(json.dumps(lock, indent=1, sort_keys=True) + "\n")
+
+
+def locked(project: Project) -> tuple[int, dict[str, Any]]:
+    done = project.make("--locked", "mlp:fp32")
+    (event,) = [e for e in done.events if e["event"] == "lock"]
+    return done.code, event
+
+
+def test_the_entry_says_what_a_reviewer_asks(accepted: Project) -> None:
+    entry = read(accepted)["targets"]["int8"]
+    assert entry["bytes"] == (accepted.root / "build/mlp/int8/model.onnx").stat().st_size
+    assert entry["interface"]["input x"].startswith("float32 [")
+    assert entry["nodes"] == sum(entry["operators"].values())
+    assert entry["measured"]["tolerance.metric@cpu"] == entry["metrics"]["cpu"]["model"]
+    assert len(entry["structure"]) == len(entry["recipe"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"structure": "0" * 64}, "the graph is another than accepted"),
+        ({"structure": "0" * 64, "operators": {"Gemm": 9}}, "Gemm 9 →"),
+        ({"output": {"model.onnx": "0" * 64}}, "model.onnx is"),
+        ({"reverted": ["fuse of onnxslim"]}, "left out of `passes`"),
+        ({"metrics": {"cpu": {"name": "accuracy", "model": 0.1, "interval": [0.05, 0.2]}}}, "(0.05 to 0.2)"),
+        ({"metrics": {"cpu": {"name": "accuracy", "model": 0.1}}}, "accuracy on cpu is"),
+        ({"metrics": {"cpu": {"name": "f1", "model": 0.1}}}, "the metric on cpu is accuracy"),
+    ],
+)
+def test_locked_fails_on_each_part_that_must_agree(accepted: Project, values: dict[str, Any], said: str) -> None:
+    edit(accepted, **values)
+    code, event = locked(accepted)
+    assert code == 1
+    (difference,) = event["differences"]
+    assert said in difference
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"versions": {"onnx": "0.1"}},
+        {"metrics": {"cpu": {"name": "accuracy", "model": 0.1, "interval": [0.05, 1.0]}}},
+        {"metrics": {"cuda": {"name": "accuracy", "model": 0.1}}, "placement": {"cuda": {"absent": "none"}}},
+    ],
+)
+def test_locked_leaves_versions_noise_and_absent_providers_alone(accepted: Project, values: dict[str, Any]) -> None:
+    if "placement" in values:
+        accepted.recipe("mlp", RECIPE + "providers: {cpu: {}, cuda: {}}\n")
+    edit(accepted, **values)
+    assert accepted.make("--locked", "mlp:fp32").code == 0
+
+
+def test_made_elsewhere_the_weights_are_held_against_the_accepted_model_in_the_store(accepted: Project) -> None:
+    model = accepted.root / "build/mlp/fp32/model.onnx"
+    other = "Another CPU; avx"
+    near, far = moved(accepted, model, 1 + 1e-6), moved(accepted, model, 1.001)
+    edit(accepted, hardware=other, output={"model.onnx": near})
+    code, event = locked(accepted)
+    assert (code, event["agrees"]) == (0, True)
+    assert event["unverified"] == []
+    assert "each within 1e-05 of its norm" in event["notes"][0]
+    assert other in event["notes"][0]
+    edit(accepted, output={"model.onnx": far})
+    code, event = locked(accepted)
+    assert code == 1
+    assert "changed by 0.001 of its norm" in event["differences"][0]
+
+
+def test_made_elsewhere_without_the_accepted_model_it_says_so_and_strict_fails(accepted: Project) -> None:
+    edit(accepted, hardware="Another CPU; avx", output={"model.onnx": "0" * 64})
+    code, event = locked(accepted)
+    assert (code, event["agrees"]) == (0, True)
+    assert "the accepted model is not in the store" in event["unverified"][0]
+    assert accepted.make("--locked", "--strict", "mlp:fp32").code == 1
+    edit(accepted, output={"../../../x": "0" * 64})
+    assert "no file of a model" in locked(accepted)[1]["unverified"][0]
+
+
+def moved(project: Project, model: Path, factor: float) -> str:
+    """Put the model with other weights into the store and return its digest."""
+    import onnx
+    import onnx.numpy_helper
+
+    from onnxbuild.store.store import Store
+
+    loaded = onnx.load(model)
+    for tensor in loaded.graph.initializer:
+        array = onnx.numpy_helper.to_array(tensor)
+        if array.dtype == np.float32:
+            tensor.CopyFrom(onnx.numpy_helper.from_array((array * np.float32(factor)).astype(np.float32), tensor.name))
+    file = project.root / "moved.onnx"
+    onnx.save(loaded, file)
+    digest = Store(project.root / ".onnxbuild").blobs.add_file(file).digest
+    file.unlink()
+    return digest
+
+
+def git(project: Project, *arguments: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    done = subprocess.run(["git", *who, *arguments], cwd=project.root, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.fixture
+def history(accepted: Project) -> Project:
+    """A repository below which a project was accepted and committed, and then built, accepted and changed again."""
+    git(accepted, "init", "-q", "-b", "main")
+    git(accepted, "add", "recipes")
+    git(accepted, "commit", "-qm", "one")
+    accepted.recipe("mlp", RECIPE.replace("opset: 20", "opset: 19"))
+    assert accepted.make("mlp:fp32").code == 0
+    assert accepted.run("accept", "mlp:fp32").code == 0
+    return accepted
+
+
+def test_diff_of_revisions_says_what_was_accepted_since(history: Project) -> None:
+    head = git(history, "rev-parse", "HEAD")
+    text = history.run("diff", "main..").out
+    assert LOCK in text
+    assert "-opset: 20" in text
+    assert "+opset: 19" in text
+    assert "~ fp32: another graph; other lines in the recipe" in text
+    assert "opset ai.onnx: 20 → 19  −1" in text
+    assert "int8" not in text
+    git(history, "add", "-A", "recipes")
+    git(history, "commit", "-qm", "two")
+    assert history.run("diff", "main..").out == "The locks do not differ.\n"
+    assert history.run("diff", f"{head.strip()}..main").out == text
+    assert history.run("diff", f"{head.strip()}...main").out == text
+    (history.root / LOCK).unlink()
+    assert "- fp32: no longer accepted" in history.run("diff", "HEAD..").out
+    git(history, "commit", "-qam", "three")
+    assert "+ fp32: accepted for the first time" in history.run("diff", "HEAD..HEAD~1").out
+
+
+def test_diff_of_locks_as_json_and_as_a_page(history: Project) -> None:
+    before = git(history, "show", f"main:{LOCK}")
+    history.write("old.lock.json", before)
+    call = ["diff", "old.lock.json", LOCK]
+    found = json.loads(history.run(*call, "--format", "json").out)
+    assert [(t["variant"], t["kind"]) for t in found["recipes"][0]["targets"]] == [
+        ("fp32", "changed"),
+        ("int8", "same"),
+    ]
+    page = history.run(*call, "--format", "html").out
+    assert "1 target changed." in visible_text(page)
+    assert "opset ai.onnx Graph | 20 | 19 | −1" in visible_text(page)
+    assert "Content-Security-Policy" in page
+    revisions = visible_text(history.run("diff", "main..", "--format", "html").out)
+    assert "+opset: 19" in revisions
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.."], "git knows no revision 'nowhere'"),
+        (["main..nowhere"], "git knows no revision 'nowhere'"),
+        (["--", "-x.."], "git knows no revision '-x'"),
+    ],
+)
+def test_what_git_does_not_know_is_a_wrong_call(history: Project, words: list[str], said: str) -> None:
+    done = history.run("diff", *words)
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_diff_of_a_broken_lock_at_a_revision_names_it(history: Project) -> None:
+    history.write(LOCK, "{")
+    git(history, "commit", "-qam", "broken")
+    done = history.run("diff", "main~1..main")
+    assert done.code == 2
+    assert f"{LOCK} at " in done.err
+
+
+def test_diff_of_revisions_runs_nothing_of_the_repository(history: Project) -> None:
+    trap = history.root / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {history.root}/sprung\ncat\n")
+    trap.chmod(0o755)
+    history.write(".gitattributes", "*.json diff=trap filter=trap\n*.yaml diff=trap filter=trap\n")
+    git(history, "config", "diff.trap.textconv", str(trap))
+    git(history, "config", "filter.trap.smudge", str(trap))
+    assert history.run("diff", "main..").code == 0
+    assert not (history.root / "sprung").exists()
+
+
+def test_what_a_benchmark_measured_is_in_the_lock_and_never_compared(accepted: Project) -> None:
+    timed = RECIPE + "benchmark: {batch: [1], min_seconds: 0.01}\n"
+    accepted.recipe("mlp", timed)
+    assert accepted.make("mlp:fp32").code == 0
+    assert accepted.run("accept", "mlp:fp32").code == 0
+    entry = read(accepted)["targets"]["fp32"]
+    latency = entry["latencies"]["p50, batch 1@cpu"]
+    assert latency["low"] <= latency["value"] <= latency["high"]
+    assert entry["memory"]["cpu"]["value"] >= 0
+    edit(accepted, latencies={"p50, batch 1@cpu": {"value": 900.0, "low": 890.0, "high": 910.0}})
+    assert accepted.make("--locked", "mlp:fp32").code == 0
+    assert "latency −100%, beyond noise" in visible_text((accepted.root / "reports/mlp.html").read_text())

@@ -21,7 +21,9 @@ from onnxbuild.ort.placement import read_assignment, read_profile
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import MetricIntervals, OutputMeasures
 from onnxbuild.proof.sizes import SizedOutput, SizeMeasures
-from onnxbuild.recipe.types import Axis, Bound, Input, Output, OutputTolerance, Tolerance
+from onnxbuild.recipe.changes import compare_entries
+from onnxbuild.recipe.lock import LockedEstimate, LockedMetric, LockedPlacement, LockedTarget
+from onnxbuild.recipe.types import Axis, Bound, Choice, Input, Output, OutputTolerance, Tolerance
 from onnxbuild.report.facts import (
     ActionFacts,
     ActionRun,
@@ -47,6 +49,7 @@ from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.reference import ReferenceFacts
 from onnxbuild.stages.reverts import Breakage, Reverted, Tested
 from onnxbuild.stages.validate import MetricMeasure, ValidateFacts
+from onnxbuild.targets.locking import gate_key
 from tests.ort.recorded import CPU, CUDA, CUDA_LOG, CUDA_PROFILE, CUDA_RECORD
 
 RECORDED = Path(__file__).with_name("facts_digits.json")
@@ -280,6 +283,40 @@ def package(variant: str, kind: ModelFacts) -> StepFacts:
     return StepFacts(label="package", action=f"digits-cnn:{variant}/package", title="onnx, portable", package=facts)
 
 
+HARDWARE = "Intel Xeon Platinum 8481C; avx avx2 avx512_vnni"
+VERSIONS = {"onnx": "1.23.2", "onnxruntime-gpu": "1.31.1", "onnxscript": "0.7.2", "torch": "2.13.0"}
+
+
+def locked(variant: str, kind: ModelFacts, gates: list[GateResult], right: int, **more: object) -> LockedTarget:
+    """Return the entry that a build like the one shown would have in the lock."""
+    facts: dict[str, object] = {
+        "verdict": "passed",
+        "recipe": digest("r"),
+        "sources": {"recipes/models/digits_cnn.py": digest("f"), "recipes/models/digits_cnn.safetensors": digest("w")},
+        "output": {"model.onnx": digest(variant)},
+        "bytes": kind.bytes,
+        "opset": kind.opsets,
+        "ir_version": kind.ir_version,
+        "interface": {"input image": "float32 [batch, 1, 8, 8]", "output logits": "float32 [batch, 10]"},
+        "axes": {"batch": "1 to 256"},
+        "nodes": kind.nodes,
+        "operators": kind.operators,
+        "structure": digest("s" + variant),
+        "measured": {gate_key(gate): gate.measured for gate in gates},
+        "metrics": {
+            "cpu": LockedMetric(name="accuracy", model=right / SAMPLES, source=SOURCE, interval=intervals(right).value)
+        },
+        "placement": {"cpu": LockedPlacement(nodes=7, of=7)},
+        "hardware": HARDWARE,
+        "versions": VERSIONS,
+    }
+    return LockedTarget(**{**facts, **more})  # type: ignore[arg-type]
+
+
+def timed(value: float, low: float, high: float) -> dict[str, LockedEstimate]:
+    return {"p50, batch 1@cpu": LockedEstimate(value=value, low=low, high=high)}
+
+
 def target(variant: str, steps: list[StepFacts], verdict: Verdict | None, gates: list[GateResult], *,
            limits: OutputTolerance | None = None, size: int | None = None, providers: tuple[str, ...] = ("cpu",), **more: object) -> TargetFacts:  # fmt: skip
     tolerance = Tolerance(outputs={} if limits is None else {"logits": limits}, metric=METRIC)
@@ -334,6 +371,8 @@ def targets() -> tuple[TargetFacts, ...]:
         gate("tolerance.logits.atol", "atol 0.0001, rtol 0.001", 2.1e-6, 9.79e-5, passed),
         gate("tolerance.metric", METRIC.text, SOURCE, SOURCE - least, passed, source=SOURCE),
     ], limits=strict, size=SLIM.bytes)  # fmt: skip
+    same = locked("fp32", SLIM, list(fp32.gates), 527)
+    fp32 = msgspec.structs.replace(fp32, accepted=same, changes=compare_entries("fp32", same, same))
     int8_steps = [*common(), StepFacts(
         label="quantize", action="digits-cnn:int8/quantize", title="static int8, qdq, per channel",
         quantize=QuantizeFacts(model=INT8, changed=True, quantized={"Conv": 2, "Gemm": 1, "MaxPool": 1}, kept={"Gemm": 1}, excluded=("fc2/Gemm",)),
@@ -345,6 +384,19 @@ def targets() -> tuple[TargetFacts, ...]:
              interval=(0.9886, 1.0021), warning="data-cannot-decide"),
         gate("size", "at most 30% of fp32", INT8.bytes / SLIM.bytes, 0.3 - INT8.bytes / SLIM.bytes, passed),
     ], limits=OutputTolerance(sqnr_db=30.0, argmax_agreement=0.99), size=INT8.bytes)  # fmt: skip
+    before = locked(
+        "old", model({**INT8.operators, "QuantizeLinear": 8, "DequantizeLinear": 17}, "int8", 0.01, 1), list(int8.gates), 527,
+        recipe=digest("older"), structure=digest("sold"),
+        sources={"recipes/models/digits_cnn.py": digest("f"), "recipes/models/digits_cnn.safetensors": digest("older weights")},
+        measured={"tolerance.logits.sqnr_db@cpu": 44.9, "tolerance.logits.argmax_agreement@cpu": 538 / 540,
+                  "tolerance.metric@cpu": 533 / 540, "size": 0.285},
+        metrics={"cpu": LockedMetric(name="accuracy", model=533 / 540, source=SOURCE, interval=(0.9785, 0.9944))},
+        latencies=timed(0.0412, 0.0405, 0.0421), memory={"cpu": LockedEstimate(value=2.41e6, low=2.3e6, high=2.5e6)},
+        choice=Choice(keep=("fc2/Gemm", "conv1/Conv"), calibrate="minmax"), versions={**VERSIONS, "torch": "2.12.1"},
+    )  # fmt: skip
+    now = locked("int8", INT8, list(int8.gates), 526, choice=Choice(keep=("fc2/Gemm",), calibrate="minmax"),
+                 latencies=timed(0.0361, 0.0352, 0.0374), memory={"cpu": LockedEstimate(value=2.39e6, low=2.3e6, high=2.5e6)})  # fmt: skip
+    int8 = msgspec.structs.replace(int8, accepted=before, changes=compare_entries("int8", before, now))
     fp16_steps = [*common(), StepFacts(
         label="quantize", action="digits-cnn:fp16/quantize", title="float16, inputs and outputs kept",
         quantize=QuantizeFacts(model=FP16, changed=True, quantized={"Conv": 2, "Gemm": 2, "Relu": 3}),
@@ -355,6 +407,12 @@ def targets() -> tuple[TargetFacts, ...]:
         gate("tolerance.metric", METRIC.text, SOURCE, SOURCE - least, passed, source=SOURCE),
         gate("size", "at most 60% of fp32", FP16.bytes / SLIM.bytes, 0.6 - FP16.bytes / SLIM.bytes, passed),
     ], limits=strict, size=FP16.bytes, stale=True)  # fmt: skip
+    waived = {"tolerance.logits.atol": "the kiosk reads the argmax alone"}
+    old16 = locked(
+        "fp16", FP16, list(fp16.gates), 527, verdict="failed", waivers=waived, hardware="Intel Xeon Gold 6338; avx avx2"
+    )
+    new16 = locked("fp16", FP16, list(fp16.gates), 527, verdict="failed", waivers=waived)
+    fp16 = msgspec.structs.replace(fp16, accepted=old16, changes=compare_entries("fp16", old16, new16))
     pruned_steps = [*common(), StepFacts(
         label="prune", action="digits-cnn:pruned/prune", title="magnitude, 80% per layer",
         prune=PruneFacts(model=PRUNED, tensors=tuple(prune)), accuracy=validated(0.31, 521, 529, 4, sized=True)), package("pruned", PRUNED)]  # fmt: skip

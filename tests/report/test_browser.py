@@ -13,8 +13,9 @@ import pytest
 
 from onnxbuild.ir.comparison import compare
 from onnxbuild.ir.describe import describe
+from onnxbuild.recipe.changes import LockChanges, RecipeChanges
 from onnxbuild.report.facts import IndexFacts, ReportFacts
-from onnxbuild.report.render import render_comparison, render_index, render_model, render_recipe
+from onnxbuild.report.render import render_comparison, render_index, render_locks, render_model, render_recipe
 from onnxbuild.report.summary import index_facts
 from onnxbuild.report.write import write_reports
 from tests.ir.graphs import transformer
@@ -91,11 +92,15 @@ def pages(tmp_path_factory: pytest.TempPathFactory, digits: ReportFacts, single:
     (folder / "model.html").write_text(render_model(describe(folder / "old.onnx"), "old.onnx"), "utf-8")
     difference = compare(folder / "old.onnx", folder / "new.onnx")
     (folder / "diff.html").write_text(render_comparison(difference, "old.onnx", "new.onnx"), "utf-8")
-    return {name: folder / f"{name}.html" for name in ("digits-cnn", "ocr", "index", "model", "diff")}
+    changes = tuple(target.changes for target in digits.targets if target.changes is not None)
+    recipe = RecipeChanges(lock="recipes/digits-cnn.lock.json", targets=changes, lines=("-opset: 19", "+opset: 20"))
+    locks = LockChanges(old="main", new="the working tree", recipes=(recipe,))
+    (folder / "locks.html").write_text(render_locks(locks), "utf-8")
+    return {name: folder / f"{name}.html" for name in ("digits-cnn", "ocr", "index", "model", "diff", "locks")}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["digits-cnn", "ocr", "index", "model", "diff"])
+@pytest.mark.parametrize("name", ["digits-cnn", "ocr", "index", "model", "diff", "locks"])
 def test_axe_finds_nothing_serious(browser: Any, pages: dict[str, Path], name: str, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
     context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
@@ -115,7 +120,7 @@ def test_axe_is_not_blind(page: Any, tmp_path: Path) -> None:
 
 
 def test_everything_that_scrolls_can_be_reached_by_keyboard(page: Any, pages: dict[str, Path]) -> None:
-    for name in ("digits-cnn", "diff"):
+    for name in ("digits-cnn", "diff", "locks"):
         page.goto(pages[name].as_uri())
         stuck = page.evaluate(
             """() => [...document.querySelectorAll('.scroll')].filter(box => box.offsetParent && box.tabIndex < 0
@@ -144,11 +149,11 @@ def test_thousands_of_rows_stay_usable(page: Any, tmp_path: Path, digits: Report
     (tmp_path / "index.html").write_text(render_index(IndexFacts(rows=rows)), "utf-8")
     assert (tmp_path / "index.html").stat().st_size < 1_100_000
     page.goto((tmp_path / "index.html").as_uri())
-    assert "showing 1,500 of 5,000" in page.locator(".shown").inner_text()
+    assert "showing 1,200 of 5,000" in page.locator(".shown").inner_text()
     page.fill(".filter input", "net-77:")
     assert page.locator("tbody tr:visible").count() == 1
     page.fill(".filter input", "")
     page.click("thead button:has-text('Size')")
     page.click("thead button:has-text('Size')")
-    assert page.locator("tbody tr").first.inner_text().startswith("net-1499:int8")
+    assert page.locator("tbody tr").first.inner_text().startswith("net-1199:int8")
     assert page.trouble == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.project import MLP, Project, write_mlp
+from tests.report.page_text import visible_text
 
 
 def drawn(project: Project) -> dict[str, int]:
@@ -62,3 +63,40 @@ def test_target_that_was_not_asked_for_keeps_its_page(two: Project) -> None:
     assert drawn(two) == before
     assert two.make("ant").code == 0
     assert drawn(two)["ant.html"] != before["ant.html"]
+
+
+def page(project: Project, name: str) -> str:
+    return visible_text((project.root / f"reports/{name}.html").read_text())
+
+
+def test_a_changed_lock_draws_its_page_again_and_the_page_says_what_differs_from_it(two: Project) -> None:
+    before = drawn(two)
+    assert "Never accepted." in page(two, "ant")
+    assert two.run("accept", "ant").code == 0
+    assert two.make().code == 0
+    assert drawn(two)["zebra.html"] == before["zebra.html"]
+    assert drawn(two)["ant.html"] != before["ant.html"]
+    assert "As accepted." in page(two, "ant")
+    rows = json.loads((two.root / "reports/index.json").read_text())["rows"]
+    assert [row["accepted"] for row in rows] == ["never accepted", "as accepted"]
+    two.recipe("b", "name: ant\n" + MLP.replace("opset: 20", "opset: 18"))
+    assert two.make().code == 0
+    text = page(two, "ant")
+    assert "Against the accepted build: another graph; other lines in the recipe." in text
+    assert "opset ai.onnx Graph | 19 | 18 | −1" in text
+    (two.root / "recipes/b.lock.json").unlink()
+    assert two.make().code == 0
+    assert "Never accepted." in page(two, "ant")
+
+
+def test_a_waiver_is_shown_ever_after(two: Project) -> None:
+    recipe = "name: ant\n" + MLP.replace("opset: 20", "opset: 19")
+    two.recipe("b", recipe + "gates: {size: {at_most: 1 kB}}\n")
+    assert two.make("ant").code == 1
+    assert two.run("accept", "ant", "--waive", "size", "--reason", "the kiosk has room").code == 0
+    for text in (recipe + "gates: {size: {at_most: 1 kB}}\n", recipe):
+        two.recipe("b", text)
+        two.make("ant")
+        assert "accepted with a waiver for size" in page(two, "ant").lower()
+        assert "default | size | the kiosk has room" in page(two, "ant")
+        assert "accepted with a waiver for size" in page(two, "index")

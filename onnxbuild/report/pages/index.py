@@ -15,8 +15,9 @@ from onnxbuild.report.pages.latency import milliseconds
 from onnxbuild.report.pages.providers import mark_providers
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, verdict_mark
 from onnxbuild.report.pages.verdict import against
+from onnxbuild.report.summary import waived_text
 
-CAP = 1500
+CAP = 1200
 """Rows on the page, so that it stays about a megabyte; the worst verdicts are kept."""
 
 
@@ -41,6 +42,7 @@ COLUMNS = (
     Column("vs baseline", "num"),
     Column("Latency", "num", note="median call"),
     Column("Gates passed", "num"),
+    Column("vs accepted", "told"),
     Column("Providers"),
     Column("Remark", "remark"),
 )
@@ -90,6 +92,7 @@ def index_row(row: IndexRow) -> Row:
         Cell(against(base, row.bytes), sort=str(row.size_ratio or 0)),
         _latency(row),
         Cell(f"{row.gates_passed} of {row.gates}" if row.gates else numbers.NONE),
+        Cell(name=row.accepted or numbers.NONE, note=waived_text(row.waived), fold=240),
         Cell(mark_providers(row.providers, row.unverified_providers) or numbers.NONE),
         Cell(name=row.trouble, fold=240),
     )

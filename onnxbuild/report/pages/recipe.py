@@ -13,6 +13,7 @@ from onnxbuild.report import summary
 from onnxbuild.report.facts import ReportFacts, TargetFacts
 from onnxbuild.report.pages import (
     accuracy,
+    changes,
     culprits,
     front,
     graph,
@@ -74,6 +75,7 @@ class RecipePage:
     failures: Sequence[tuple[str, Failure]]
     comparison: Table | None
     gates: Table
+    changes: changes.Changes
     actions: Table
     commands: Table | None
     guards: guards.Guards | None
@@ -107,6 +109,7 @@ def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage
         failures=verdict.failures(facts),
         comparison=verdict.comparison(facts),
         gates=verdict.gate_table(facts),
+        changes=changes.changes(facts),
         actions=stages.action_table(facts),
         commands=stages.command_table(facts),
         guards=guards.guards(facts),

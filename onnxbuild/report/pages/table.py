@@ -45,7 +45,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading; `kind` is text, num, code or chart; `note` a second, quiet line."""
+    """A column's heading; `kind` is text, told (sentences), num, code or chart; `note` a second, quiet line."""
 
     label: str
     kind: str = "text"

@@ -5,26 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.recipe.lock import LockedTarget
 from onnxbuild.report import numbers, summary
+from onnxbuild.report.change_text import is_recipe_alone
 from onnxbuild.report.facts import ReportFacts, TargetFacts
 from onnxbuild.report.gate_text import doubt_text, gate_name, margin_text, measured_text
 from onnxbuild.report.pages.guards import left_out_of
 from onnxbuild.report.pages.size import dtype_legend, dtype_tones, model_bar, sparsity
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, cap_rows, verdict_mark
+from onnxbuild.targets.locking import gate_key
 
 
 @dataclass(frozen=True)
 class VerdictLine:
-    """One target in the strip: its sentence, and below it what stands in the way."""
+    """One target in the strip: its sentence, what stands in the way, and how it stands to what was accepted."""
 
     mark: Mark
     variant: str
     href: str
     sentence: str
     trouble: str
+    accepted: str
     failure: Failure | None
 
 
@@ -91,6 +97,7 @@ def gate_table(facts: ReportFacts) -> Table:
         Column("Measured", "num"),
         Column("Limit", "limit"),
         Column("Margin", "num"),
+        Column("Accepted", "num"),
         Column("Provider"),
         Column("Remark", "remark"),
     )
@@ -106,7 +113,7 @@ def gate_table(facts: ReportFacts) -> Table:
         if groups:
             rows.append(Row((Cell(name=target.variant, href="#" + summary.anchor(target)),), group=True))
         metric = _metric_name(target)
-        rows += [Row(_gate_cells(gate, metric)) for gate in gates[:fair]]
+        rows += [Row(_gate_cells(gate, metric, target.accepted)) for gate in gates[:fair]]
         shown_gates += min(fair, len(gates))
     shown = f"showing {shown_gates} of {left:,}, the worst of each variant first" if shown_gates < left else ""
     return Table(
@@ -133,7 +140,17 @@ def _line(facts: ReportFacts, target: TargetFacts) -> VerdictLine:
         note = (note.rstrip(".") + ". " if note else "") + f"{without}."
     if target.stale:
         note = (note.rstrip(".") + ". " if note else "") + "The folder in build/ still holds an older model."
-    return VerdictLine(target_mark(target), target.variant, "#" + summary.anchor(target), said, note, failure)
+    href, accepted = "#" + summary.anchor(target), _accepted(target)
+    return VerdictLine(target_mark(target), target.variant, href, said, note, accepted, failure)
+
+
+def _accepted(target: TargetFacts) -> str:
+    text = summary.accepted_text(target)
+    if target.changes is not None and target.changes.kind == "changed" and not is_recipe_alone(target.changes):
+        text = f"Against the accepted build: {text}"
+    waived = summary.waived_text(target.accepted.waivers) if target.accepted is not None else ""
+    said = "; ".join(filter(None, (text, waived)))
+    return f"{said[:1].upper()}{said[1:]}."
 
 
 def delivered(target: TargetFacts) -> ModelFacts | None:
@@ -195,7 +212,16 @@ def _largest_error(target: TargetFacts) -> str:
     return numbers.number(max((v for v in values if isinstance(v, float | int)), default=None))
 
 
-def _gate_cells(gate: GateResult, metric: str) -> tuple[Cell, ...]:
+def _accepted_cell(gate: GateResult, metric: str, accepted: LockedTarget | None) -> Cell:
+    """Return what the gate measured when the target was accepted."""
+    measured = accepted.measured.get(gate_key(gate)) if accepted is not None else None
+    waived = "waived" if accepted is not None and gate.gate in accepted.waivers else ""
+    if measured is None:
+        return Cell(numbers.NONE, note=waived)
+    return Cell(measured_text(msgspec.structs.replace(gate, measured=measured), metric), note=waived)
+
+
+def _gate_cells(gate: GateResult, metric: str, accepted: LockedTarget | None) -> tuple[Cell, ...]:
     source = f"source {numbers.metric_value(metric, gate.source)}" if gate.source is not None else ""
     remark = "; ".join(filter(None, (gate.reason, doubt_text(gate, metric))))
     return (
@@ -204,6 +230,7 @@ def _gate_cells(gate: GateResult, metric: str) -> tuple[Cell, ...]:
         Cell(measured_text(gate, metric), note=source),
         Cell(gate.limit),
         Cell(margin_text(gate, metric), tone="bad" if gate.margin is not None and gate.margin < 0 else ""),
+        _accepted_cell(gate, metric, accepted),
         Cell(gate.provider or numbers.NONE),
         Cell(remark),
     )
