@@ -11,6 +11,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -26,10 +27,13 @@ def _try_here(trial: ModuleType) -> None:
 
 
 def _measure_the_last(build: ModuleType) -> None:
-    def add(drafts: Any, target: Any, models: Any, evaluation: str, reference: str) -> dict[str, tuple[str, ...]]:
+    def add(
+        drafts: Any, target: Any, models: Any, evaluation: str, reference: str, tuned: Any
+    ) -> dict[str, tuple[str, ...]]:
         found = {}
         for provider in target.providers:
             action = build._validate(target, provider.name, models[-1].ref, evaluation, reference)
+            action = replace(action, inputs={**action.inputs, **tuned})
             found[provider.name] = (drafts.add(target, f"validate@{provider.name}", action),) * len(models)
         return found
 
