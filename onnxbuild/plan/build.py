@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import msgspec
 
-from onnxbuild.base.codec import encode
-from onnxbuild.base.digest import digest_bytes
-from onnxbuild.plan.action import Action, Plan, RecipeGroup, Ref, StageModel, TargetPlan
+from onnxbuild.plan.action import Action, Plan, Ref, StageModel, TargetPlan
+from onnxbuild.plan.drafts import Drafts, name_actions
 from onnxbuild.proof.gates import required_within
 from onnxbuild.proof.timing import TimeLimit
 from onnxbuild.recipe.types import (
@@ -59,12 +58,12 @@ def build_plan(recipes: Sequence[Recipe], selected: Iterable[str]) -> Plan:
     All targets are planned, so that an action has the same name whichever are selected; then only what the selected
     ones need is kept. A target that only a ratio gate of a selected one refers to comes along as support.
     """
-    drafts = _Drafts()
+    drafts = Drafts()
     plans: list[TargetPlan] = []
     for recipe in recipes:
         limits = _step_limits(recipe)
         plans += _compare(drafts, [_plan_target(drafts, target, limits) for target in recipe.targets])
-    return _select(_name(drafts, plans), set(selected))
+    return _select(name_actions(drafts, plans), set(selected))
 
 
 def _select(plan: Plan, selected: set[str]) -> Plan:
@@ -107,39 +106,7 @@ def _needs(plan: TargetPlan) -> tuple[str, ...]:
     return plan.measurements if plan.support else (plan.package, *plan.measurements)
 
 
-@dataclass
-class _Drafts:
-    """Actions under provisional names, equal ones merged."""
-
-    actions: dict[str, Action] = field(default_factory=dict)
-    by_content: dict[object, str] = field(default_factory=dict)
-    wishes: dict[str, list[tuple[Target, str]]] = field(default_factory=dict)
-
-    def add(self, target: Target, label: str, action: Action) -> str:
-        """Add `action` for `target` and return its provisional name; `label` is how it is called within the target."""
-        content = (
-            action.stage,
-            encode(action.params),
-            tuple(sorted(action.inputs.items())),
-            tuple(sorted(action.files.items())),
-            action.env,
-            action.reads,
-            action.folder if action.files else "",
-            action.after,
-        )
-        name = self.by_content.setdefault(content, str(len(self.actions)))
-        known = self.actions.setdefault(name, replace(action, name=name))
-        self.actions[name] = replace(
-            known,
-            targets=tuple(dict.fromkeys((*known.targets, target.name))),
-            strict_reads=known.strict_reads or action.strict_reads,
-            locked=known.locked or action.locked,
-        )
-        self.wishes.setdefault(name, []).append((target, label))
-        return name
-
-
-def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolerance]) -> TargetPlan:
+def _plan_target(drafts: Drafts, target: Target, limits: dict[str, OutputTolerance]) -> TargetPlan:
     several = target.calibration is not None
     evaluation = _add_data(drafts, target, "data.1" if several else "data", *_evaluation_data(target))
     calibration = None
@@ -211,7 +178,7 @@ def _plan_target(drafts: _Drafts, target: Target, limits: dict[str, OutputTolera
 
 
 def _add_models(
-    drafts: _Drafts, target: Target, limits: dict[str, OutputTolerance], probe: str, calls: Mapping[str, Ref]
+    drafts: Drafts, target: Target, limits: dict[str, OutputTolerance], probe: str, calls: Mapping[str, Ref]
 ) -> tuple[StageModel, ...]:
     stage = "canonicalize" if target.source.framework is Framework.ONNX else "export"
     export = drafts.add(target, stage, _export(target, stage))
@@ -292,7 +259,7 @@ def _edges(target: Target, proofs: _Proofs) -> dict[str, Ref]:
 
 
 def _add_repair(
-    drafts: _Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
+    drafts: Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
 ) -> StageModel:
     assert target.quantization is not None
     inputs = {"model": models[-2].ref, "quantized": models[-1].ref, **proofs.inputs, **calls, **_edges(target, proofs)}
@@ -307,7 +274,7 @@ def _add_repair(
 
 
 def _add_auto(
-    drafts: _Drafts, target: Target, auto: Auto, model: StageModel, calls: Mapping[str, Ref], proofs: _Proofs
+    drafts: Drafts, target: Target, auto: Auto, model: StageModel, calls: Mapping[str, Ref], proofs: _Proofs
 ) -> StageModel:
     params = AutoParams(
         candidates=auto.candidates,
@@ -324,7 +291,7 @@ def _add_auto(
 
 
 def _add_blame(
-    drafts: _Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
+    drafts: Drafts, target: Target, models: Sequence[StageModel], calls: Mapping[str, Ref], proofs: _Proofs
 ) -> str | None:
     """Add what ranks the layers of a target that loses something on purpose; None for any other."""
     lossy = [number for number, model in enumerate(models) if model.label in ("prune", "quantize", "auto")]
@@ -365,7 +332,7 @@ def _export(target: Target, stage: str) -> Action:
 
 
 def _add_validations(
-    drafts: _Drafts,
+    drafts: Drafts,
     target: Target,
     models: Sequence[StageModel],
     evaluation: str,
@@ -391,7 +358,7 @@ def _add_validations(
     return validations
 
 
-def _last_exact(drafts: _Drafts, models: Sequence[StageModel]) -> int:
+def _last_exact(drafts: Drafts, models: Sequence[StageModel]) -> int:
     """Return the position of the last model before a step that changes numbers by design: it must be near the source.
 
     That one and the delivered one are tried at the edges of dynamic axes; the others only on the data, which is cheap.
@@ -438,7 +405,7 @@ def _measured(target: Target, evaluation: str, reference: str) -> tuple[dict[str
     return inputs, files
 
 
-def _add_tune(drafts: _Drafts, target: Target, model: Ref, evaluation: str) -> str | None:
+def _add_tune(drafts: Drafts, target: Target, model: Ref, evaluation: str) -> str | None:
     """Add the choice of the session on the first provider, where the recipe leaves it open."""
     if target.tune is None:
         return None
@@ -457,7 +424,7 @@ def _add_tune(drafts: _Drafts, target: Target, model: Ref, evaluation: str) -> s
     return drafts.add(target, f"tune@{provider.name}", _action(target, "tune", params, inputs))
 
 
-def _add_benchmarks(drafts: _Drafts, target: Target, inputs: dict[str, Ref]) -> dict[str, str]:
+def _add_benchmarks(drafts: Drafts, target: Target, inputs: dict[str, Ref]) -> dict[str, str]:
     """Add a benchmark of the delivered model on each provider, where the recipe or a gate asks for it."""
     if target.benchmark is None:
         return {}
@@ -475,7 +442,7 @@ def _add_benchmarks(drafts: _Drafts, target: Target, inputs: dict[str, Ref]) -> 
     return added
 
 
-def _compare(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Iterator[TargetPlan]:
+def _compare(drafts: Drafts, plans: Sequence[TargetPlan]) -> Iterator[TargetPlan]:
     """Add to each target of a recipe with a speed gate the benchmark in turns with the variant that it names."""
     by_variant = {plan.target.variant: plan for plan in plans}
     for plan in plans:
@@ -527,7 +494,7 @@ def _evaluation_data(target: Target) -> tuple[DataSource, int | None, str | None
 
 
 def _add_data(
-    drafts: _Drafts, target: Target, label: str, data: DataSource, samples: int | None, labels: str | None
+    drafts: Drafts, target: Target, label: str, data: DataSource, samples: int | None, labels: str | None
 ) -> str:
     params = DataParams(data=data, inputs=target.inputs, axes=target.dynamic_axes, samples=samples, labels=labels)
     files = {}
@@ -597,87 +564,3 @@ def _source_files(target: Target) -> dict[str, str]:
 
 def _in_project(target: Target, path: str) -> str:
     return f"{target.folder}/{path}" if target.folder else path
-
-
-def _name(drafts: _Drafts, plans: Sequence[TargetPlan]) -> Plan:
-    names = _final_names(drafts)
-
-    def ref(old: Ref) -> Ref:
-        return Ref(names[old.action], old.output)
-
-    actions: dict[str, Action] = {}
-    explaining: dict[str, Action] = {}
-    for draft in drafts.actions.values():
-        (explaining if draft.stage == "blame" else actions)[names[draft.name]] = replace(
-            draft,
-            name=names[draft.name],
-            inputs={label: ref(old) for label, old in draft.inputs.items()},
-            after=tuple(names[old] for old in draft.after),
-        )
-    targets = tuple(
-        replace(
-            plan,
-            models=tuple(StageModel(m.label, ref(m.ref)) for m in plan.models),
-            validations={p: tuple(names[n] for n in old) for p, old in plan.validations.items()},
-            benchmarks={p: names[old] for p, old in plan.benchmarks.items()},
-            tune=names[plan.tune] if plan.tune is not None else None,
-            versus=names[plan.versus] if plan.versus is not None else None,
-            placements={p: names[old] for p, old in plan.placements.items()},
-            evaluation=names[plan.evaluation],
-            reference=names[plan.reference],
-            package=names[plan.package],
-            calibration=names[plan.calibration] if plan.calibration is not None else None,
-            blame=names[plan.blame] if plan.blame is not None else None,
-        )
-        for plan in plans
-    )
-    return Plan(actions, targets, _groups(drafts), explaining)
-
-
-def _groups(drafts: _Drafts) -> tuple[RecipeGroup, ...]:
-    """Group the recipes that share actions: whoever shares one shares one without inputs that it comes from."""
-    group: dict[str, dict[str, None]] = {}
-    roots: dict[str, str] = {}
-    for name, draft in drafts.actions.items():
-        if draft.inputs:
-            continue
-        recipes = dict.fromkeys(target.recipe for target, _ in drafts.wishes[name])
-        roots[_digest(draft)] = next(iter(recipes))
-        joined = {r: None for recipe in recipes for r in group.get(recipe, {recipe: None})}
-        for recipe in joined:
-            group[recipe] = joined
-    names: dict[int, list[str]] = {}
-    for digest, recipe in roots.items():
-        names.setdefault(id(group[recipe]), []).append(digest)
-    groups = {id(recipes): tuple(recipes) for recipes in group.values()}
-    return tuple(RecipeGroup(recipes, tuple(names[number])) for number, recipes in groups.items())
-
-
-def _digest(root: Action) -> str:
-    """Return the digest of all by which an action without inputs is equal to another; see `_Drafts.add`."""
-    folder = root.folder if root.files else ""
-    return digest_bytes(encode([root.stage, root.params, sorted(root.files.items()), root.env, root.reads, folder]))
-
-
-def _final_names(drafts: _Drafts) -> dict[str, str]:
-    """Name an action for its recipe, or for its first variant where the recipe's other variants do it differently."""
-    different: dict[tuple[str, str], set[str]] = {}
-    for name, wishes in drafts.wishes.items():
-        for target, label in wishes:
-            different.setdefault((target.recipe, label), set()).add(name)
-    names: dict[str, str] = {}
-    used: set[str] = set()
-    for name, wishes in drafts.wishes.items():
-        target, label = wishes[0]
-        shared = len(different[target.recipe, label]) == 1
-        names[name] = _free(f"{target.recipe}/{label}" if shared else f"{target.name}/{label}", used)
-        used.add(names[name])
-    return names
-
-
-def _free(name: str, used: set[str]) -> str:
-    free, number = name, 1
-    while free in used:
-        number += 1
-        free = f"{name}.{number}"
-    return free
