@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from onnxbuild.base.atomic import sweep_files, sweep_folders
+from onnxbuild.base.atomic import sweep_folders
 from onnxbuild.base.codec import encode
 from onnxbuild.engine.events import (
     ActionDone,
@@ -177,9 +177,8 @@ class Making:
                     deliver(folder, manifest, trace, self.workplace.store.blobs, self.run.inputs)
 
     def _recover(self) -> None:
-        """Clear what a make that died left half delivered or half drawn."""
+        """Clear what a make that died left half delivered; what it left half drawn goes with the next drawing."""
         root, project = Path(self.workplace.project.root), self.workplace.project
-        sweep_files(root / project.reports)
         with delivering(self.workplace.places.state):
             for folder in sorted((root / project.output).glob("*/")):
                 sweep_folders(folder)

@@ -196,6 +196,7 @@ class Run:
         self.store.sweep()
         sweep_files(self.places.state)
         sweep_files(self.places.state / "stamps")
+        sweep_files(self.places.state / "kept")
         sweep(self.places.scratch, self.hooks.recover)
         lease = Lease(self.store.root)
         self._scratch = Scratch(self.places.scratch)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from onnxbuild import __version__
-from onnxbuild.base.atomic import write_atomically
+from onnxbuild.base.atomic import sweep_files, write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.digest import digest_bytes
 from onnxbuild.base.seal import BrokenSealError, OtherFormatError, seal, unseal
@@ -54,6 +54,7 @@ def draw_if_changed(workplace: Workplace, plan: Plan, outcomes: Mapping[str, Out
     stands = {name: drawn[name] for name in workplace.order if name in drawn and name not in redrawn}
     if not stale and drawn.keys() == stands.keys() and (folder / "index.html").exists():
         return
+    sweep_files(folder)  # of one who died while drawing
     file.unlink(missing_ok=True)  # who dies between two pages leaves pages of two builds: then all are drawn again
     rows = _draw(workplace, plan, outcomes, stale) if stale else {}
     found = stands | {name: Drawn(wanted.get(name, ""), own) for name, own in rows.items()}

@@ -175,6 +175,14 @@ def test_killed_at_steps_of_many_kinds(
         kill_at(pristine, clean, tmp_path, at)
 
 
+def test_killed_while_pages_are_drawn(
+    pristine: Project, clean: dict[str, bytes], steps: list[str], tmp_path: Path
+) -> None:
+    drawing = [at for at, step in enumerate(steps) if step.startswith("os.rename") and "/reports/." in step]
+    for at in (drawing[len(drawing) // 2], drawing[-1]):
+        kill_at(pristine, clean, tmp_path, at)
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("tenth", range(10))
 def test_killed_at_every_step(
