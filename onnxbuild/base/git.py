@@ -25,9 +25,7 @@ def git(folder: Path, *arguments: str, stdin: bytes = b"", seconds: float = SECO
     environment = {**os.environ, **_QUIET, **(_OFFLINE if offline else {})}
     call = ["git", "--no-pager", "-c", "log.showSignature=false", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(
-            call, input=stdin, capture_output=True, timeout=seconds, check=False, env=environment
-        )
+        done = subprocess.run(call, input=stdin, capture_output=True, timeout=seconds, check=False, env=environment)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GitError(f"git cannot be run: {error}") from None
     if done.returncode != 0:

@@ -16,7 +16,7 @@ import msgspec
 
 from onnxbuild.base.digest import digest_bytes
 from onnxbuild.base.git import GitError, git
-from onnxbuild.recipe.lock import ENDING, FORMAT, lock_path
+from onnxbuild.recipe.lock import FORMAT, lock_path
 
 MOST_REVISIONS = 300
 """Commits that are looked at, of all recipes of a project together."""
@@ -118,7 +118,9 @@ def figures_of(data: bytes) -> dict[str, Figures]:
         file = msgspec.json.decode(data, type=_File)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
-    return {name: found for name, raw in file.targets.items() if (found := _figures(raw))} if file.format == FORMAT else {}
+    return (
+        {name: found for name, raw in file.targets.items() if (found := _figures(raw))} if file.format == FORMAT else {}
+    )
 
 
 def _figures(raw: msgspec.Raw) -> Figures | None:

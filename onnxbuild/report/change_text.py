@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.recipe.changes import RECIPE, Change, NumberChange, TargetChanges
 from onnxbuild.report import numbers
-from onnxbuild.report.gate_text import gate_name, measured_text
+from onnxbuild.report.gate_text import gate_name, gate_unit, measured_text
 
 ABSENT = "absent"
 _DIGEST = 12
@@ -36,6 +36,7 @@ def change_lines(changes: TargetChanges) -> Iterator[ChangeLine]:
     if changes.verdict is not None:
         yield from _texts("Verdict", (changes.verdict,))
     yield from _texts("Inputs", changes.inputs)
+    yield from _texts("Limits", changes.limits)
     yield from _texts("Graph", changes.graph)
     yield from map(_metric, changes.metrics)
     yield from map(_gate, changes.gates)
@@ -88,6 +89,7 @@ def _parts(changes: TargetChanges) -> list[str]:
     said += _timing_sentence(changes.timings)
     counted = (
         (tuple(change for change in changes.inputs if change.what != RECIPE), "input"),
+        (changes.limits, "limit"),
         (changes.choices, "choice"),
         (changes.placement, "placement"),
         (changes.versions, "tool version"),
@@ -165,21 +167,23 @@ def _metric_sentence(metric: NumberChange) -> str:
 
 def _gate(gate: NumberChange) -> ChangeLine:
     where = f" on {gate.provider}" if gate.provider else ""
-    old, new = (_measured(gate, value) for value in (gate.old, gate.new))
+    old, new = (_measured(gate, value, limit) for value, limit in zip((gate.old, gate.new), gate.limits, strict=True))
     return ChangeLine("Measured", gate_name(gate.what) + where, old, new, _shift(gate))
 
 
-def _measured(gate: NumberChange, value: float | str | None) -> str:
-    if value is None:
-        return ABSENT
-    told = GateResult(gate=gate.what, provider=gate.provider, limit="", measured=value, verdict=Verdict.PASSED)
-    return measured_text(told)
+def _measured(gate: NumberChange, value: float | str | None, limit: str) -> str:
+    return ABSENT if value is None else measured_text(_as_result(gate, value, limit))
+
+
+def _as_result(gate: NumberChange, value: float | str | None, limit: str) -> GateResult:
+    return GateResult(gate=gate.what, provider=gate.provider, limit=limit, measured=value, verdict=Verdict.PASSED)
 
 
 def _shift(gate: NumberChange) -> str:
-    if gate.delta is None:
+    old, new = (gate_unit(_as_result(gate, None, limit)) for limit in gate.limits)
+    if gate.delta is None or old != new:
         return ""
-    return numbers.signed(_measured(gate, abs(gate.delta)).replace("%", " points"), gate.delta)
+    return numbers.signed(_measured(gate, abs(gate.delta), gate.limits[1]).replace("%", " points"), gate.delta)
 
 
 def _timing(timing: NumberChange) -> ChangeLine:

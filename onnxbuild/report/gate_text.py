@@ -31,6 +31,11 @@ def gate_unit(gate: GateResult) -> str:
     return "ms" if kind in _MILLISECONDS else ""
 
 
+def needs_limit(gate: GateResult) -> bool:
+    """Tell whether it takes the limit to know the unit of `measured`: bytes or a share, a distance or a count."""
+    return gate.gate == "size" or gate.gate.rpartition(".")[2] in ("atol", "rtol", "max_abs", "share")
+
+
 def measured_text(gate: GateResult, metric: str = "") -> str:
     """Return what was measured, with its unit; `metric` is the name of the target's metric."""
     return _text(gate, gate.measured, metric)

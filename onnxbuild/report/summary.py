@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.recipe.lock import LockedEstimate
 from onnxbuild.recipe.types import Bound
 from onnxbuild.report import numbers
 from onnxbuild.report.budget import limited, metric_sentence, used
 from onnxbuild.report.change_text import change_sentence
-from onnxbuild.report.facts import IndexFacts, IndexRow, ProviderAccuracy, ReportFacts, StepFacts, TargetFacts
+from onnxbuild.report.facts import (
+    IndexFacts,
+    IndexLatency,
+    IndexRow,
+    ProviderAccuracy,
+    ReportFacts,
+    StepFacts,
+    TargetFacts,
+)
 from onnxbuild.report.gate_text import gate_name, gate_sentence
 from onnxbuild.stages.validate import MetricMeasure
 
+N = TypeVar("N", int, float)
 EXPORTED = "the exported model"
 NEVER = "never accepted"
 _ORDER = (Verdict.FAILED, Verdict.UNVERIFIED, Verdict.PASSED)
@@ -126,7 +138,11 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
     base = baseline_of(target, report.targets) if built else None
     metric = final_metric(target)
     measure = None if metric is None else metric[0]
-    timed = next((each for measured in target.benchmarks for each in measured.facts.latencies), None)
+    name = None if measure is None else measure.name
+    found = final_accuracy(target)
+    on = found[1][0].provider if found is not None else ""
+    accepted = target.accepted
+    was = accepted.metrics.get(on) if accepted is not None else None
     return IndexRow(
         target=target.name,
         recipe=report.name,
@@ -138,8 +154,12 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         metric=None if measure is None else measure.name,
         metric_model=None if measure is None else measure.model,
         metric_source=None if measure is None else measure.source,
+        metric_accepted=was.model if was is not None and was.name == name else None,
+        metric_trend=_trend(past.metrics.get(on) if past.names.get(on) == name else None for past in target.history),
         higher_is_better=measure is None or measure.higher_is_better,
         bytes=target.bytes,
+        bytes_accepted=accepted.bytes if accepted is not None else None,
+        bytes_trend=_trend(past.bytes for past in target.history),
         baseline=None if base is None else base[0],
         size_ratio=target.bytes / base[1] if base and base[1] and target.bytes else None,
         gates_passed=sum(gate.verdict is Verdict.PASSED for gate in target.gates),
@@ -147,10 +167,34 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         accepted=accepted_text(target, 2),
         waived=tuple(target.accepted.waivers) if target.accepted is not None else (),
         providers=tuple(target.declared.tolerances),
-        latency=None if timed is None else timed.p50.value,
-        latency_batch=None if timed is None else timed.batch,
+        latencies=tuple(_latencies(target)),
         unverified_providers=tuple(p.provider for p in target.placements if p.facts.absent is not None),
     )
+
+
+def _latencies(target: TargetFacts) -> Iterator[IndexLatency]:
+    """Yield the median with the first batch on each provider that was measured."""
+    for measured in target.benchmarks:
+        first = next(iter(measured.facts.latencies), None)
+        if first is None:
+            continue
+        key = f"p50, batch {first.batch}@{measured.provider}"
+        was = target.accepted.latencies.get(key) if target.accepted is not None else None
+        now = LockedEstimate(value=first.p50.value, low=first.p50.low, high=first.p50.high)
+        yield IndexLatency(
+            provider=measured.provider,
+            batch=first.batch,
+            median=first.p50.value,
+            accepted=was.value if was is not None else None,
+            exceeds=not was.overlaps(now) if was is not None else None,
+            trend=_trend(past.latencies.get(key) for past in target.history),
+        )
+
+
+def _trend(values: Iterable[N | None]) -> tuple[N | None, ...]:
+    """Return values from the first that is known; none where it is the only one."""
+    known = tuple(itertools.dropwhile(lambda value: value is None, values))
+    return known if len(known) > 1 else ()
 
 
 def accepted_text(target: TargetFacts, most: int | None = None) -> str:

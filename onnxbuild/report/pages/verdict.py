@@ -14,7 +14,7 @@ from onnxbuild.recipe.lock import LockedTarget
 from onnxbuild.report import numbers, summary
 from onnxbuild.report.change_text import is_recipe_alone
 from onnxbuild.report.facts import ReportFacts, TargetFacts
-from onnxbuild.report.gate_text import doubt_text, gate_name, margin_text, measured_text
+from onnxbuild.report.gate_text import doubt_text, gate_name, margin_text, measured_text, needs_limit
 from onnxbuild.report.pages.guards import left_out_of
 from onnxbuild.report.pages.size import dtype_legend, dtype_tones, model_bar, sparsity
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, cap_rows, verdict_mark
@@ -216,9 +216,14 @@ def _accepted_cell(gate: GateResult, metric: str, accepted: LockedTarget | None)
     """Return what the gate measured when the target was accepted."""
     measured = accepted.measured.get(gate_key(gate)) if accepted is not None else None
     waived = "waived" if accepted is not None and gate.gate in accepted.waivers else ""
-    if measured is None:
+    if accepted is None or measured is None:
         return Cell(numbers.NONE, note=waived)
-    return Cell(measured_text(msgspec.structs.replace(gate, measured=measured), metric), note=waived)
+    limit = accepted.limits.get(gate_key(gate))
+    if limit is None and needs_limit(gate):
+        return Cell(numbers.NONE, note=waived, title="the lock does not say what was required, which tells the unit")
+    then = msgspec.structs.replace(gate, measured=measured, limit=limit or gate.limit)
+    required = f"required {limit}" if limit not in (None, gate.limit) else ""
+    return Cell(measured_text(then, metric), note="; ".join(filter(None, (required, waived))))
 
 
 def _gate_cells(gate: GateResult, metric: str, accepted: LockedTarget | None) -> tuple[Cell, ...]:
