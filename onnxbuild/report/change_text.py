@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.recipe.changes import RECIPE, Change, NumberChange, TargetChanges
 from onnxbuild.report import numbers
@@ -52,10 +54,10 @@ def change_lines(changes: TargetChanges) -> Iterator[ChangeLine]:
     yield from _texts("Waivers", changes.waivers)
 
 
-def change_sentence(changes: TargetChanges, most: int | None = None) -> str:
+def change_sentence(changes: TargetChanges, *, figures: bool = True) -> str:
     """Return in one sentence how a target differs, such as "accuracy −0.12 points, within noise; 2 inputs".
 
-    With `most` it has so many parts, and says how many more there are.
+    Without `figures` metric, size and times are left out, which stand elsewhere then.
     """
     match changes.kind:
         case "same":
@@ -64,13 +66,14 @@ def change_sentence(changes: TargetChanges, most: int | None = None) -> str:
             return "never accepted"
         case "removed":
             return "no longer accepted"
-    parts = _parts(changes)
-    return "; ".join(parts if most is None or len(parts) <= most + 1 else [*parts[:most], f"{len(parts) - most} more"])
+    if not figures and not is_recipe_alone(changes):
+        changes = msgspec.structs.replace(changes, metrics=(), bytes=None, timings=())
+    return "; ".join(_parts(changes)) or "nothing but figures"
 
 
 def is_recipe_alone(changes: TargetChanges) -> bool:
     """Tell whether nothing differs but the recipe's text: what it came to is as accepted."""
-    return changes.kind == "changed" and all(line.what == RECIPE for line in change_lines(changes))
+    return changes.kind == "changed" and {line.what for line in change_lines(changes)} == {RECIPE}
 
 
 def told_of(changes: TargetChanges) -> str:
@@ -89,7 +92,7 @@ def _parts(changes: TargetChanges) -> list[str]:
     said += _timing_sentence(changes.timings)
     counted = (
         (tuple(change for change in changes.inputs if change.what != RECIPE), "input"),
-        (changes.limits, "limit"),
+        (changes.limits, "other limit"),
         (changes.choices, "choice"),
         (changes.placement, "placement"),
         (changes.versions, "tool version"),

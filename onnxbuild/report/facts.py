@@ -286,9 +286,10 @@ class IndexLatency(msgspec.Struct, frozen=True, kw_only=True):
 class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     """One target in the index; `metric_*` in the metric's own unit, `size_ratio` its size over the `baseline`'s.
 
-    `accepted` says how it stands to its entry in the lock, `waived` are gates that were accepted although they failed.
-    `*_accepted` are the values in the lock, `*_trend` those in the lock at the last revisions that changed it, the
-    oldest first. `latencies` has the first batch on each provider that was measured.
+    `accepted` says how it stands to its entry in the lock, but for figures that have fields of their own. `waived` are
+    gates that were accepted although they failed. `*_accepted` are the values in the lock (`metric_exceeds`: the metric
+    left its noise), `*_trend` those in the lock at the last revisions that changed it, the oldest first. `latencies`
+    has the first batch on each provider that was measured.
     """
 
     target: str
@@ -302,6 +303,7 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     metric_model: float | None = None
     metric_source: float | None = None
     metric_accepted: float | None = None
+    metric_exceeds: bool | None = None
     metric_trend: tuple[float | None, ...] = ()
     higher_is_better: bool = True
     bytes: int | None = None

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.recipe.changes import NumberChange
 from onnxbuild.recipe.lock import LockedEstimate
 from onnxbuild.recipe.types import Bound
 from onnxbuild.report import numbers
@@ -155,6 +156,7 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         metric_model=None if measure is None else measure.model,
         metric_source=None if measure is None else measure.source,
         metric_accepted=was.model if was is not None and was.name == name else None,
+        metric_exceeds=next((m.exceeds for m in _changes(target) if (m.what, m.provider) == (name, on)), None),
         metric_trend=_trend(past.metrics.get(on) if past.names.get(on) == name else None for past in target.history),
         higher_is_better=measure is None or measure.higher_is_better,
         bytes=target.bytes,
@@ -164,12 +166,16 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         size_ratio=target.bytes / base[1] if base and base[1] and target.bytes else None,
         gates_passed=sum(gate.verdict is Verdict.PASSED for gate in target.gates),
         gates=len(target.gates),
-        accepted=accepted_text(target, 2),
+        accepted=accepted_text(target, figures=False),
         waived=tuple(target.accepted.waivers) if target.accepted is not None else (),
         providers=tuple(target.declared.tolerances),
         latencies=tuple(_latencies(target)),
         unverified_providers=tuple(p.provider for p in target.placements if p.facts.absent is not None),
     )
+
+
+def _changes(target: TargetFacts) -> tuple[NumberChange, ...]:
+    return target.changes.metrics if target.changes is not None else ()
 
 
 def _latencies(target: TargetFacts) -> Iterator[IndexLatency]:
@@ -197,12 +203,12 @@ def _trend(values: Iterable[N | None]) -> tuple[N | None, ...]:
     return known if len(known) > 1 else ()
 
 
-def accepted_text(target: TargetFacts, most: int | None = None) -> str:
-    """Return how a target stands to what was accepted of it, in at most so many parts."""
+def accepted_text(target: TargetFacts, *, figures: bool = True) -> str:
+    """Return how a target stands to what was accepted of it; without `figures` but for metric, size and times."""
     if target.accepted is None:
         return NEVER
     return (
-        change_sentence(target.changes, most)
+        change_sentence(target.changes, figures=figures)
         if target.changes is not None
         else "accepted, and not built from what is there now"
     )

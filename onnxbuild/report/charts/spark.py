@@ -9,6 +9,7 @@ from markupsafe import Markup
 from onnxbuild.report.charts.svg import element
 
 WIDTH, HEIGHT = 64, 18
+"""Pixels, which the style sheet gives it: an index has thousands."""
 _EDGE = 3.0
 LEAST = 0.02
 """The part of the largest value that the height stands for at least: a change of less does not look like much."""
@@ -28,11 +29,8 @@ def spark(values: Sequence[float | None], label: str, *, is_new: bool) -> Markup
     parts, joined = [], False
     for point in points:
         if point is not None:
-            parts.append(f"{'L' if joined else 'M'}{point[0]:.1f} {point[1]:.1f}")
+            parts.append(f"{'L' if joined else 'M'}{round(point[0], 1):g} {round(point[1], 1):g}")
         joined = point is not None
     last = next(point for point in reversed(points) if point is not None)
-    mark = element("circle", cx=last[0], cy=last[1], r=2.2, class_="new" if is_new else "last")
-    return element(
-        "svg", element("path", d="".join(parts)), mark, class_="spark", width=WIDTH, height=HEIGHT,
-        viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=label,
-    )  # fmt: skip
+    mark = element("circle", cx=round(last[0], 1), cy=round(last[1], 1), r=2.2, class_="new" if is_new else "last")
+    return element("svg", element("path", d="".join(parts)), mark, class_="spark", role="img", aria_label=label)

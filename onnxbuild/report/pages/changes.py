@@ -93,6 +93,4 @@ def _sentence(targets: Sequence[TargetFacts]) -> str:
         by_word.setdefault(word, []).append(target.variant)
     if len(by_word) == 1 and (word := next(iter(by_word))) == summary.NEVER:
         return "Never accepted: no lock beside the recipe has an entry for it."
-    said = "; ".join(f"{', '.join(names)}: {word}" for word, names in by_word.items()) + "."
-    texts = [change.what for target in targets if target.changes is not None for change in target.changes.inputs]
-    return said + (" The recipe's text is another one; onnxbuild diff shows its lines." if RECIPE in texts else "")
+    return "; ".join(f"{', '.join(names)}: {word}" for word, names in by_word.items()) + "."

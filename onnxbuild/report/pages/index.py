@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ ROOM = 1_000_000
 """Characters that rows may have together, so that the page stays about a megabyte."""
 MOST_PROVIDERS = 4
 """Columns of latencies; on further providers it stands beside the provider's name."""
+TRENDS = (
+    "Lines are what was accepted, by the git history of the locks, the latest to the right; an open dot is this build."
+)
+_LINE = re.compile(r'<svg class="spark".*?</svg>')
 _SAME, _SAME_TIME = 1e-9, 5e-4
 """How near, relatively, two values are one; a lock has times in four digits."""
 
@@ -38,6 +43,7 @@ class IndexPage:
     version: str
     counts: tuple[tuple[Mark, str], ...]
     table: Table
+    note: str
     twin: str
 
 
@@ -53,12 +59,12 @@ def columns(providers: tuple[str, ...]) -> tuple[Column, ...]:
         Column("Target"),
         Column("Verdict"),
         Column("Metric", "num"),
-        Column("vs source", "num"),
+        Column("vs source", "num", note="vs accepted"),
         Column("Size", "num"),
-        Column("vs baseline", "num"),
-        *(Column(f"Latency on {provider}", "num", note="median call") for provider in providers),
-        Column("Gates passed", "num"),
-        Column("vs accepted", "told"),
+        Column("vs baseline", "num", note="vs accepted"),
+        *(Column(f"Latency on {provider}", "num", note="median call, vs accepted") for provider in providers),
+        Column("Gates", "num", note="passed"),
+        Column("Accepted", "told", note="what else differs"),
         Column("Providers"),
         Column("Remark", "remark"),
     )
@@ -66,7 +72,7 @@ def columns(providers: tuple[str, ...]) -> tuple[Column, ...]:
 
 def index_page(facts: IndexFacts, drawn: Mapping[str, Markup]) -> IndexPage:
     """Return the index page; `drawn` is the markup of its rows by target."""
-    rows = _fitting(facts.rows, drawn)
+    rows, drawn, note = _fitting(facts.rows, drawn)
     shown = f"showing {len(rows):,} of {len(facts.rows):,}" if len(rows) < len(facts.rows) else ""
     table = Table("All targets", columns(timed_providers(facts.rows)),
                   tuple(Row(drawn=drawn[row.target]) for row in rows), shown,
@@ -76,11 +82,18 @@ def index_page(facts: IndexFacts, drawn: Mapping[str, Markup]) -> IndexPage:
     counts = tuple((mark, numbers.count(n)) for mark, n in sorted(marks.items(), key=lambda p: order.index(p[0].kind)))
     recipes = len({row.recipe for row in facts.rows})
     said = f"{numbers.plural(len(facts.rows), 'target')} of {numbers.plural(recipes, 'recipe')}"
-    return IndexPage(said, facts.version, counts, table, "index.json")
+    return IndexPage(said, facts.version, counts, table, note, "index.json")
 
 
-def _fitting(rows: Sequence[IndexRow], drawn: Mapping[str, Markup]) -> list[IndexRow]:
-    """Return the rows that a page has room for, in their order; those that are not passed go first."""
+def _fitting(rows: Sequence[IndexRow], drawn: Mapping[str, Markup]) -> tuple[list[IndexRow], Mapping[str, Markup], str]:
+    """Return the rows that a page has room for, in their order, their markup, and what to say of lines in them.
+
+    Rows are worth more than lines, and those that are not passed go first.
+    """
+    note = TRENDS if any(_LINE.search(markup) for markup in drawn.values()) else ""
+    if note and (len(rows) > CAP or sum(map(len, drawn.values())) > ROOM):
+        drawn = {target: Markup(_LINE.sub("", markup)) for target, markup in drawn.items()}  # noqa: S704  # less of ours
+        note = "There are too many rows for lines of what was accepted."
     kept: list[int] = []
     room = ROOM
     for at in sorted(range(len(rows)), key=lambda at: rows[at].verdict is Verdict.PASSED):
@@ -88,7 +101,7 @@ def _fitting(rows: Sequence[IndexRow], drawn: Mapping[str, Markup]) -> list[Inde
         if room < 0 or len(kept) == CAP:
             break
         kept.append(at)
-    return [rows[at] for at in sorted(kept)]
+    return [rows[at] for at in sorted(kept)], drawn, note
 
 
 def index_row(row: IndexRow, providers: tuple[str, ...]) -> Row:
@@ -111,7 +124,8 @@ def index_row(row: IndexRow, providers: tuple[str, ...]) -> Row:
         ),
         Cell(
             numbers.metric_change(name, change) if change is not None else numbers.NONE,
-            note=_since(row.metric_accepted, value, lambda old, new: numbers.metric_change(name, new - old)),
+            note=_since(row.metric_accepted, value, lambda old, new: numbers.metric_change(name, new - old))
+            + (", beyond noise" if row.metric_exceeds else ""),
             sort=_key(change),
         ),
         Cell(
@@ -155,15 +169,14 @@ def _shift(old: float, new: float) -> str:
 
 def _key(value: float | None) -> str:
     """Return what a script sorts by; "" leaves the cell's own text, which sorts last where it is a dash."""
-    return "" if value is None else str(value)
+    return "" if value is None else f"{value:.9g}"
 
 
 def _since(old: float | None, new: float | None, said: Callable[[float, float], str], near: float = _SAME) -> str:
     """Return the change since the accepted build, "" for none."""
     if old is None or new is None or math.isclose(old, new, rel_tol=near):
         return ""
-    change = said(old, new)
-    return f"{change} vs accepted" if change else ""
+    return said(old, new)
 
 
 def _drawn(
@@ -174,7 +187,7 @@ def _drawn(
         return None
     is_new = now is not None and (trend[-1] is None or not math.isclose(trend[-1], now, rel_tol=near))
     known = [value for value in trend if value is not None]
-    label = f"{what} of the last {len(trend)} accepted builds: {said(min(known))} to {said(max(known))}"
+    label = f"{what} as accepted {len(trend)} times: {said(min(known))} to {said(max(known))}"
     if now is not None:
         label += f"; now {said(now)}"
     return spark([*trend, now] if is_new else trend, label, is_new=is_new)

@@ -16,6 +16,7 @@ from onnxbuild.report.change_text import is_recipe_alone
 from onnxbuild.report.facts import ReportFacts, TargetFacts
 from onnxbuild.report.gate_text import doubt_text, gate_name, margin_text, measured_text, needs_limit
 from onnxbuild.report.pages.guards import left_out_of
+from onnxbuild.report.pages.recipe_lines import limit_line
 from onnxbuild.report.pages.size import dtype_legend, dtype_tones, model_bar, sparsity
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, cap_rows, verdict_mark
 from onnxbuild.targets.locking import gate_key
@@ -113,7 +114,7 @@ def gate_table(facts: ReportFacts) -> Table:
         if groups:
             rows.append(Row((Cell(name=target.variant, href="#" + summary.anchor(target)),), group=True))
         metric = _metric_name(target)
-        rows += [Row(_gate_cells(gate, metric, target.accepted)) for gate in gates[:fair]]
+        rows += [Row(_gate_cells(facts, target, gate, metric)) for gate in gates[:fair]]
         shown_gates += min(fair, len(gates))
     shown = f"showing {shown_gates} of {left:,}, the worst of each variant first" if shown_gates < left else ""
     return Table(
@@ -226,16 +227,24 @@ def _accepted_cell(gate: GateResult, metric: str, accepted: LockedTarget | None)
     return Cell(measured_text(then, metric), note="; ".join(filter(None, (required, waived))))
 
 
-def _gate_cells(gate: GateResult, metric: str, accepted: LockedTarget | None) -> tuple[Cell, ...]:
+def _limit_cell(facts: ReportFacts, target: TargetFacts, gate: GateResult) -> Cell:
+    """Return the limit, which leads to the line that the recipe has it in."""
+    line = limit_line(facts, target, gate_key(gate))
+    if line is None:
+        return Cell(gate.limit)
+    return Cell(gate.limit, href=f"#line-{line}", title=f"{facts.file}, line {line}")
+
+
+def _gate_cells(facts: ReportFacts, target: TargetFacts, gate: GateResult, metric: str) -> tuple[Cell, ...]:
     source = f"source {numbers.metric_value(metric, gate.source)}" if gate.source is not None else ""
     remark = "; ".join(filter(None, (gate.reason, doubt_text(gate, metric))))
     return (
         Cell(name=gate_name(gate.gate), title=gate.gate),
         Cell(mark=verdict_mark(gate.verdict)),
         Cell(measured_text(gate, metric), note=source),
-        Cell(gate.limit),
+        _limit_cell(facts, target, gate),
         Cell(margin_text(gate, metric), tone="bad" if gate.margin is not None and gate.margin < 0 else ""),
-        _accepted_cell(gate, metric, accepted),
+        _accepted_cell(gate, metric, target.accepted),
         Cell(gate.provider or numbers.NONE),
         Cell(remark),
     )
