@@ -194,7 +194,7 @@ def _timing(timing: NumberChange) -> ChangeLine:
         if value is None:
             return ABSENT
         number = float(value)
-        return numbers.size(round(number)) if timing.unit == "bytes" else f"{numbers.number(number)} ms"
+        return numbers.size(round(number)) if timing.unit == "bytes" else numbers.milliseconds(number)
 
     change = noise = ""
     if timing.delta is not None:

@@ -286,7 +286,7 @@ def _action(action: Action, outcomes: Outcomes) -> ActionFacts:
         bytes_out=sum(a.size for a in trace.outputs.values()) if trace is not None and trace.outputs else None,
         packages=packages,
         warnings=trace.warnings if trace is not None else (),
-        command=f"onnxbuild make --force {action.targets[0]}" if action.targets else None,
+        command=f"onnxbuild make {action.targets[0]} --rerun {action.name}" if action.targets else None,
         failure=failure,
     )
 

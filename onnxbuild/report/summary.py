@@ -84,6 +84,18 @@ def size_sentence(target: TargetFacts, targets: Sequence[TargetFacts]) -> str | 
     return f"as large as {base[0]}"
 
 
+def speed_sentence(target: TargetFacts) -> str | None:
+    """Return the speed against another variant, such as "1.9x as fast as fp32 on cpu"; None where none was measured."""
+    if target.versus is None:
+        return None
+    ratio, where = target.versus.versus.ratio, f"{target.versus.other} on {target.versus.provider}"
+    if not ratio.decides(1.0):
+        return f"not significantly faster or slower than {where}"
+    return (
+        f"{ratio.value:.1f}x as fast as {where}" if ratio.value >= 1 else f"{1 / ratio.value:.1f}x slower than {where}"
+    )
+
+
 def error_sentence(target: TargetFacts) -> str | None:
     """Return how much of the output tolerance is used, for targets without a metric."""
     found = final_accuracy(target)
@@ -104,7 +116,7 @@ def error_sentence(target: TargetFacts) -> str | None:
 
 def sentence(target: TargetFacts, targets: Sequence[TargetFacts]) -> str:
     """Return the verdict in words that need no knowledge of ONNX, without the verdict's own word."""
-    parts = [size_sentence(target, targets)]
+    parts = [size_sentence(target, targets), speed_sentence(target)]
     metric = final_metric(target)
     parts.append(error_sentence(target) if metric is None else metric_sentence(*metric))
     said = "; ".join(part for part in parts if part)

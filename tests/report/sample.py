@@ -535,7 +535,7 @@ def actions() -> tuple[ActionFacts, ...]:
         facts: dict[str, object] = {"targets": every, "inputs": inputs, "bytes_out": size, "packages": packages}
         if size is not None:
             facts["artifacts"] = (ArtifactFacts(label=label, digest=digest(name), bytes=size),)
-        facts["command"] = f"onnxbuild make --force {name}"
+        facts["command"] = f"onnxbuild make {facts['targets'][0]} --rerun {name}"
         return ActionFacts(name=name, stage=stage, title=title, **{**facts, **more})
 
     torch, ort, slim = (

@@ -15,7 +15,6 @@ from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import numbers
 from onnxbuild.report.charts.spark import spark
 from onnxbuild.report.facts import IndexFacts, IndexLatency, IndexRow
-from onnxbuild.report.pages.latency import milliseconds
 from onnxbuild.report.pages.providers import mark_providers
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, verdict_mark
 from onnxbuild.report.pages.verdict import against
@@ -111,7 +110,9 @@ def index_row(row: IndexRow, providers: tuple[str, ...]) -> Row:
     base = (row.baseline, round(row.bytes / row.size_ratio)) if row.baseline and row.bytes and row.size_ratio else None
     timed = {each.provider: each for each in row.latencies}
     others = [
-        f"{each.provider} {milliseconds(each.median)}" for each in row.latencies if each.provider not in providers
+        f"{each.provider} {numbers.milliseconds(each.median)}"
+        for each in row.latencies
+        if each.provider not in providers
     ]
     cells = (
         Cell(name=row.target, href=row.link),
@@ -155,10 +156,10 @@ def _latency(found: IndexLatency | None) -> Cell:
     since = _since(found.accepted, found.median, _shift, _SAME_TIME)
     noise = [f"{since}, {'beyond' if found.exceeds else 'within'} noise"] if since else []
     return Cell(
-        milliseconds(found.median),
+        numbers.milliseconds(found.median),
         note="; ".join([*batch, *noise]),
         sort=_key(found.median),
-        chart=_drawn(f"latency on {found.provider}", found.trend, found.median, milliseconds, _SAME_TIME),
+        chart=_drawn(f"latency on {found.provider}", found.trend, found.median, numbers.milliseconds, _SAME_TIME),
     )
 
 

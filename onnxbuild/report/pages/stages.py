@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -37,7 +38,7 @@ def action_table(facts: ReportFacts) -> Table:
         Column("What it did", "limit"),
         Column("In", "num"),
         Column("Out", "num"),
-        Column("Result", "code"),
+        Column("Result", "code", "digest"),
         Column("Tools", "limit"),
         Column("Warnings", "num"),
     )
@@ -131,14 +132,22 @@ def local_name(facts: ReportFacts, action: str) -> str:
     return action
 
 
+def _owner(facts: ReportFacts, action: str) -> str:
+    """Return the recipe that an action is named after where it is another one, which needs the same work."""
+    recipe = re.split("[/:]", action, maxsplit=1)[0]
+    return "" if recipe == facts.name else recipe
+
+
 def _action_cells(facts: ReportFacts, action: ActionFacts, effects: dict[str, str]) -> tuple[Cell, ...]:
     main = action.artifacts[0] if action.artifacts else None
     tools = ", ".join(f"{name} {version}" for name, version in sorted(action.packages.items()))
     effect_ = effects.get(action.name, "")
     did = f"failed: {action.failure.message}" if action.failure else effect_
     empty = "" if action.done or action.failure else "has not run"
+    notes = [action.title] if (did or empty) and action.title != action.stage else []
+    notes += [f"shared with {owner}"] if (owner := _owner(facts, action.name)) else []
     return (
-        Cell(name=local_name(facts, action.name), note=action.title if did or empty else "", title=action.name),
+        Cell(name=local_name(facts, action.name), note="; ".join(notes), title=action.name),
         Cell(did or empty or action.title or numbers.NONE, tone="bad" if action.failure else ""),
         Cell(numbers.size(action.bytes_in), title=numbers.exact_size(action.bytes_in) or ""),
         Cell(numbers.size(action.bytes_out), title=numbers.exact_size(action.bytes_out) or ""),
