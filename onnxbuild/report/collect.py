@@ -326,6 +326,7 @@ def _provenance(targets: list[TargetPlan], actions: list[Action], outcomes: Outc
         dirty=dirty,
         files=tuple(files[name] for name in sorted(files)),
         data=_data_sets(targets, outcomes),
+        seeds=_seeds(targets),
         versions=dict(sorted(versions.items())),
         hardware={} if host is None else _hardware(host),
     )
@@ -360,6 +361,16 @@ def _data_sets(targets: list[TargetPlan], outcomes: Outcomes) -> tuple[DataSetFa
                     source = f"random, seed {seed}, {samples} samples"
             found[action] = DataSetFacts(role=role, source=source, facts=facts)
     return tuple(found.values())
+
+
+def _seeds(targets: list[TargetPlan]) -> dict[str, int]:
+    """Return the seeds that a build goes by: of every process, and of generated data."""
+    seeds = {"processes of stages": 0}
+    for plan in targets:
+        for role, declared in (("evaluation", plan.target.evaluation), ("calibration", plan.target.calibration)):
+            if declared is not None and isinstance(declared.data, RandomData):
+                seeds[f"{role} data"] = declared.data.seed
+    return seeds
 
 
 def _packages(trace: Trace) -> dict[str, str]:

@@ -12,13 +12,14 @@ from onnxbuild.report import numbers
 from onnxbuild.report.charts.bars import span
 from onnxbuild.report.charts.lineage import MOST, Box, lineage
 from onnxbuild.report.facts import ActionFacts, ActionRun, ReportFacts, RunFacts, StepFacts
-from onnxbuild.report.names import shorten
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows, short_digest
 from onnxbuild.stages.auto import describe_winner
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.repair import describe_choice
 
+TOOLS = 60
+"""Characters of an action's packages above which they are folded; the section on provenance has all of a page's."""
 _DECISIONS = {"up-to-date": "up to date", "restore": "restored", "run": "ran", "blocked": "blocked", "waits": "waits"}
 
 
@@ -152,7 +153,7 @@ def _action_cells(facts: ReportFacts, action: ActionFacts, effects: dict[str, st
         Cell(numbers.size(action.bytes_in), title=numbers.exact_size(action.bytes_in) or ""),
         Cell(numbers.size(action.bytes_out), title=numbers.exact_size(action.bytes_out) or ""),
         Cell(short_digest(main.digest) if main else numbers.NONE, title=main.digest if main else "", code=True),
-        Cell(shorten(tools, 120), title=tools),
+        Cell(name=tools, fold=TOOLS),
         Cell(str(len(action.warnings)) if action.warnings else "", href="#warnings" if action.warnings else ""),
     )
 

@@ -17,7 +17,7 @@ from onnxbuild.report.facts import ReportFacts, TargetFacts
 from onnxbuild.report.gate_text import doubt_text, gate_name, margin_text, measured_text, needs_limit
 from onnxbuild.report.pages.guards import left_out_of
 from onnxbuild.report.pages.recipe_lines import limit_line
-from onnxbuild.report.pages.size import dtype_legend, dtype_tones, model_bar, sparsity
+from onnxbuild.report.pages.size import compressed, dtype_legend, dtype_tones, model_bar, sparsity
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, cap_rows, verdict_mark
 from onnxbuild.targets.locking import gate_key
 
@@ -80,6 +80,7 @@ def comparison(facts: ReportFacts) -> Table | None:
         Column("by dtype", "chart"),
         Column("vs baseline", "num"),
         Column("Zeros", "num"),
+        Column("Compressed", "num", "about"),
         Column("Nodes", "num"),
         Column("Gates passed", "num"),
     ]
@@ -171,6 +172,7 @@ def _compare(
     last = delivered(target)
     base = summary.baseline_of(target, facts.targets) if last else None
     passed = sum(gate.verdict is Verdict.PASSED for gate in target.gates)
+    small = compressed(target) if last else None
     return [
         *cells,
         Cell(_largest_error(target) if last else numbers.NONE),
@@ -178,6 +180,7 @@ def _compare(
         Cell(chart=model_bar(last, tones, largest, target.variant)) if last else Cell(),
         Cell(against(base, target.bytes)),
         Cell(numbers.percent(sparsity(last)) if last else numbers.NONE),
+        Cell(numbers.size(small), sort=str(small or 0)),
         Cell(numbers.count(last.nodes) if last else numbers.NONE),
         Cell(f"{passed} of {len(target.gates)}" if target.gates else numbers.NONE),
     ]
