@@ -99,7 +99,7 @@ def gate_table(facts: ReportFacts) -> Table:
         Column("Measured", "num"),
         Column("Limit", "limit"),
         Column("Margin", "num"),
-        Column("Accepted", "num"),
+        Column("Accepted", "num wrap"),
         Column("Provider"),
         Column("Remark", "remark"),
     )
