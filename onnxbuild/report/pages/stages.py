@@ -14,11 +14,12 @@ from onnxbuild.report.charts.lineage import MOST, Box, lineage
 from onnxbuild.report.facts import ActionFacts, ActionRun, ReportFacts, RunFacts, StepFacts
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows, short_digest
 from onnxbuild.stages.auto import describe_winner
+from onnxbuild.stages.packages import MODEL
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.repair import describe_choice
 
-TOOLS = 60
+TOOLS = 48
 """Characters of an action's packages above which they are folded; the section on provenance has all of a page's."""
 _DECISIONS = {"up-to-date": "up to date", "restore": "restored", "run": "ran", "blocked": "blocked", "waits": "waits"}
 
@@ -141,7 +142,8 @@ def _owner(facts: ReportFacts, action: str) -> str:
 
 def _action_cells(facts: ReportFacts, action: ActionFacts, effects: dict[str, str]) -> tuple[Cell, ...]:
     main = action.artifacts[0] if action.artifacts else None
-    tools = ", ".join(f"{name} {version}" for name, version in sorted(action.packages.items()))
+    packages = sorted(action.packages.items(), key=lambda package: (package[0] in MODEL, package))
+    tools = ", ".join(f"{name} {version}" for name, version in packages)
     effect_ = effects.get(action.name, "")
     did = f"failed: {action.failure.message}" if action.failure else effect_
     empty = "" if action.done or action.failure else "has not run"
