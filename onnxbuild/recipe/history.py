@@ -43,19 +43,42 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @dataclass(frozen=True)
-class History:
-    """Of each lock its versions, the oldest first, as figures by variant; and the recipes' texts by digest."""
+class Version:
+    """A lock at one time: the day of its commit, None where it is not committed, and the entries by variant.
 
-    locks: Mapping[str, tuple[Mapping[str, Figures], ...]] = field(default_factory=dict)
+    An entry is its own text's digest, and the figures in it.
+    """
+
+    day: str | None
+    entries: Mapping[str, tuple[str, Figures]]
+
+
+@dataclass(frozen=True)
+class History:
+    """Of each lock its versions, the oldest first; and the recipes' texts by digest."""
+
+    locks: Mapping[str, tuple[Version, ...]] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, recipe: str, variant: str) -> tuple[Figures, ...]:
         """Return what was accepted of a target, the oldest first, each only where it is another than before."""
         found: list[Figures] = []
         for version in self.locks.get(lock_path(recipe), ()):
-            if variant in version and version[variant] != (found[-1] if found else None):
-                found.append(version[variant])
+            _, figures = version.entries.get(variant, ("", None))
+            if figures is not None and figures != (found[-1] if found else None):
+                found.append(figures)
         return tuple(found)
+
+    def day_of(self, recipe: str, variant: str) -> str | None:
+        """Return the day of the commit since which a target's entry is what it is now; None where there is none."""
+        versions = self.locks.get(lock_path(recipe), ())
+        now = versions[-1].entries.get(variant) if versions else None
+        day = None
+        for version in reversed(versions[:-1]):
+            if now is None or version.entries.get(variant) != now:
+                break
+            day = version.day
+        return day
 
 
 class _Metric(msgspec.Struct, frozen=True):
@@ -95,32 +118,33 @@ def read_history(root: Path, recipes: Iterable[str]) -> History:
     wanted = {*now, *map(lock_path, now)}
     try:
         versions = _versions(root, wanted)
-        content = _read(root, [blob for blobs in versions.values() for blob in blobs])
+        content = _read(root, [blob for blobs in versions.values() for blob, _ in blobs])
     except GitError:
         versions, content = {}, {}
     locks = {}
     texts = {}
     for recipe, current in now.items():
         lock = lock_path(recipe)
-        before = [content[blob] for blob in reversed(versions.get(lock, ())) if blob in content]
-        locks[lock] = tuple(figures_of(data) for data in (*before, current))
-        for blob in versions.get(recipe, ()):
+        before = [(day, content[blob]) for blob, day in reversed(versions.get(lock, ())) if blob in content]
+        locks[lock] = tuple(Version(day, entries_of(data)) for day, data in (*before, (None, current)))
+        for blob, _ in versions.get(recipe, ()):
             if blob in content:
                 texts[digest_bytes(content[blob])] = content[blob].decode("utf-8", "replace")
     return History(locks, texts)
 
 
-def figures_of(data: bytes) -> dict[str, Figures]:
-    """Return the figures in a lock by variant; nothing of what is no lock of this format."""
+def entries_of(data: bytes) -> dict[str, tuple[str, Figures]]:
+    """Return a lock's entries by variant: digest and figures; nothing of what is no lock of this format."""
     if len(data) > MOST_BYTES:
         return {}
     try:
         file = msgspec.json.decode(data, type=_File)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return {}
-    return (
-        {name: found for name, raw in file.targets.items() if (found := _figures(raw))} if file.format == FORMAT else {}
-    )
+    if file.format != FORMAT:
+        return {}
+    found = ((name, digest_bytes(bytes(raw)), _figures(raw)) for name, raw in file.targets.items())
+    return {name: (digest, figures) for name, digest, figures in found if figures is not None}
 
 
 def _figures(raw: msgspec.Raw) -> Figures | None:
@@ -137,28 +161,31 @@ def _figures(raw: msgspec.Raw) -> Figures | None:
     )
 
 
-def _versions(root: Path, wanted: set[str]) -> dict[str, list[str]]:
-    """Return the blobs that files were at the last revisions that changed them, the newest first."""
+def _versions(root: Path, wanted: set[str]) -> dict[str, list[tuple[str, str]]]:
+    """Return the blobs that files were at the last revisions that changed them, with their days, the newest first."""
     folders = dict.fromkeys(name.rpartition("/")[0] for name in sorted(wanted))
     files = [f":(glob){_literal(folder)}{'/' if folder else ''}*" for folder in folders]
     told = git(
-        root, "log", "--first-parent", "-m", "--raw", "-z", "--no-abbrev", "--no-renames", "--relative", "--format=",
-        f"--max-count={MOST_REVISIONS}", "--", *files, seconds=_SECONDS, offline=True,
+        root, "log", "--first-parent", "-m", "--raw", "-z", "--no-abbrev", "--no-renames", "--relative",
+        "--format=%x01%cs", f"--max-count={MOST_REVISIONS}", "--", *files, seconds=_SECONDS, offline=True,
     )  # fmt: skip
-    found: dict[str, list[str]] = {}
-    for blob, name in _changes(told):
+    found: dict[str, list[tuple[str, str]]] = {}
+    for day, blob, name in _changes(told):
         blobs = found.setdefault(name, [])
         if name in wanted and len(blobs) < MOST_EACH and blob.strip("0"):
-            blobs.append(blob)
+            blobs.append((blob, day))
     return found
 
 
-def _changes(told: bytes) -> Iterator[tuple[str, str]]:
-    """Yield the new blob and the name of each change in what `git log --raw -z` printed."""
+def _changes(told: bytes) -> Iterator[tuple[str, str, str]]:
+    """Yield the day, the new blob and the name of each change in what `git log --raw -z` printed."""
     parts = iter(told.decode("utf-8", "surrogateescape").split("\0"))
+    day = ""
     for part in parts:
-        if (change := _CHANGE.fullmatch(part.strip())) is not None:
-            yield change[1], next(parts, "")
+        if part.startswith("\x01"):
+            day = part[1:].strip()
+        elif (change := _CHANGE.fullmatch(part.strip())) is not None:
+            yield day, change[1], next(parts, "")
 
 
 def _read(root: Path, blobs: Iterable[str]) -> dict[str, bytes]:

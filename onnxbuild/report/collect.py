@@ -164,6 +164,7 @@ def _target(
         tied_to=tied_to(filter(None, (_trace(name, outcomes) for name in (*_makers(plan), plan.package)))),
         blame=_without_times(_blame(plan, outcomes)),
         history=history.of(target.file, target.variant),
+        accepted_on=history.day_of(target.file, target.variant),
         lines=_lines(target),
         limit_lines={} if judgement is None else _limit_lines(target, judgement.gates),
     )

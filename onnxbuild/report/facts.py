@@ -180,8 +180,8 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     for or a tolerance was missed. `tied_to` is the hardware class of the machine that the model was optimised for,
     None: any. `accepted` is the target's entry in the lock, None: it was never accepted; `changes` how it differs now,
     None where there is nothing to compare; `history` is what was accepted of it before, the oldest first, and in the
-    end what the lock has now. `lines` are those of the recipe that the target is made of, `limit_lines` those that
-    require a gate, by its name in a lock.
+    end what the lock has now, `accepted_on` the day on which that was committed. `lines` are those of the recipe that
+    the target is made of, `limit_lines` those that require a gate, by its name in a lock.
     """
 
     name: str
@@ -206,6 +206,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     accepted: LockedTarget | None = None
     changes: TargetChanges | None = None
     history: tuple[Figures, ...] = ()
+    accepted_on: str | None = None
     lines: tuple[int, ...] = ()
     limit_lines: dict[str, int] = {}
 
@@ -286,7 +287,8 @@ class IndexLatency(msgspec.Struct, frozen=True, kw_only=True):
 class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     """One target in the index; `metric_*` in the metric's own unit, `size_ratio` its size over the `baseline`'s.
 
-    `accepted` says how it stands to its entry in the lock, but for figures that have fields of their own. `waived` are
+    `accepted` says how it stands to its entry in the lock, but for figures that have fields of their own,
+    `accepted_on` the day on which that was committed. `waived` are
     gates that were accepted although they failed. `*_accepted` are the values in the lock (`metric_exceeds`: the metric
     left its noise), `*_trend` those in the lock at the last revisions that changed it, the oldest first. `latencies`
     has the first batch on each provider that was measured.
@@ -317,6 +319,7 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     latencies: tuple[IndexLatency, ...] = ()
     unverified_providers: tuple[str, ...] = ()
     accepted: str = ""
+    accepted_on: str | None = None
     waived: tuple[str, ...] = ()
 
 

@@ -179,6 +179,7 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         gates_passed=sum(gate.verdict is Verdict.PASSED for gate in target.gates),
         gates=len(target.gates),
         accepted=accepted_text(target, figures=False),
+        accepted_on=target.accepted_on,
         waived=tuple(target.accepted.waivers) if target.accepted is not None else (),
         providers=tuple(target.declared.tolerances),
         latencies=tuple(_latencies(target)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from onnxbuild.base.digest import digest_bytes
 from onnxbuild.recipe import history
-from onnxbuild.recipe.history import Figures, History, figures_of, read_history
+from onnxbuild.recipe.history import Figures, History, entries_of, read_history
 
 RECIPE, LOCK = "recipes/net.yaml", "recipes/net.lock.json"
 
@@ -73,6 +74,28 @@ def test_to_commit_a_lock_changes_nothing(repository: Path) -> None:
     before = read_history(repository, [RECIPE]).of(RECIPE, "fp32")
     git(repository, "commit", "-qam", "fourth")
     assert read_history(repository, [RECIPE]).of(RECIPE, "fp32") == before
+
+
+def test_the_day_is_that_of_the_commit_since_which_an_entry_is_what_it_is(repository: Path) -> None:
+    def commit(text: str, day: str) -> None:
+        write(repository, LOCK, text)
+        git(repository, "add", ".")
+        env = {**os.environ, "GIT_COMMITTER_DATE": f"{day}T12:00:00Z", "GIT_AUTHOR_DATE": "2000-01-01T00:00:00Z"}
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", *who, "commit", "-qm", day], cwd=repository, check=True, env=env)
+
+    def both(size: int) -> str:
+        return json.dumps({"format": 1, "targets": {"fp32": {"bytes": 1}, "int8": {"bytes": size}}})
+
+    commit(both(1), "2026-01-01")
+    commit(both(2), "2026-02-02")
+    commit(both(2) + "\n", "2026-03-03")
+    found = read_history(repository, [RECIPE])
+    assert (found.day_of(RECIPE, "fp32"), found.day_of(RECIPE, "int8")) == ("2026-01-01", "2026-02-02")
+    assert found.day_of(RECIPE, "other") is None
+    write(repository, LOCK, both(3))
+    found = read_history(repository, [RECIPE])
+    assert (found.day_of(RECIPE, "fp32"), found.day_of(RECIPE, "int8")) == ("2026-01-01", None)
 
 
 def test_merges_count_as_what_they_brought(repository: Path) -> None:
@@ -144,7 +167,7 @@ def test_odd_names_are_names(repository: Path) -> None:
     ],
 )
 def test_what_is_no_lock_is_left_out(repository: Path, text: str) -> None:
-    assert figures_of(text.encode()) == {}
+    assert entries_of(text.encode()) == {}
     write(repository, LOCK, text, "broken")
     write(repository, LOCK, lock(70), "mended")
     assert sizes(read_history(repository, [RECIPE])) == [100, 90, 80, 70]
@@ -153,7 +176,7 @@ def test_what_is_no_lock_is_left_out(repository: Path, text: str) -> None:
 def test_one_broken_entry_leaves_the_others() -> None:
     endless = '{"latencies": {"p50@cpu": {"value": 1e400}}}'
     text = f'{{"format": 1, "targets": {{"a": {{"bytes": -1.5}}, "b": {{"bytes": 7}}, "c": {endless}}}}}'
-    found = figures_of(text.encode())
+    found = {name: figures for name, (_, figures) in entries_of(text.encode()).items()}
     assert found["b"] == Figures(bytes=7)
     assert "a" not in found
     assert "c" not in found or found["c"] == Figures()

@@ -464,6 +464,7 @@ def targets() -> tuple[TargetFacts, ...]:
     same = locked("fp32", SLIM, list(fp32.gates), 527)
     fp32 = msgspec.structs.replace(
         fp32,
+        accepted_on="2026-10-30",
         history=(past(158_000, 525), past(SLIM.bytes, 527)),
         accepted=same,
         changes=compare_entries("fp32", same, same),
@@ -494,7 +495,9 @@ def targets() -> tuple[TargetFacts, ...]:
     now = locked("int8", INT8, list(int8.gates), 526, choice=Choice(keep=("fc2/Gemm",), calibrate="minmax"),
                  latencies=timed(0.0361, 0.0352, 0.0374), memory={"cpu": LockedEstimate(value=2.39e6, low=2.3e6, high=2.5e6)})  # fmt: skip
     earlier = (past(44_100, 519), past(44_100, 524), past(43_700, 530, 0.052), past(42_890, 533, 0.0412))
-    int8 = msgspec.structs.replace(int8, history=earlier, accepted=before, changes=compare_entries("int8", before, now))
+    int8 = msgspec.structs.replace(
+        int8, accepted_on="2026-11-12", history=earlier, accepted=before, changes=compare_entries("int8", before, now)
+    )
     fp16_steps = [*common(), StepFacts(
         label="quantize", action="digits-cnn:fp16/quantize", title="float16, inputs and outputs kept",
         quantize=QuantizeFacts(model=FP16, changed=True, quantized={"Conv": 2, "Gemm": 2, "Relu": 3}),

@@ -146,7 +146,9 @@ def test_the_index_draws_the_history_of_locks_and_the_page_the_lines_that_are_no
 
     git(two, "commit", "-qam", "accepted something larger still")
     assert two.run("report").code == 0
-    assert (two.root / "reports/index.html").read_text() == index, "to commit a lock changes no page"
+    drawn_again = (two.root / "reports/index.html").read_text()
+    day = row_of(two, "ant")["accepted_on"]
+    assert drawn_again.replace(f"<small>since {day}</small>", "").replace(f'"{day}"', "null") == index
 
     two.recipe("b", "name: ant\n" + MLP.replace("opset: 20", "opset: 18"))
     git(two, "commit", "-qam", "another opset")

@@ -18,7 +18,7 @@ from onnxbuild.report.facts import IndexFacts, IndexLatency, IndexRow
 from onnxbuild.report.pages.providers import mark_providers
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, verdict_mark
 from onnxbuild.report.pages.verdict import against
-from onnxbuild.report.summary import waived_text
+from onnxbuild.report.summary import NEVER, waived_text
 
 CAP = 1200
 """Rows on the page; the worst verdicts are kept."""
@@ -142,11 +142,16 @@ def index_row(row: IndexRow, providers: tuple[str, ...]) -> Row:
         ),
         *(_latency(timed.get(provider)) for provider in providers),
         Cell(f"{row.gates_passed} of {row.gates}" if row.gates else numbers.NONE),
-        Cell(name=row.accepted or numbers.NONE, note=waived_text(row.waived), fold=240),
+        Cell(name=row.accepted or numbers.NONE, note=_since_when(row), fold=240),
         Cell(mark_providers(row.providers, row.unverified_providers) or numbers.NONE, note=", ".join(others)),
         Cell(name=row.trouble, fold=240),
     )
     return Row(cells)
+
+
+def _since_when(row: IndexRow) -> str:
+    day = f"since {row.accepted_on}" if row.accepted_on is not None and row.accepted != NEVER else ""
+    return "; ".join(filter(None, (day, waived_text(row.waived))))
 
 
 def _latency(found: IndexLatency | None) -> Cell:
