@@ -148,7 +148,7 @@ def test_the_index_draws_the_history_of_locks_and_the_page_the_lines_that_are_no
     assert two.run("report").code == 0
     drawn_again = (two.root / "reports/index.html").read_text()
     day = row_of(two, "ant")["accepted_on"]
-    assert drawn_again.replace(f"<small>since {day}</small>", "").replace(f'"{day}"', "null") == index
+    assert drawn_again.replace(f"<small>accepted on {day}</small>", "").replace(f'"{day}"', "null") == index
 
     two.recipe("b", "name: ant\n" + MLP.replace("opset: 20", "opset: 18"))
     git(two, "commit", "-qam", "another opset")

@@ -150,7 +150,7 @@ def index_row(row: IndexRow, providers: tuple[str, ...]) -> Row:
 
 
 def _since_when(row: IndexRow) -> str:
-    day = f"since {row.accepted_on}" if row.accepted_on is not None and row.accepted != NEVER else ""
+    day = f"accepted on {row.accepted_on}" if row.accepted_on is not None and row.accepted != NEVER else ""
     return "; ".join(filter(None, (day, waived_text(row.waived))))
 
 
