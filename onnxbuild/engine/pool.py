@@ -25,8 +25,11 @@ FORKS = sys.platform == "linux"
 """Elsewhere each job gets a spawned process: macOS's system libraries do not survive a fork."""
 
 POLL = 0.1
-"""Seconds between two looks at the resident size of running jobs."""
+"""Seconds between two looks at how long jobs have run."""
 
+LOOK = 0.5
+"""Seconds between two looks at what a job and its children use, which takes a look at every process there is; what one
+process may allocate is limited by the system besides."""
 
 SILENCE = float(os.environ.get("ONNXBUILD_FORK_SILENCE", "20"))
 """Seconds without a stir after which a forked child counts as hung; the environment variable is for tests."""
@@ -70,6 +73,7 @@ class _Running:
     killed: str | None = None
     code: str = ""
     cpu: float = 0.0
+    looked: float = field(default_factory=time.monotonic)
     stirred: float = field(default_factory=time.monotonic)
     hung: bool = False
     remarks: tuple[Remark, ...] = ()
@@ -231,17 +235,23 @@ class Pool:
         for running in self._running.values():
             if running.killed is not None or running.hung:
                 continue
-            memory, cpu = _use(running.pid if running.pid is not None else running.worker.process.pid)
-            if running.pid is not None and time.monotonic() - running.started > running.limit:
+            pid = running.pid if running.pid is not None else running.worker.process.pid
+            if running.pid is not None and self._looked - running.started > running.limit:
                 running.killed = f"exceeded its time limit of {format_duration(running.limit)}"
                 running.code = "time-limit"
-            elif running.pid is not None and memory > running.memory:
-                running.killed = f"exceeded its memory limit of {format_size(running.memory)}"
-                running.code = "memory-limit"
-            elif running.worker.serves:
-                running.hung = self._is_silent(running, cpu)
+            elif self._looked - running.looked >= LOOK:
+                running.looked = self._looked
+                self._look(running, pid)
             if running.killed is not None or running.hung:
-                _kill_group(running.pid if running.pid is not None else running.worker.process.pid)
+                _kill_group(pid)
+
+    def _look(self, running: _Running, pid: int) -> None:
+        memory, cpu = _use(pid)
+        if running.pid is not None and memory > running.memory:
+            running.killed = f"exceeded its memory limit of {format_size(running.memory)}"
+            running.code = "memory-limit"
+        elif running.worker.serves:
+            running.hung = self._is_silent(running, cpu)
 
     def _is_silent(self, running: _Running, cpu: float) -> bool:
         now = time.monotonic()
