@@ -14,12 +14,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.base.disk import describe_refusal
 from onnxbuild.base.units import format_duration, format_size
 from onnxbuild.engine.job import REFUSED, Job
+
+if TYPE_CHECKING:  # a make starts its first worker before it imports anything else
+    from onnxbuild.stages.stage import AnyStage
 
 FORKS = sys.platform == "linux"
 """Elsewhere each job gets a spawned process: macOS's system libraries do not survive a fork."""
@@ -79,6 +85,13 @@ class _Running:
     remarks: tuple[Remark, ...] = ()
 
 
+def worker_arguments(stage: AnyStage, params: msgspec.Struct) -> tuple[str, ...]:
+    """Return what tells the worker for an action from others: the modules that it imports, and whether it asks for
+    their owners.
+    """
+    return (*(["--owners"] if stage.runs_user_code(params) else []), *stage.preload(params))
+
+
 class Pool:
     """Worker processes by what they import beforehand; each started when first needed, all ended by `close`.
 
@@ -94,11 +107,18 @@ class Pool:
         self._selector = selectors.DefaultSelector()
         self._looked = 0.0
 
-    def start(self, job: Job, preload: tuple[str, ...], seconds: float) -> Path:
-        """Start a job and return its file, by which `wait` names it; `seconds` is its limit of wall time."""
+    def prepare(self, arguments: tuple[str, ...]) -> None:
+        """Start a worker that will be needed, so that it imports while others work."""
+        if FORKS and arguments not in self._workers:
+            self._workers[arguments] = self._spawn(*arguments)
+
+    def start(self, job: Job, arguments: tuple[str, ...], seconds: float) -> Path:
+        """Start a job in a worker for `arguments` and return its file, by which `wait` names it.
+
+        `seconds` is the job's limit of wall time; see worker_arguments.
+        """
         file = Path(job.scratch, "job.json")
         file.write_bytes(encode(job))
-        arguments = (*(["--owners"] if job.user_code else []), *preload)
         worker = self._send(arguments, file) if FORKS else self._spawn("--job", str(file))
         running = _Running(worker, time.monotonic(), job.memory, seconds)
         running.pid = None if worker.serves else worker.process.pid
@@ -140,6 +160,12 @@ class Pool:
         self._running.clear()
         self._workers.clear()
         self._selector.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _all(self) -> list[_Worker]:
         workers = [*self._workers.values(), *(running.worker for running in self._running.values())]
