@@ -133,7 +133,6 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], list[dict[str, np.ndarray
 UNCHANGED = {
     ("trees", "dynamic"), ("trees", "static"), ("trees", "int4"), ("trees", "float16"),
     ("nothing", "dynamic"), ("nothing", "static"), ("nothing", "int4"),
-    ("loop", "static"), ("scan", "static"),
 }  # fmt: skip
 """Where there is nothing that the mode can quantise: delivered as it is, and said."""
 MOST = {"dynamic": 0.1, "static": 0.1, "int4": 0.5, "float16": 0.02}
