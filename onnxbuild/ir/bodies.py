@@ -84,13 +84,9 @@ def captured(bodies: Iterable[Body], graph: ir.Graph) -> list[str]:
 
 def expose(model: ir.Model, names: Collection[str]) -> list[str]:
     """Make values of the main graph outputs, those that are none yet, and return the names of these."""
-    wanted = {*names}
-    found = [
-        value
-        for node in model.graph
-        for value in node.outputs
-        if value.name in wanted and value not in model.graph.outputs
-    ]
+    outputs = {*model.graph.outputs}
+    written = (value for node in model.graph for value in node.outputs if value.name in names)
+    found = [value for value in written if value not in outputs]
     model.graph.outputs.extend(found)
     return [value.name or "" for value in found]
 
@@ -120,9 +116,9 @@ def set_input_types(model: ir.Model, calls: Iterable[Mapping[str, np.ndarray]], 
 def put_back(model: ir.Model, body: Body, changed: ir.Model) -> None:
     """Put the graph of `changed`, made from `body.model`, where it was cut out: into the node of that name."""
     graph, before = changed.graph, body.model.graph
-    around = {value.name: value for value in _values(model.graph)}
+    around = {value.name or "": value for value in _values(model.graph)}
     for value in list(graph.inputs[len(body.formal) :]):
-        _replace(graph, value, around[value.name])
+        _replace(graph, value, around[value.name or ""])
         graph.inputs.remove(value)
     for old, new in zip(
         (*before.inputs[: len(body.formal)], *before.outputs), (*graph.inputs, *graph.outputs), strict=True
@@ -135,7 +131,7 @@ def put_back(model: ir.Model, body: Body, changed: ir.Model) -> None:
 
 
 def share(model: ir.Model) -> None:
-    """Let the graphs of a model read one tensor of the main graph where several hold equal ones, of two dims or more."""
+    """Let graphs read one tensor of the main graph where several of them hold equal ones, of two dims or more."""
     found: dict[tuple[ir.DataType, tuple[int, ...], bytes], list[ir.Value]] = {}
     for graph in model.graphs():
         for value in graph.initializers.values():

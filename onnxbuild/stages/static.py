@@ -8,7 +8,7 @@ call goes through has no ranges, and stays in float.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -64,7 +64,10 @@ class _Graph:
     """One graph as a model, with the bodies in it that are to be quantised."""
 
     def __init__(self, model: ir.Model, visits: Visits, calls: Sequence[Call], scratch: Path, whole: Static) -> None:
-        self._bodies = list(_quantizable(visits, scratch, whole))
+        self._bodies = [
+            (body, _inner(body, below, scratch / f"body-{number}", whole))
+            for number, (body, below) in enumerate(visits.bodies)
+        ]
         inputs = [value.name or "" for value in model.graph.inputs]
         model = model.clone()
         self._exposed = expose(model, captured((body for body, _ in visits.bodies), model.graph))
@@ -72,33 +75,37 @@ class _Graph:
 
     def quantize(self, quantization: Quantization, exclude: Sequence[str], out: Path) -> None:
         """Write the quantised model to `out`."""
-        if not self._bodies and not self._exposed:
+        if not self._bodies:
             self._tool.quantize(quantization, exclude, out)
             return
         own = out.parent / "main" / MODEL
         own.parent.mkdir()
         self._tool.quantize(quantization, exclude, own)
         model = ir.load(own)
-        for number, (body, graph) in enumerate(self._bodies):
-            file = out.parent / f"body-{number}" / MODEL
-            file.parent.mkdir()
-            graph.quantize(quantization, exclude, file)
-            put_back(model, body, ir.load(file))
+        for number, (body, graph) in enumerate(self._bodies):  # all: the tool puts nodes before what bodies read
+            changed = body.model.clone()
+            if graph is not None:
+                file = out.parent / f"body-{number}" / MODEL
+                file.parent.mkdir()
+                graph.quantize(quantization, exclude, file)
+                changed = ir.load(file)
+            put_back(model, body, changed)
         conceal(model, self._exposed)
         share(model)
+        model.graph.sort()
         write_model(NameFixPass()(model).model, out.parent)
 
 
-def _quantizable(visits: Visits, scratch: Path, whole: Static) -> Iterator[tuple[Body, _Graph]]:
-    for number, (body, below) in enumerate(visits.bodies):
-        if not has_weights(body.model):
-            continue
-        if whole.why or not below.calls:
-            whole.miss(body)
-            continue
-        model = body.model.clone()
-        set_input_types(model, below.calls)
-        yield body, _Graph(model, below, below.calls, scratch / f"body-{number}", whole)
+def _inner(body: Body, visits: Visits, scratch: Path, whole: Static) -> _Graph | None:
+    """Return a body to be quantised; None for one that stays in float, without weights or without calls."""
+    if not has_weights(body.model):
+        return None
+    if whole.why or not visits.calls:
+        whole.miss(body)
+        return None
+    model = body.model.clone()
+    set_input_types(model, visits.calls)
+    return _Graph(model, visits, visits.calls, scratch, whole)
 
 
 def lay_out(model: ir.Model, scratch: Path) -> Path:
