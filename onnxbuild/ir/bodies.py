@@ -55,6 +55,7 @@ def localize(model: ir.Model) -> None:
 
     The tensors are shared in memory. What then reads a constant of the main graph is in the main graph.
     """
+    taken = {value.name or "" for graph in model.graphs() for value in _values(graph)}
     for body in nested(model.graph):
         if not isinstance(body, ir.Graph) or body is model.graph:
             continue
@@ -62,7 +63,7 @@ def localize(model: ir.Model) -> None:
         for node in body:
             for index, value in enumerate(node.inputs):
                 if value is not None and value.is_initializer() and value.graph is not body:
-                    node.replace_input_with(index, own.get(value) or own.setdefault(value, _copy(value, body)))
+                    node.replace_input_with(index, own.get(value) or own.setdefault(value, _copy(value, body, taken)))
     for graph in model.graphs():
         for name, value in list(graph.initializers.items()):
             if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
@@ -113,10 +114,13 @@ def set_input_types(model: ir.Model, calls: Iterable[Mapping[str, np.ndarray]], 
         value.shape = ir.Shape([None] * own.pop()) if len(own) == 1 else None
 
 
-def put_back(model: ir.Model, body: Body, changed: ir.Model) -> None:
-    """Put the graph of `changed`, made from `body.model`, where it was cut out: into the node of that name."""
+def put_back(model: ir.Model, body: Body, changed: ir.Model, instead: Mapping[str, ir.Value] | None = None) -> None:
+    """Put the graph of `changed`, made from `body.model`, where it was cut out: into the node of that name.
+
+    What it captured it reads from the values of those names, or from those that `instead` has for them.
+    """
     graph, before = changed.graph, body.model.graph
-    around = {value.name or "": value for value in _values(model.graph)}
+    around = {**{value.name or "": value for value in _values(model.graph)}, **(instead or {})}
     for value in list(graph.inputs[len(body.formal) :]):
         _replace(graph, value, around[value.name or ""])
         graph.inputs.remove(value)
@@ -125,6 +129,7 @@ def put_back(model: ir.Model, body: Body, changed: ir.Model) -> None:
     ):
         new.type, new.shape = old.type, old.shape.copy() if old.shape is not None else None
     node = next(node for node in model.graph if node.name == body.holder)
+    _detach(node.attributes[body.attribute].as_graph())
     node.attributes[body.attribute] = ir.AttrGraph(body.attribute, graph)
     for domain, version in changed.opset_imports.items():
         model.opset_imports.setdefault(domain, version)
@@ -146,7 +151,7 @@ def share(model: ir.Model) -> None:
                 _unregister(value)
             if first.graph is not model.graph:
                 _unregister(first)
-                first.name = _free(first.name or "weight", model.graph)
+                first.name = _free(first.name or "weight", {value.name or "" for value in _values(model.graph)})
                 model.graph.register_initializer(first)
 
 
@@ -192,6 +197,14 @@ def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
                 body.outputs[number] = new
 
 
+def _detach(graph: ir.Graph) -> None:
+    """Let a graph that is thrown away read nothing any more."""
+    for body in nested(graph):
+        for node in body:
+            for index in range(len(node.inputs)):
+                node.replace_input_with(index, None)
+
+
 def _values(graph: ir.Graph) -> Iterator[ir.Value]:
     yield from graph.inputs
     yield from graph.initializers.values()
@@ -199,9 +212,9 @@ def _values(graph: ir.Graph) -> Iterator[ir.Value]:
         yield from node.outputs
 
 
-def _copy(value: ir.Value, graph: ir.Graph) -> ir.Value:
+def _copy(value: ir.Value, graph: ir.Graph, taken: set[str]) -> ir.Value:
     own = ir.Value(
-        name=_free(value.name or "", graph), type=value.type, shape=value.shape, const_value=value.const_value
+        name=_free(value.name or "", taken), type=value.type, shape=value.shape, const_value=value.const_value
     )
     graph.register_initializer(own)
     return own
@@ -212,10 +225,11 @@ def _unregister(value: ir.Value) -> None:
     del value.graph.initializers[value.name or ""]
 
 
-def _free(name: str, graph: ir.Graph) -> str:
-    taken = {value.name for value in _values(graph)}
+def _free(name: str, taken: set[str]) -> str:
+    """Return `name`, or with a number where it is taken, and take it."""
     number, free = 1, name
     while free in taken:
         number += 1
         free = f"{name}_{number}"
+    taken.add(free)
     return free
