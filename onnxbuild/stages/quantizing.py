@@ -324,8 +324,12 @@ def _unseen(static: Static | None) -> Iterator[Remark]:
     """Yield a warning of branches and loops that cannot be calibrated."""
     if static is not None and static.unseen:
         which = ", ".join(static.unseen)
-        why = f"the bodies cannot be run alone ({static.why})" if static.why else "no calibration data goes through"
-        yield Remark("uncalibrated-branch", f"{why} {which}: its weights stay in float")
+        if static.why:
+            why = f"the bodies of If, Loop and Scan cannot be run alone ({static.why}): {which}"
+            yield Remark("uncalibrated-branch", f"{why} stay in float")
+        else:
+            then = "stays in float, and what reads its result knows no range of it"
+            yield Remark("uncalibrated-branch", f"no calibration data goes through {which}: it {then}")
 
 
 def _remarks(left: Sequence[Left], weights: int) -> Iterator[Remark]:
