@@ -164,10 +164,10 @@ def _cut(node: ir.Node, attribute: str, graph: ir.Graph, model: ir.Model) -> Bod
         if value not in own and value not in taken:
             taken[value] = ir.Value(name=value.name)
     for number, value in enumerate(inner.outputs):
-        if value not in own:  # handed on as it is: a graph may not write what is its input
+        if value not in own or value.producer() is None:  # handed on: tools fail where what comes in goes out
             same = ir.Node("", "Identity", [value], num_outputs=1, name=f"{node.name}/{attribute}/Identity")
             same.outputs[0].name = f"{node.name}/{attribute}/{value.name}"
-            same.outputs[0].type = value.type
+            same.outputs[0].type, same.outputs[0].shape = value.type, value.shape.copy() if value.shape else None
             inner.append(same)
             inner.outputs[number] = same.outputs[0]
     for old, new in taken.items():

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 from onnx import helper, numpy_helper
-from onnxruntime.quantization import QuantFormat, quantize_static
+from onnxruntime.quantization import QuantFormat, quantize_dynamic, quantize_static
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.bodies import localize
@@ -117,6 +117,44 @@ def test_the_static_tool_leaves_bodies_as_they_are_and_ours_quantizes_them(
     assert ws.warnings == []
     assert sum(size for _, size in found) * 4 in (bytes_before, 2 * 8 * 4 * 4)
     assert min(sqnr(ws, call) for call in calls) > 30
+
+
+def carried() -> onnx.ModelProto:
+    """A Loop that is given its weight as state and hands it on, as TensorFlow writes it; a bias too, used after it."""
+    body = helper.make_graph(
+        [
+            node("MatMul", ["state", "weight"], ["p"], name="body/MatMul"),
+            node("Add", ["p", "bias"], ["next"], name="body/Add"),
+            node("Identity", ["cond"], ["go"], name="body/Go"),
+            node("Identity", ["bias"], ["bias_out"], name="body/Bias"),
+        ],
+        "body",
+        [value("i", dtype=INT64), value("cond", dtype=BOOL), untyped("weight"), untyped("state"), untyped("bias")],
+        [value("go", dtype=BOOL), untyped("weight"), untyped("next"), untyped("bias_out")],
+    )
+    return model(
+        [
+            node("Loop", ["times", "", "w", "x", "b"], ["w_last", "h", "c"], name="loop/Loop", body=body),
+            node("Add", ["h", "c"], ["y"], name="last/Add"),
+        ],
+        [weight("w", 32, 32, scale=0.1), weight("b", 32), array("times", 3, np.int64)],
+        inputs=[value("x", "batch", 32)],
+        outputs=[value("y", "batch", 32)],
+    )
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("dynamic", "INT8"), ("static", "INT8"), ("int4", "UINT8")])
+def test_weights_that_a_loop_carries_as_state_are_out_of_the_tools_reach_and_in_ours(
+    tmp_path: Path, mode: str, kind: str
+) -> None:
+    onnx.save(carried(), tmp_path / "m.onnx")
+    quantize_dynamic(tmp_path / "m.onnx", tmp_path / "raw.onnx", extra_options={"EnableSubgraph": True})
+    assert weights_of(ir.load(tmp_path / "raw.onnx")) == [("FLOAT", 32 * 32 * 4)]
+    calls = floats("x", (1, 32), (4, 32))
+    facts, ws = quantize(tmp_path / "ours", carried(), calls, mode=mode, block_size=32)
+    assert facts.quantized["MatMul"] == 1
+    assert {found for found, size in weights_of(delivered(ws)) if size >= 32 * 32 // 2} == {kind}
+    assert min(sqnr(ws, call) for call in calls) > 15
 
 
 @pytest.mark.parametrize("quant_format", ["qdq", "qoperator"])
