@@ -322,14 +322,9 @@ def _why_left(left: Leftover, quantization: Quantization) -> str:
 
 def _unseen(static: Static | None) -> Iterator[Remark]:
     """Yield a warning of branches and loops that cannot be calibrated."""
-    if static is not None and static.unseen:
-        which = ", ".join(static.unseen)
-        if static.why:
-            why = f"the bodies of If, Loop and Scan cannot be run alone ({static.why}): {which}"
-            yield Remark("uncalibrated-branch", f"{why} stay in float")
-        else:
-            then = "stays in float, and what reads its result knows no range of it"
-            yield Remark("uncalibrated-branch", f"no calibration data goes through {which}: it {then}")
+    then = "stays in float, and what reads its result knows no range of it"
+    for why, names in static.missed.items() if static is not None else ():
+        yield Remark("uncalibrated-branch", f"{why} {', '.join(names)}: it {then}")
 
 
 def _remarks(left: Sequence[Left], weights: int) -> Iterator[Remark]:

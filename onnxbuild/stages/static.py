@@ -33,31 +33,35 @@ LARGE = 1_000_000_000
 class Static:
     """One prepared float model, calibrated once and quantised as often as is wanted; files go below `scratch`.
 
-    `unseen` are the names of the bodies that hold weights and that no call went through, `why` the reason where it is
-    another than the data; `untouched` the names of the nodes in them.
+    `missed` has the bodies that hold weights and cannot be calibrated, by what is said of them; `untouched` the names
+    of the nodes in them.
     """
 
     def __init__(self, model: ir.Model, calls: Sequence[Call], scratch: Path) -> None:
-        self.unseen: list[str] = []
+        self.missed: dict[str, list[str]] = {}
         self.untouched: set[str] = set()
-        self.why = ""
         localize(model)
-        visits = Visits(model, scratch / "visits")
+        visits, why = Visits(model, scratch / "visits"), ""
         if any(has_weights(body.model) for body, _ in visits.bodies):
             try:
                 visits = visit(model, calls, scratch / "visits")
             except StageFailure as failure:
-                self.why = failure.message
+                why = f"what If, Loop and Scan hold cannot be run alone ({failure.message}), which leaves out"
+        self._why = why
         self._graph = _Graph(model, visits, calls, scratch / "main", self)
 
     def quantize(self, quantization: Quantization, exclude: Sequence[str], out: Path) -> None:
         """Write the quantised model to the file `out`; `exclude` are node names that stay in float."""
         self._graph.quantize(quantization, exclude, out)
 
-    def miss(self, body: Body) -> None:
-        """Note a body that cannot be calibrated."""
-        self.unseen.append(body.name)
+    def can_calibrate(self, body: Body, visits: Visits) -> bool:
+        """Say whether there are calls of a body, and note it where there are none."""
+        if visits.calls and not self._why:
+            return True
+        why = "sequences and the like go into" if visits.is_entered else "no calibration data goes through"
+        self.missed.setdefault(self._why or why, []).append(body.name)
         self.untouched |= {node.name for node in nodes(body.model) if node.name}
+        return False
 
 
 class _Graph:
@@ -98,10 +102,7 @@ class _Graph:
 
 def _inner(body: Body, visits: Visits, scratch: Path, whole: Static) -> _Graph | None:
     """Return a body to be quantised; None for one that stays in float, without weights or without calls."""
-    if not has_weights(body.model):
-        return None
-    if whole.why or not visits.calls:
-        whole.miss(body)
+    if not has_weights(body.model) or not whole.can_calibrate(body, visits):
         return None
     model = body.model.clone()
     set_input_types(model, visits.calls)

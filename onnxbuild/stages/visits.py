@@ -15,12 +15,15 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
+from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.bodies import Body, cut, expose, holders, set_input_types
 from onnxbuild.ir.model import MODEL, write_model
 from onnxbuild.ort.session import UNOPTIMIZED, open_session, run_call
 
 Call = Mapping[str, np.ndarray]
 
+FIRST_SCAN = 9
+"""The opset from which Scan is what it is now."""
 MOST_CALLS = 256
 MOST_BYTES = 100_000_000
 """Calls of one body, and their bytes, that are kept in memory: of more, some from all over them."""
@@ -29,7 +32,8 @@ MOST_BYTES = 100_000_000
 class Visits:
     """A graph that is called, and below it the bodies in it, each with the calls that went through it.
 
-    `model` is prepared, its bodies have constants of their own, and it is not changed. Files go below `folder`.
+    Only calls of tensors are kept; `is_entered` says whether there were any at all. `model` is prepared, its bodies
+    have constants of their own, and it is not changed. Files go below `folder`.
     """
 
     def __init__(self, model: ir.Model, folder: Path) -> None:
@@ -37,11 +41,13 @@ class Visits:
         self.bodies = [(body, Visits(body.model, folder / f"body-{n}")) for n, body in enumerate(cut(model))]
         self.calls: list[Call] = []
         self._folder, self._stride, self._number, self._bytes = folder, 1, 0, 0
+        self.is_entered = False
         self._session: ort.InferenceSession | None = None
         self._read = {v.name or "" for node in holders(model.graph) for v in node.inputs if v is not None}
 
     def enter(self, call: Mapping[str, Any], *, result: bool = False) -> list[Any]:
         """Note a call and those that it leads to below; return the outputs in order where `result` asks for them."""
+        self.is_entered = True
         if all(isinstance(array, np.ndarray) for array in call.values()):
             self._note(call)
         if not self.bodies and not result:
@@ -84,7 +90,9 @@ class Visits:
             visits.enter(_call(body, (), values))
         elif node.op_type == "Loop":
             _loop(*below["body"], inputs, values)
-        elif node.op_type == "Scan":
+        elif self.model.opset_imports.get("", FIRST_SCAN) < FIRST_SCAN:
+            raise StageFailure("model-does-not-run", "the Scan of opset 8 has a batch axis of its own", node=node.name)
+        else:
             _scan(node, *below["body"], inputs, values)
 
 

@@ -321,3 +321,29 @@ def test_a_body_that_cannot_be_run_alone_is_said_and_the_rest_is_quantized(
     (warning,) = ws.warnings
     assert warning.code == "uncalibrated-branch"
     assert "no kernel" in warning.message
+
+
+def test_a_branch_that_a_sequence_goes_into_stays_in_float_and_that_is_said(tmp_path: Path) -> None:
+    then = graph(
+        "then",
+        [
+            node("SequenceAt", ["seq", "zero"], ["a"], name="then/At"),
+            node("MatMul", ["a", "w"], ["t"], name="then/MatMul"),
+        ],
+        "t",
+    )
+    other = graph("else", [node("MatMul", ["x", "w"], ["e"], name="else/MatMul")], "e")
+    proto = model(
+        [
+            node("SequenceConstruct", ["x", "x"], ["seq"], name="seq"),
+            node("If", ["flag"], ["y"], name="if", then_branch=then, else_branch=other),
+        ],
+        [weight("w", 8, 8), array("zero", 0, np.int64)],
+        inputs=[value("x", "batch", 8), value("flag", dtype=BOOL)],
+        outputs=[value("y", "batch", 8)],
+    )
+    facts, ws = quantize(tmp_path, proto, both(), mode="static")
+    assert facts.quantized == {"MatMul": 1}
+    (warning,) = ws.warnings
+    assert "sequences and the like go into if/then_branch" in warning.message
+    assert "else_branch" not in warning.message
