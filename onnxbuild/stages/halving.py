@@ -98,7 +98,7 @@ def _scan(model: ir.Model, file: Path, sample: Sequence[Call], folder: Path) -> 
 
 
 def _measure(model: ir.Model, file: Path, sample: Sequence[Call], visits: Visits | None, folder: Path) -> _Scanned:
-    peaks = measure_peaks(file, sample)
+    peaks = measure_peaks(file, sample) if sample else {}
     bodies = visits.bodies if visits is not None else []
     known = {name: ir.DataType(dtype) for name, (dtype, _) in (infer_types(file) if bodies else {}).items()}
     known.update((value.name or "", value.dtype) for value in model.graph.inputs if value.dtype is not None)
@@ -112,7 +112,10 @@ def _measure(model: ir.Model, file: Path, sample: Sequence[Call], visits: Visits
             set_input_types(typed, below.calls)
         inner = folder / f"body-{number}" / "whole"
         write_model(typed, inner)
-        scanned.append((body, _measure(typed, inner / MODEL, below.calls, below, inner.parent)))
+        try:
+            scanned.append((body, _measure(typed, inner / MODEL, below.calls, below, inner.parent)))
+        except StageFailure:  # the runtime does not take it alone, as where it is not known what goes in
+            scanned.append((body, _Scanned(typed, inner / MODEL, {}, is_seen=False, bodies=[])))
     return _Scanned(model, file, peaks, bool(sample), scanned)
 
 
@@ -168,10 +171,11 @@ def _held(graph: _Scanned, tensors: Collection[str], *, keep_io: bool) -> list[s
     """Return the names of the nodes around `tensors`; raises StageFailure where one cannot stay float32."""
     delivered = [value.name for value in graph.model.graph.outputs if value.name in tensors]
     if delivered and not keep_io:
-        reached = graph.peaks[delivered[0] or ""].largest
+        peak = graph.peaks.get(delivered[0] or "")
+        reached = f"reaches {peak.largest:.4g}" if peak is not None else "is a weight that reaches beyond"
         raise StageFailure(
             "float16-overflow",
-            f"output '{delivered[0]}' reaches {reached:.4g}, and float16 ends at {LARGEST:.0f}",
+            f"output '{delivered[0]}' {reached}, and float16 ends at {LARGEST:.0f}",
             hint="write `keep_io: true`",
             tool=float16.TOOL,
         )

@@ -252,6 +252,14 @@ def test_a_branch_that_no_data_goes_through_stays_in_float_and_is_named(tmp_path
         np.testing.assert_array_equal(outputs_of(ws.out / "model", other)[name], wanted)
 
 
+@pytest.mark.parametrize("calibrate", ["entropy", "percentile", "distribution"])
+def test_bodies_are_calibrated_by_every_method(tmp_path: Path, calibrate: str) -> None:
+    calls = floats("x", *[(4, 8)] * 6)
+    facts, ws = quantize(tmp_path, loop(), calls, mode="static", calibrate=calibrate, per_channel=True)
+    assert facts.quantized == {"MatMul": 1}
+    assert min(sqnr(ws, call) for call in calls) > 15
+
+
 def test_nodes_in_branches_are_excluded_by_name(tmp_path: Path) -> None:
     facts, _ = quantize(tmp_path, branches(), both(), mode="static", exclude=("then/MatMul",))
     assert (facts.quantized, facts.kept) == ({"MatMul": 1}, {"MatMul": 1})
@@ -323,7 +331,8 @@ def test_a_body_that_cannot_be_run_alone_is_said_and_the_rest_is_quantized(
     assert "no kernel" in warning.message
 
 
-def test_a_branch_that_a_sequence_goes_into_stays_in_float_and_that_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("calibrate", ["minmax", "percentile"])
+def test_a_branch_that_a_sequence_goes_into_stays_in_float_and_that_is_said(tmp_path: Path, calibrate: str) -> None:
     then = graph(
         "then",
         [
@@ -342,7 +351,7 @@ def test_a_branch_that_a_sequence_goes_into_stays_in_float_and_that_is_said(tmp_
         inputs=[value("x", "batch", 8), value("flag", dtype=BOOL)],
         outputs=[value("y", "batch", 8)],
     )
-    facts, ws = quantize(tmp_path, proto, both(), mode="static")
+    facts, ws = quantize(tmp_path, proto, both(), mode="static", calibrate=calibrate)
     assert facts.quantized == {"MatMul": 1}
     (warning,) = ws.warnings
     assert "sequences and the like go into if/then_branch" in warning.message

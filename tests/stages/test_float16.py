@@ -266,6 +266,36 @@ def test_a_branch_that_no_data_goes_through_is_said(tmp_path: Path) -> None:
     assert "choose/If/else_branch" in warning.message
 
 
+def test_a_branch_that_a_sequence_goes_into_is_converted_though_it_cannot_be_scanned(tmp_path: Path) -> None:
+    then = helper.make_graph(
+        [
+            node("SequenceAt", ["seq", "zero"], ["a"], name="then/At"),
+            node("MatMul", ["a", "w"], ["t"], name="then/MatMul"),
+        ],
+        "then",
+        [],
+        [value("t", "batch", 8)],
+    )
+    other = helper.make_graph(
+        [node("MatMul", ["x", "w"], ["o"], name="else/MatMul")], "else", [], [value("o", "batch", 8)]
+    )
+    proto = model(
+        [
+            node("SequenceConstruct", ["x", "x"], ["seq"], name="seq"),
+            node("If", ["flag"], ["y"], name="if", then_branch=then, else_branch=other),
+        ],
+        [weight("w", 8, 8), numpy_helper.from_array(np.array(0), "zero")],
+        inputs=[value("x", "batch", 8), FLAG],
+        outputs=[value("y", "batch", 8)],
+    )
+    calls = [{**call, "flag": np.array(flag)} for call in ROWS for flag in (True, False)]
+    ws = workspace(tmp_path, proto, calls)
+    facts = QUANTIZE.run(QuantizeParams(quantization=Quantization(mode="float16")), ws)
+    assert facts.quantized["MatMul"] == 2
+    check_close(ws, calls)
+    assert [w.code for w in ws.warnings] == ["float16-unscanned"]
+
+
 def test_the_delivered_model_loads(tmp_path: Path) -> None:
     _, ws = halve(tmp_path, squares())
     open_session(ws.out / "model" / "model.onnx", UNOPTIMIZED)
