@@ -168,6 +168,15 @@ def test_quantised(tmp_path: Path, name: str, mode: str) -> None:
         assert "no-effect" not in codes
 
 
+@pytest.mark.parametrize("calibrate", ["entropy", "percentile", "distribution"])
+def test_nothing_to_calibrate_is_no_failure(tmp_path: Path, calibrate: str) -> None:
+    make, calls = MODELS["trees"]
+    ws = workspace(tmp_path, make(), calls)
+    facts = QUANTIZE.run(QuantizeParams(quantization=Quantization(mode="static", calibrate=calibrate)), ws)
+    assert not facts.changed
+    assert [warning.code for warning in ws.warnings] == ["no-effect"]
+
+
 @pytest.mark.parametrize(
     "step", [OnnxscriptPass(), OnnxslimPass(), OnnxruntimePass("basic")], ids=lambda p: type(p).__name__
 )
