@@ -12,7 +12,7 @@ from onnxruntime.quantization import quantize_static
 
 from tests.project import Done, Project
 from tests.stages.models import floats, operators
-from tests.stages.test_branches import decoder, weights_of
+from tests.stages.test_branches import carried, decoder, weights_of
 from tests.stages.test_edge_models import loop, recurrent, scan, shared, trees
 from tests.stages.test_quantizer_traps import Reader
 
@@ -36,6 +36,7 @@ FLAGGED = "{x: {dtype: float32, shape: [batch, 128]}, flag: {dtype: bool, shape:
 MODELS = {
     "if": (lambda: decoder(128), FLAGGED, [(3, 128)] * 4),
     "loop": (loop, X8, [(1, 8), (4, 8)]),
+    "carried": (carried, X32, [(4, 32), (6, 32)]),
     "scan": (scan, SCANNED, [(1, 1, 8), (5, 1, 8)]),
     "lstm": (lambda: recurrent("LSTM", 4), SEQUENCE, [(5, 1, 8), (5, 3, 8)]),
     "gru": (lambda: recurrent("GRU", 3), SEQUENCE, [(5, 1, 8), (5, 3, 8)]),
@@ -107,7 +108,9 @@ def test_every_one_is_delivered_within_tolerance(made: Made) -> None:
     assert made.done.code == 1, "the one that is quantised already"
 
 
-@pytest.mark.parametrize(("name", "sizes"), [("if", [128 * 4, 128 * 128]), ("loop", [64]), ("scan", [64])])
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("if", [128 * 4, 128 * 128]), ("loop", [64]), ("carried", [1024]), ("scan", [64])]
+)
 def test_weights_in_bodies_are_quantised_and_none_is_there_twice(made: Made, name: str, sizes: list[int]) -> None:
     found = {mode: [(kind, n) for kind, n in weights_of(made.model(f"{name}:{mode}")) if n > 32] for mode in MODES}
     assert found["static"] == [("INT8", size) for size in sizes]

@@ -248,6 +248,35 @@ def test_what_overflows_only_inside_a_loop_is_seen_and_held_there(tmp_path: Path
     assert len(casts) <= 2, "a body without such values is converted with the rest, its state stays float16"
 
 
+def test_what_overflows_in_a_branch_of_a_loop_is_held_two_levels_deep(tmp_path: Path) -> None:
+    proto = growing_loop(60_000.0)
+    body = proto.graph.node[0].attribute[0].g
+    inner = [n for n in body.node if n.name not in ("body/MatMul", "body/Go")]
+    inner[-1].output[0] = "inner"
+    then = helper.make_graph(inner, "then", [], [helper.make_tensor_value_info("inner", FLOAT, None)])
+    other = helper.make_graph(
+        [node("MatMul", ["p", "w"], ["o"], name="else/MatMul")],
+        "else",
+        [],
+        [helper.make_tensor_value_info("o", FLOAT, None)],
+    )
+    kept = [n for n in body.node if n.name in ("body/MatMul", "body/Go")]
+    choice = [
+        node("Mod", ["n", "two"], ["rest"], name="body/Mod"),
+        node("Cast", ["rest"], ["is_odd"], name="body/Cast", to=onnx.TensorProto.BOOL),
+        node("If", ["is_odd"], ["next"], name="body/If", then_branch=then, else_branch=other),
+    ]
+    kept = [*map(onnx.NodeProto.FromString, [n.SerializeToString() for n in kept])]
+    del body.node[:]
+    body.node.extend([*kept, *choice])
+    proto.graph.initializer.append(numpy_helper.from_array(np.array(2), "two"))
+    assert not np.isfinite(raw(proto, [], plainly=True)[0]).all()
+    facts, ws = halve(tmp_path, proto)
+    assert set(facts.held) == {"body/Up", "body/Split", "body/Turn", "body/Join", "body/Down"}
+    assert facts.quantized["MatMul"] == 3
+    check_close(ws, ROWS)
+
+
 def test_an_operator_that_must_be_cast_around_may_lie_in_a_branch(tmp_path: Path) -> None:
     proto = into_a_branch(op="Max")
     proto.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.float32(2), "big"))
