@@ -42,11 +42,11 @@ def holders(graph: ir.Graph) -> list[ir.Node]:
 def has_weights(model: ir.Model) -> bool:
     """Say whether any node, however deep, reads a constant that is a weight: of two dims or more, in float."""
     return any(
-        value is not None and value.const_value is not None and len(value.const_value.shape) > 1
+        tensor is not None and tensor.dtype.is_floating_point() and len(tensor.shape) > 1
         for graph in model.graphs()
         for node in graph
         if node.op_type in WEIGHTED
-        for value in node.inputs
+        for tensor in (value.const_value for value in node.inputs if value is not None)
     )
 
 
@@ -165,8 +165,8 @@ def _cut(node: ir.Node, attribute: str, graph: ir.Graph, model: ir.Model) -> Bod
             taken[value] = ir.Value(name=value.name)
     for number, value in enumerate(inner.outputs):
         if value not in own or value.producer() is None:  # handed on: tools fail where what comes in goes out
-            same = ir.Node("", "Identity", [value], num_outputs=1, name=f"{node.name}/{attribute}/Identity")
-            same.outputs[0].name = f"{node.name}/{attribute}/{value.name}"
+            same = ir.Node("", "Identity", [value], num_outputs=1, name=f"{node.name}/{attribute}/output_{number}")
+            same.outputs[0].name = same.name
             same.outputs[0].type, same.outputs[0].shape = value.type, value.shape.copy() if value.shape else None
             inner.append(same)
             inner.outputs[number] = same.outputs[0]

@@ -121,24 +121,32 @@ def test_the_static_tool_leaves_bodies_as_they_are_and_ours_quantizes_them(
 
 def carried() -> onnx.ModelProto:
     """A Loop that is given its weight as state and hands it on, as TensorFlow writes it; so it does with a bias that is
-    used after it, and with the model's input.
+    used after it, and with the model's input, twice.
     """
     body = helper.make_graph(
         [
             node("MatMul", ["state", "weight"], ["p"], name="body/MatMul"),
             node("Add", ["p", "bias"], ["q"], name="body/Add"),
-            node("Add", ["q", "first"], ["next"], name="body/Again"),
+            node("Sum", ["q", "first", "second"], ["next"], name="body/Again"),
             node("Identity", ["cond"], ["go"], name="body/Go"),
             node("Identity", ["bias"], ["bias_out"], name="body/Bias"),
         ],
         "body",
-        [value("i", dtype=INT64), value("cond", dtype=BOOL), *map(untyped, ("weight", "state", "bias", "first"))],
-        [value("go", dtype=BOOL), *map(untyped, ("weight", "next", "bias_out", "first"))],
+        [
+            value("i", dtype=INT64),
+            value("cond", dtype=BOOL),
+            *map(untyped, ("weight", "state", "bias", "first", "second")),
+        ],
+        [value("go", dtype=BOOL), *map(untyped, ("weight", "next", "bias_out", "first", "second"))],
     )
     return model(
         [
             node(
-                "Loop", ["times", "", "w", "x", "b", "x"], ["w_last", "h", "c", "x_last"], name="loop/Loop", body=body
+                "Loop",
+                ["times", "", "w", "x", "b", "x", "x"],
+                ["w_last", "h", "c", "x1", "x2"],
+                name="loop/Loop",
+                body=body,
             ),
             node("Add", ["h", "c"], ["y"], name="last/Add"),
         ],
