@@ -14,6 +14,7 @@ from tests.project import Done, Project
 from tests.stages.models import floats, operators
 from tests.stages.test_branches import carried, decoder, weights_of
 from tests.stages.test_edge_models import loop, recurrent, scan, shared, trees
+from tests.stages.test_float16 import growing_loop
 from tests.stages.test_quantizer_traps import Reader
 
 MODES = ("static", "dynamic", "float16")
@@ -76,6 +77,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     onnx.save(shared(), project.root / "float.onnx")
     quantize_static(project.root / "float.onnx", project.root / "int8.onnx", Reader(calls))
     write(project, "int8", onnx.load(project.root / "int8.onnx"), X32, [(4, 32), (6, 32)], modes=("static",))
+    write(project, "growing", growing_loop(60_000.0), X8, [(2, 8), (5, 8)], modes=("float16",))
     with (project.root / "recipes/int8.yaml").open("a") as file:
         file.write("  mended: {quantization: {mode: static, repair: true}}\n")
     return Made(project, project.make("-k", "-j2"))
@@ -127,6 +129,13 @@ def test_weights_in_branches_make_the_model_smaller(made: Made) -> None:
     }
     assert size["static"] < 0.33 * size["fp32"]
     assert size["float16"] < 0.52 * size["fp32"]
+
+
+def test_what_float16_cannot_hold_inside_a_loop_stays_in_float32(made: Made) -> None:
+    assert made.gate("growing:float16")[0] > 50
+    assert made.codes("growing/quantize") == ["float16-overflow"]
+    types = {kind for kind, _ in weights_of(made.model("growing:float16"))}
+    assert types == {"FLOAT16"}
 
 
 def test_recurrent_weights_are_quantised_by_the_one_mode_that_can_and_else_said(made: Made) -> None:
