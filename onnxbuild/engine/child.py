@@ -124,6 +124,8 @@ def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
         seconds=job.seconds,
         leave_fork=watch.see_modules,
         locked=job.locked,
+        remeasure=job.remeasure,
+        machine=job.machine,
         journal=scratch / PROGRESS,
     )
     if job.user_code:

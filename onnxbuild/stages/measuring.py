@@ -101,31 +101,30 @@ class Bench:
         """Measure in fresh processes what opening the model takes, and its memory with a call of `batch` rows."""
         scratch = self._work.scratch
         model = self._job(self._session, batch)
-        prints = [measure_fresh(model, scratch)]
         if not memory:
-            return _loading(prints), None
+            return _loading([measure_fresh(model, scratch)]), None
         write_calls(scratch / "trivial-call", [write_trivial_model(scratch / "trivial")])
         trivial = msgspec.structs.replace(
             model, model=str(scratch / "trivial" / MODEL), calls=str(scratch / "trivial-call")
         )
-        bases = [measure_fresh(trivial, scratch).peak]
+        frugal = msgspec.structs.replace(self._session, memory_pattern=False, cpu_arena=False)
+        lean = msgspec.structs.replace(model, session=frugal)
         limits = [limit.value for limit in self._limits if limit.measure == "memory"]
-        while True:
-            peak = middle_of([max(each.peak - base, 0) for each, base in zip(prints, bases, strict=True)])
-            decided = len(prints) >= PROCESSES and all(peak.decides(limit) for limit in limits)
-            if decided or len(prints) == MOST_PROCESSES:
-                break
+        prints, leans, bases = list[Footprint](), list[int](), list[int]()
+        for number in range(MOST_PROCESSES):
             prints.append(measure_fresh(model, scratch))
             bases.append(measure_fresh(trivial, scratch).peak)
-        frugal = msgspec.structs.replace(self._session, memory_pattern=False, cpu_arena=False)
-        lean = measure_fresh(msgspec.structs.replace(model, session=frugal), scratch)
-        base = round(median(bases))
+            if number < PROCESSES:
+                leans.append(measure_fresh(lean, scratch).peak)
+            peak = _above([each.peak for each in prints], bases)
+            if len(prints) >= PROCESSES and all(peak.decides(limit) for limit in limits):
+                break
         arena = self._arena(batch) if self._session.cpu_arena is not False else None
         return _loading(prints), Memory(
             batch=batch,
-            base=base,
+            base=round(median(bases)),
             peak=peak,
-            lean=max(lean.peak - base, 0),
+            lean=_above(leans, bases),
             arena=arena[0] if arena is not None else None,
             in_use=arena[1] if arena is not None else None,
         )
@@ -169,6 +168,11 @@ class Bench:
         wanted = {value.name for value in opened.get_inputs()}
         feeds = {name: np.array(array) for name, array in call.items() if name in wanted}
         return lambda: opened.run(names, feeds)
+
+
+def _above(peaks: Sequence[int], bases: Sequence[int]) -> Estimate:
+    """Return how far peaks lie above those of the processes measured beside them."""
+    return middle_of([max(peak - base, 0) for peak, base in zip(peaks, bases, strict=False)])
 
 
 def _loading(prints: Sequence[Footprint]) -> Loading:

@@ -14,11 +14,11 @@ from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.proof.gates import GateResult
 from onnxbuild.proof.timing import Estimate
 from onnxbuild.recipe.lock import LockedEstimate, LockedMetric, LockedPlacement, LockedTarget
-from onnxbuild.recipe.types import Axis, Choice
+from onnxbuild.recipe.types import Axis, Choice, TunedSession
 from onnxbuild.stages.benchmark import BenchmarkFacts
 from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.reverts import Reverted
-from onnxbuild.stages.tune import TuneFacts
+from onnxbuild.stages.tune import TuneFacts, tuned
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.judge import Judgement, model_facts
@@ -49,7 +49,7 @@ def describe_target(
     package = outcomes[target.package].trace if target.package in outcomes else None
     delivered = package.outputs["package"] if package is not None else steps[-1].outputs[target.models[-1].ref.output]
     model = model_facts(steps[-1])
-    hardware = traces[target.validations[target.target.providers[0].name][-1]].host.hardware
+    host = traces[target.validations[target.target.providers[0].name][-1]].host
     makers = dict.fromkeys(trace.host.hardware for trace in steps)
     return LockedTarget(
         verdict=judgement.verdict.value,
@@ -69,11 +69,12 @@ def describe_target(
         measured={gate_key(gate): gate.measured for gate in judgement.gates},
         metrics=dict(_metrics(target, traces)),
         placement=dict(_placement(target, outcomes)),
-        session=_session(target, outcomes),
+        sessions=_sessions(target, outcomes),
         latencies=dict(_latencies(target, outcomes)),
         memory=dict(_memory(target, outcomes)),
-        hardware=hardware,
-        built_on="" if [*makers] == [hardware] else " and ".join(makers),
+        hardware=host.hardware,
+        cores=host.cores,
+        built_on="" if [*makers] == [host.hardware] else " and ".join(makers),
         versions=_versions(traces),
         waivers=dict(waivers),
     )
@@ -101,6 +102,7 @@ def differences(accepted: LockedTarget, now: LockedTarget) -> tuple[str, ...]:
         *_differ("ir_version", accepted.ir_version, now.ir_version),
         *_graph_differs(accepted, now),
         *_differ("choice", accepted.choice, now.choice),
+        *_sessions_differ(accepted.sessions, now.sessions),
         *_placed_otherwise(accepted, now),
         *_differ("what was left out of `passes`", accepted.reverted, now.reverted),
         *(_bytes_differ(accepted, now) if accepted.maker == now.maker else ()),
@@ -195,13 +197,29 @@ def _placement(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[
             yield provider, LockedPlacement(absent=facts.absent)
 
 
-def _session(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> dict[str, str]:
-    """Return the settings of the session that was chosen by measuring; none where the recipe's own is used."""
+def _sessions(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> dict[str, TunedSession]:
+    """Return the session that was chosen by measuring, by class of machine; none where the recipe's own is used."""
     trace = outcomes[target.tune].trace if target.tune is not None and target.tune in outcomes else None
     if trace is None:
         return {}
-    chosen = msgspec.to_builtins(msgspec.json.decode(trace.facts, type=TuneFacts).session)
-    return {name.replace("_", " "): encode(value).decode() for name, value in chosen.items()}
+    facts = msgspec.json.decode(trace.facts, type=TuneFacts)
+    return {facts.machine: tuned(facts)}
+
+
+def unknown_machines(accepted: LockedTarget, now: LockedTarget) -> tuple[str, ...]:
+    """Return the classes of machine for which a session was chosen now, and none is accepted but for others."""
+    return tuple(machine for machine in now.sessions if accepted.sessions and machine not in accepted.sessions)
+
+
+def _sessions_differ(accepted: Mapping[str, TunedSession], now: Mapping[str, TunedSession]) -> Iterator[str]:
+    """Compare what was chosen for one class of machine; a choice for another class says nothing about it."""
+    for machine, chosen in now.items():
+        if machine in accepted:
+            yield from _differ("the chosen session", accepted[machine], chosen)
+    if accepted and not now:
+        yield "the session is the recipe's own, accepted is one that was chosen by measuring"
+    if now and not accepted:
+        yield "the session was chosen by measuring, accepted is the recipe's own"
 
 
 def _benchmarks(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, BenchmarkFacts]]:

@@ -31,6 +31,11 @@ def tuning(facts: TuneFacts | None) -> Tuning | None:
     if facts is None:
         return None
     goal = f"for {_OBJECTIVES[facts.objective]} with a batch of {facts.batch}"
+    if facts.from_lock:
+        sentence = f"Chosen {goal} when it was accepted, so nothing was tried: {session_text(facts.session)}."
+        row = Row((Cell("from the lock"), Cell(session_text(facts.session)), Cell(facts.machine)))
+        heads = (Column("Chosen"), Column("Session"), Column("For machines such as"))
+        return Tuning(sentence, Table("From the lock", heads, (row,)))
     if facts.tried and facts.tried[-1].last and facts.session == facts.tried[-1].session:
         sentence = f"Chosen by measurement {goal}: {session_text(facts.session)}."
     else:
