@@ -72,7 +72,7 @@ def _line_change(label: str, old: Component | None, new: Component | None) -> Ch
         case "hardware":
             text = _hardware_text(before or "", now or "")
         case "cores":
-            text = f"{_shown(now)} cores may be used, not {_shown(before)}"
+            text = f"{_shown(now)} core{'s' if now != '1' else ''} may be used, not {_shown(before)}"
         case _:
             text = f"{label} changed from {_shown(before)} to {_shown(now)}"
     return Change(component=label, name=note or name, old=before, new=now, text=text)
