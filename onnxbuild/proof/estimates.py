@@ -68,9 +68,14 @@ def _ratio(medians: np.ndarray) -> np.ndarray:
 def _interval(
     columns: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """Return the lower and upper ends for each of the statistics, which get (resamples, points, columns)."""
-    thinned = columns[:: max(1, math.ceil(len(columns) / MOST_POINTS))]
+    """Return the lower and upper ends for each of the statistics, which get (resamples, points, columns).
+
+    Neighbours stay together, two by two: of two rounds in turns each has another side first.
+    """
+    step = max(1, math.ceil(len(columns) / MOST_POINTS))
+    thinned = columns[np.arange(len(columns)) // 2 % step == 0]
     length = max(1, len(thinned) // BLOCKS)
+    length -= length % 2 if length > 1 else 0
     blocks = len(thinned) // length
     shaped = thinned[: blocks * length].reshape(blocks, length, -1)
     chosen = np.random.default_rng(0).integers(blocks, size=(RESAMPLES, blocks))

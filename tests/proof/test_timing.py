@@ -134,6 +134,17 @@ def test_no_difference_is_rarely_taken_for_one() -> None:
     assert sum(versus_of(own, other, 1).ratio.decides(1.0) for own, other in pairs) <= 2
 
 
+@pytest.mark.parametrize("rounds", [300, 4000, 20_000])
+def test_going_first_is_no_gain_however_many_rounds_there_are(rounds: int) -> None:
+    """Who goes first finds its caches warm; half of the rounds have the other side first."""
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(1000, 3, rounds), rng.normal(1020, 3, rounds)
+    even = np.arange(rounds) % 2 == 0
+    own, other = np.where(even, first, second), np.where(even, second, first)
+    ratio = versus_of(own.astype(int).tolist(), other.astype(int).tolist(), 1).ratio
+    assert not ratio.decides(1.0)
+
+
 def test_what_slows_both_does_not_blur_the_ratio() -> None:
     factor = np.repeat(np.random.default_rng(5).uniform(1, 3, size=20), 50)
     own = (np.array(samples(1000, 5.0, 0.05, seed=1)) * factor).astype(int).tolist()
