@@ -19,7 +19,7 @@ PLACEHOLDER = "\0"
 
 ARM_MODEL = ("CPU implementer", "CPU variant", "CPU part")
 INSTRUCTION_SETS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "fphp", "asimd", "neon", "vfp", "sve", "sme", "i8mm")
-"""How the processor's features begin that arithmetic is made with."""
+"""How the processor's features begin that arithmetic is made with; x86's smep is none."""
 
 DEVICE_NODES = (("", "nvidia"), ("", "kfd"), ("", "dxg"), ("dri", "renderD"), ("accel", "accel"))
 """Folders below /dev, and how the nodes in them begin that stand for a device to compute on."""
@@ -84,7 +84,8 @@ def processor() -> tuple[str, str]:
     told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.split("\n"))}
     model = told.get("model name") or " ".join(f"{name} {told[name]}" for name in ARM_MODEL if name in told)
     flags = told.get("flags", told.get("Features", "")).split()
-    return model, " ".join(sorted(flag for flag in flags if flag.startswith(INSTRUCTION_SETS)))
+    computing = (flag for flag in flags if flag.startswith(INSTRUCTION_SETS) and flag != "smep")
+    return model, " ".join(sorted(computing))
 
 
 def cores() -> int:
