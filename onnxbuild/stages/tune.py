@@ -40,7 +40,7 @@ class TuneFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What was chosen, and what was tried for it in order. Output: `session`, the choice as session.json.
 
     `machine` is the class of the machine. `locked` is what the lock had for it, `from_lock` that it was taken: then
-    nothing was tried.
+    nothing was tried. `absent` says why there is no such provider here: then nothing was chosen.
     """
 
     objective: str
@@ -52,16 +52,26 @@ class TuneFacts(msgspec.Struct, frozen=True, kw_only=True):
     machine: str
     locked: TunedSession | None = None
     from_lock: bool = False
+    absent: str | None = None
 
 
 def run(params: TuneParams, work: Workspace) -> TuneFacts:
     """Deliver what the lock has for this machine, else search and deliver the choice. Raises StageFailure."""
+    from onnxbuild.stages.measuring import AbsentError
     from onnxbuild.stages.surroundings import describe_surroundings, system_load
 
     before = system_load()
     locked = work.locked.sessions.get(work.machine) if work.locked is not None else None
     from_lock = locked is not None and _answers(locked, params) and not work.remeasure
-    chosen, tried = (locked.session, ()) if locked is not None and from_lock else _search(params, work)
+    chosen, tried, absent = params.session, tuple[Tried, ...](), None
+    if locked is not None and from_lock:
+        chosen = locked.session
+    else:
+        try:
+            chosen, tried = _search(params, work)
+        except AbsentError as error:
+            absent = str(error)
+            work.warn("not-tuned", f"there is no {params.provider} here to tune the session on: {absent}")
     (work.output("session") / FILE).write_bytes(encode(chosen))
     return TuneFacts(
         objective=params.objective,
@@ -73,6 +83,7 @@ def run(params: TuneParams, work: Workspace) -> TuneFacts:
         machine=work.machine,
         locked=locked,
         from_lock=from_lock,
+        absent=absent,
     )
 
 
@@ -86,8 +97,8 @@ def _answers(locked: TunedSession, params: TuneParams) -> bool:
 
 
 def _search(params: TuneParams, work: Workspace) -> tuple[Session, tuple[Tried, ...]]:
-    """Return the best session and all that was tried; without such a provider here, what the recipe says."""
-    from onnxbuild.stages.measuring import AbsentError, Bench
+    """Return the best session and all that was tried. Raises AbsentError."""
+    from onnxbuild.stages.measuring import Bench
     from onnxbuild.stages.surroundings import no_garbage_collection
 
     bench = Bench(
@@ -99,12 +110,8 @@ def _search(params: TuneParams, work: Workspace) -> tuple[Session, tuple[Tried, 
             return bench.frugality(one, other, params.batch)
         return bench.turns(one, "model", other, params.batch).ratio
 
-    try:
-        with no_garbage_collection():
-            return search(params.session, _alternatives(params), compare)
-    except AbsentError as error:
-        work.warn("not-tuned", f"there is no {params.provider} here to tune the session on: {error}")
-        return params.session, ()
+    with no_garbage_collection():
+        return search(params.session, _alternatives(params), compare)
 
 
 def session_of(declared: Session, work: Workspace, label: str = "session") -> Session:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.base.digest import digest_file
@@ -19,7 +17,7 @@ from onnxbuild.recipe.problems import Problems
 from onnxbuild.recipe.types import Recipe
 from onnxbuild.store.blobs import BlobStore
 from onnxbuild.targets.judge import Judge, Judgement
-from onnxbuild.targets.locking import describe_target, differences, is_measured, unknown_machines
+from onnxbuild.targets.locking import beside_other_machines, describe_target, differences, is_measured, unknown_machines
 from onnxbuild.targets.weights import RELATIVE, NotComparedError, compare_weights
 
 
@@ -135,16 +133,8 @@ def _refusals(
 
 def _merge(root: Path, recipe: Recipe, accepted: Lock) -> str:
     """Write the recipe's lock: what was accepted now, and of its other variants what was accepted before."""
-    file, variants = lock_path(recipe.file), [target.variant for target in recipe.targets]
-    before = read_lock(root, file, Problems(), variants)
-    entries = {variant: _with_other_machines(entry, before.get(variant)) for variant, entry in accepted.items()}
+    file, targets = lock_path(recipe.file), {target.variant: target for target in recipe.targets}
+    before = read_lock(root, file, Problems(), targets)
+    entries = {v: beside_other_machines(entry, targets[v], before.get(v)) for v, entry in accepted.items()}
     write_atomically(root / file, encode_lock({**before, **entries}).encode())
     return file
-
-
-def _with_other_machines(entry: LockedTarget, before: LockedTarget | None) -> LockedTarget:
-    """Return the entry with the sessions that were accepted for other machines, as far as they answer the same."""
-    asked = {(one.objective, one.provider, one.batch) for one in entry.sessions.values()}
-    others = before.sessions if before is not None else {}
-    kept = {m: one for m, one in others.items() if (one.objective, one.provider, one.batch) in asked}
-    return msgspec.structs.replace(entry, sessions={**kept, **entry.sessions})

@@ -14,7 +14,7 @@ from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.proof.gates import GateResult
 from onnxbuild.proof.timing import Estimate
 from onnxbuild.recipe.lock import LockedEstimate, LockedMetric, LockedPlacement, LockedTarget
-from onnxbuild.recipe.types import Axis, Choice, TunedSession
+from onnxbuild.recipe.types import Axis, Choice, Target, TunedSession
 from onnxbuild.stages.benchmark import BenchmarkFacts
 from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.reverts import Reverted
@@ -102,7 +102,7 @@ def differences(accepted: LockedTarget, now: LockedTarget) -> tuple[str, ...]:
         *_differ("ir_version", accepted.ir_version, now.ir_version),
         *_graph_differs(accepted, now),
         *_differ("choice", accepted.choice, now.choice),
-        *_sessions_differ(accepted.sessions, now.sessions),
+        *_sessions_differ(accepted, now),
         *_placed_otherwise(accepted, now),
         *_differ("what was left out of `passes`", accepted.reverted, now.reverted),
         *(_bytes_differ(accepted, now) if accepted.maker == now.maker else ()),
@@ -203,7 +203,16 @@ def _sessions(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> dict[str, 
     if trace is None:
         return {}
     facts = msgspec.json.decode(trace.facts, type=TuneFacts)
-    return {facts.machine: tuned(facts)}
+    return {facts.machine: tuned(facts)} if facts.absent is None else {}
+
+
+def beside_other_machines(entry: LockedTarget, target: Target, before: LockedTarget | None) -> LockedTarget:
+    """Return the entry with the sessions that `before` has for other machines, as far as they answer what is asked."""
+    if target.tune is None or before is None:
+        return entry
+    asked = (target.tune.objective, target.providers[0].name, target.tune.batch)
+    others = {m: one for m, one in before.sessions.items() if (one.objective, one.provider, one.batch) == asked}
+    return msgspec.structs.replace(entry, sessions={**others, **entry.sessions})
 
 
 def unknown_machines(accepted: LockedTarget, now: LockedTarget) -> tuple[str, ...]:
@@ -211,15 +220,21 @@ def unknown_machines(accepted: LockedTarget, now: LockedTarget) -> tuple[str, ..
     return tuple(machine for machine in now.sessions if accepted.sessions and machine not in accepted.sessions)
 
 
-def _sessions_differ(accepted: Mapping[str, TunedSession], now: Mapping[str, TunedSession]) -> Iterator[str]:
+def _sessions_differ(accepted: LockedTarget, now: LockedTarget) -> Iterator[str]:
     """Compare what was chosen for one class of machine; a choice for another class says nothing about it."""
-    for machine, chosen in now.items():
-        if machine in accepted:
-            yield from _differ("the chosen session", accepted[machine], chosen)
-    if accepted and not now:
-        yield "the session is the recipe's own, accepted is one that was chosen by measuring"
-    if now and not accepted:
+    for machine, chosen in now.sessions.items():
+        if machine in accepted.sessions:
+            yield from _differ("the chosen session", accepted.sessions[machine], chosen)
+    if now.sessions and not accepted.sessions:
         yield "the session was chosen by measuring, accepted is the recipe's own"
+    here = [one for one in accepted.sessions.values() if not _is_absent(one.provider, now)]
+    if here and not now.sessions:
+        yield "the session is the recipe's own, accepted is one that was chosen by measuring"
+
+
+def _is_absent(provider: str, entry: LockedTarget) -> bool:
+    placed = entry.placement.get(provider)
+    return placed is not None and placed.absent is not None
 
 
 def _benchmarks(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, BenchmarkFacts]]:

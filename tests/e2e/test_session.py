@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from onnxbuild.stamp import cores
+from onnxbuild.stamp import cores, devices
 from tests.e2e.test_benchmark import facts_of
 from tests.project import MLP, Done, Project, write_mlp
 
@@ -139,11 +139,34 @@ def test_another_class_of_machine_measures_and_is_accepted_beside_the_first(acce
     made = other.make("--locked", env=environment)
     assert made.code == 0, said(made)
     assert "no session was accepted for" in said(made)
-    assert facts_of(other.root, "tune")["from_lock"] is False
+    facts = facts_of(other.root, "tune")
+    assert facts["from_lock"] is False
+    page = (other.root / "reports/mlp.html").read_text()
+    cpu = facts["machine"].partition("; ")[0]
+    assert f"session on {cpu}; 1 core; " in page
+    assert f"session on {cpu}; {cores()} cores; " not in page, "that class lost nothing"
     assert other.run("accept", "mlp", env=environment).code == 0
     sessions = json.loads((other.root / LOCK).read_text())["targets"]["default"]["sessions"]
     assert sorted("; 1 core; " in machine for machine in sessions) == [False, True]
     assert ACCEPTED in sessions.values()
+
+
+@pytest.mark.skipif(bool(devices()), reason="this machine has a GPU, so cuda may be there")
+def test_nothing_is_accepted_where_nothing_was_chosen_and_other_machines_keep_theirs(mlp: Project) -> None:
+    mlp.recipe("mlp", MLP + "session: {auto: latency}\nproviders: {cuda: {}, cpu: {}}\n")
+    made = mlp.make()
+    assert made.code == 0, said(made)
+    assert "Not tuned" in (mlp.root / "reports/mlp.html").read_text()
+    assert mlp.run("accept", "mlp").code == 0
+    content = json.loads((mlp.root / LOCK).read_text())
+    assert "sessions" not in content["targets"]["default"]
+    elsewhere = {"Some CPU; 8 cores; avx; nvidia0": {"objective": "latency", "provider": "cuda", "batch": 1}}
+    other = {"Some CPU; 4 cores; avx; nvidia0": {"objective": "memory", "provider": "cuda", "batch": 1}}
+    content["targets"]["default"]["sessions"] = {**elsewhere, **other}
+    (mlp.root / LOCK).write_text(json.dumps(content))
+    assert mlp.make("--locked").code == 0, "cuda is not here to choose a session for"
+    assert mlp.run("accept", "mlp").code == 0
+    assert json.loads((mlp.root / LOCK).read_text())["targets"]["default"]["sessions"] == elsewhere
 
 
 @pytest.mark.skipif(cores() == 1, reason="this process may use one core only")
