@@ -225,7 +225,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     block_size: int | None = None
     symmetric: bool | None = None
     winner: str | None = None
-    sessions: dict[str, TunedSession] = {}
+    sessions: tuple[tuple[str, TunedSession], ...] | None = None
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):

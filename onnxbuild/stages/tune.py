@@ -61,7 +61,7 @@ def run(params: TuneParams, work: Workspace) -> TuneFacts:
     from onnxbuild.stages.surroundings import describe_surroundings, system_load
 
     before = system_load()
-    locked = work.locked.sessions.get(work.machine) if work.locked is not None else None
+    locked = dict(work.locked.sessions or ()).get(work.machine) if work.locked is not None else None
     from_lock = locked is not None and _answers(locked, params) and not work.remeasure
     chosen, tried, absent = params.session, tuple[Tried, ...](), None
     if locked is not None and from_lock:
@@ -129,7 +129,7 @@ def threads_of(declared: Session, told: Told) -> int:
 
 def _honours(choice: Choice, facts: TuneFacts) -> bool:
     """Tell whether a session is the lock's for its machine, if it has one, or was chosen in spite of that one."""
-    locked = choice.sessions.get(facts.machine)
+    locked = dict(choice.sessions or ()).get(facts.machine)
     return locked is None or locked in (facts.locked, tuned(facts))
 
 
