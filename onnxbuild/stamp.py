@@ -19,7 +19,7 @@ PLACEHOLDER = "\0"
 
 ARM_MODEL = ("CPU implementer", "CPU variant", "CPU part")
 INSTRUCTION_SETS = ("sse", "ssse", "avx", "fma", "f16c", "amx", "fphp", "asimd", "neon", "vfp", "sve", "sme", "i8mm")
-"""How the processor's features begin that arithmetic is made with."""
+"""How the processor's features begin that arithmetic is made with; x86's smep is none."""
 
 DEVICE_NODES = (("", "nvidia"), ("", "kfd"), ("", "dxg"), ("dri", "renderD"), ("accel", "accel"))
 """Folders below /dev, and how the nodes in them begin that stand for a device to compute on."""
@@ -67,7 +67,7 @@ def decode(data: bytes) -> Stamp | None:
 
 def machine() -> tuple[str, ...]:
     """Return what tells this interpreter and machine from others."""
-    return (sys.version, sys.executable, os.uname().nodename, *processor(), devices(), *sys.path[1:])
+    return (sys.version, sys.executable, os.uname().nodename, *processor(), str(cores()), devices(), *sys.path[1:])
 
 
 def processor() -> tuple[str, str]:
@@ -84,7 +84,38 @@ def processor() -> tuple[str, str]:
     told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in first.split("\n"))}
     model = told.get("model name") or " ".join(f"{name} {told[name]}" for name in ARM_MODEL if name in told)
     flags = told.get("flags", told.get("Features", "")).split()
-    return model, " ".join(sorted(flag for flag in flags if flag.startswith(INSTRUCTION_SETS)))
+    computing = (flag for flag in flags if flag.startswith(INSTRUCTION_SETS) and flag != "smep")
+    return model, " ".join(sorted(computing))
+
+
+def cores() -> int:
+    """Return how many cores this process may keep busy, by its affinity and the quota of its control groups.
+
+    ONNXBUILD_CGROUP names the folder to look for control groups in instead of the root (for tests).
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    root = os.environ.get("ONNXBUILD_CGROUP", "")
+    for line in _lines(f"{root}/proc/self/cgroup"):
+        _, controllers, folder = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounted = f"{root}/sys/fs/cgroup/{controllers}".rstrip("/")
+        folder = folder.rstrip("/")
+        while True:  # a group is bound by those above it too
+            allowed = min(allowed, _quota(mounted + folder, allowed))
+            if not folder:
+                break
+            folder = folder.rpartition("/")[0]
+    return allowed
+
+
+def _quota(group: str, most: int) -> int:
+    """Return the cores of a control group's quota, rounded up; `most` where it has none."""
+    told = _first_line(f"{group}/cpu.max").split()  # version 2, else 1
+    told = told or [_first_line(f"{group}/cpu.cfs_{name}_us") for name in ("quota", "period")]
+    if len(told) != 2 or not (told[0].isdecimal() and told[1].isdecimal() and int(told[1])):
+        return most
+    return max(1, -(-int(told[0]) // int(told[1])))
 
 
 def devices() -> str:
@@ -122,11 +153,15 @@ def _names_in(folder: str) -> list[str]:
 
 
 def _first_line(name: str) -> str:
+    return next(iter(_lines(name)), "").strip()
+
+
+def _lines(name: str) -> list[str]:
     try:
         with open(name, "rb", 0) as file:
-            return file.read(1024).decode(errors="replace").partition("\n")[0].strip()
+            return file.read(4096).decode(errors="replace").splitlines()
     except OSError:
-        return ""
+        return []
 
 
 def signature(name: str, at: int | None = None) -> Signature | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from onnxbuild.console import Console
 from onnxbuild.engine.run import Options
 from onnxbuild.recipe.project import find_root
 from onnxbuild.stages.blame import BlameFacts
+from onnxbuild.stamp import cores
 from onnxbuild.targets.blame import growth, name_of, share, source_of
 
 EXAMPLES = """\
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.format == "json":
         console.out = sys.stderr  # standard output holds the JSON alone
     console.diagnose(workplace.warnings)
-    jobs = workplace.project.jobs or os.cpu_count() or 1
+    jobs = workplace.project.jobs or cores()
     with console.live():
         found = api.blame(workplace, Options(jobs=jobs, limits=workplace.project.limits), console.hear)
     console.out = out

@@ -120,7 +120,7 @@ def _open_and_make(
     else:
         workplace = api.open_changed(root, arguments.targets, chosen)
     console.diagnose(workplace.warnings)
-    jobs = arguments.jobs if arguments.jobs is not None else workplace.project.jobs or os.cpu_count() or 1
+    jobs = arguments.jobs if arguments.jobs is not None else workplace.project.jobs or stamp.cores()
     if jobs < 1:
         raise UserError(Diagnostic(code="jobs", message=f"-j takes a number of at least 1, not {jobs}"))
     options = Options(

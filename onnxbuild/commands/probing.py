@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from onnxbuild.base.codec import decode
 from onnxbuild.ort.probe import Probe
 from onnxbuild.recipe.providers import TABLE
+from onnxbuild.stamp import cores
 
 SECONDS = 60.0
 MODULE = "onnxbuild.ort.probe"
@@ -18,7 +18,7 @@ MODULE = "onnxbuild.ort.probe"
 
 def probe_all(names: Iterable[str] = tuple(TABLE), seconds: float = SECONDS, module: str = MODULE) -> list[Probe]:
     """Return what became of each provider, in the order asked."""
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(lambda name: _probe(name, seconds, module), names))
 
 

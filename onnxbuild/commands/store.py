@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from onnxbuild import api
@@ -11,6 +10,7 @@ from onnxbuild.base.codec import encode
 from onnxbuild.base.units import format_duration, format_size
 from onnxbuild.console import Console
 from onnxbuild.recipe.project import find_root
+from onnxbuild.stamp import cores
 from onnxbuild.store import verify
 
 EXAMPLES = """\
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         counted = verify.stats(store)
         console.print(encode(counted).decode() if arguments.format == "json" else _stats(counted))
         return 0
-    jobs = arguments.jobs if arguments.jobs is not None and arguments.jobs > 0 else os.cpu_count() or 1
+    jobs = arguments.jobs if arguments.jobs is not None and arguments.jobs > 0 else cores()
     found = verify.verify(store, jobs)
     console.print(encode(found).decode() if arguments.format == "json" else _verified(found))
     return 1 if found.altered or found.damaged else 0

@@ -71,6 +71,8 @@ def _line_change(label: str, old: Component | None, new: Component | None) -> Ch
             text = f"the stage's own version rose from {_shown(before)} to {_shown(now)}"
         case "hardware":
             text = _hardware_text(before or "", now or "")
+        case "cores":
+            text = f"{_shown(now)} core{'s' if now != '1' else ''} may be used, not {_shown(before)}"
         case _:
             text = f"{label} changed from {_shown(before)} to {_shown(now)}"
     return Change(component=label, name=note or name, old=before, new=now, text=text)

@@ -139,6 +139,8 @@ def _run(job: Job, params: msgspec.Struct, owners: Mapping[str, Sequence[str]] |
         seconds=job.seconds,
         leave_fork=watch.see_modules,
         locked=job.locked,
+        remeasure=job.remeasure,
+        machine=job.machine,
         journal=scratch / PROGRESS,
     )
     if job.user_code:

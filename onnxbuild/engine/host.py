@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from onnxbuild.stamp import processor
+from onnxbuild.stamp import cores, processor
 from onnxbuild.store.traces import Host
 
 OFFLINE = {
@@ -90,7 +90,7 @@ def describe_host() -> Host:
         system=platform.system(),
         machine=platform.machine(),
         cpu=model or _brand() or platform.processor() or "unknown",
-        cores=os.cpu_count() or 1,
+        cores=cores(),
         python=platform.python_version(),
         instructions=instructions,
     )

@@ -28,7 +28,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `project`, `folder` (the recipe's) and `hidden` (folders whose files are never inputs) are for user code and for
     what it is seen to read, of which `strict_reads` forbids what lies outside the project; `environment` is all that
     user code sees; `memory` is in bytes, `seconds` of wall time; `known` are blobs that the run has verified already;
-    `locked` is what a search tries first.
+    `locked`, `remeasure` and `machine` are as the stage's workspace has them.
     """
 
     action: str
@@ -50,6 +50,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     strict_reads: bool = False
     known: tuple[KnownFile, ...] = ()
     locked: Choice | None = None
+    remeasure: bool = False
+    machine: str = ""
 
 
 NO_FACTS = msgspec.Raw(b"null")

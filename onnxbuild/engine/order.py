@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.plan.action import Action
+from onnxbuild.stages.stage import Told
 from onnxbuild.stages.table import STAGES
 
 
@@ -83,19 +85,28 @@ def longest_ways(actions: Mapping[str, Action], costs: Costs) -> dict[str, float
     return ways
 
 
-def threads(action: Action) -> int:
-    """Return how many cores the action keeps busy."""
-    return max(1, STAGES[action.stage].threads(action.params))
+@dataclass(frozen=True)
+class Load:
+    """What an action takes of the machine: so many cores, or all of it while it measures."""
+
+    threads: int
+    alone: bool = False
 
 
-def has_room(action: Action, running: Iterable[Action], jobs: int) -> bool:
-    """Tell whether the action may start beside those `running`, when all together may keep `jobs` cores busy.
+def load_of(action: Action, told: Told) -> Load:
+    """Return the load of an action whose inputs' makers `told` what they did."""
+    stage = STAGES[action.stage]
+    return Load(max(1, stage.threads(action.params, told)), stage.alone)
 
-    One that alone asks for more runs alone, as does one that measures the machine. An action that does not fit waits
-    while narrower ones behind it start.
+
+def has_room(load: Load, running: Iterable[Load], jobs: int) -> bool:
+    """Tell whether what takes `load` may start beside those `running`, when all together may keep `jobs` cores busy.
+
+    What alone asks for more runs alone, as does what measures the machine: all of it starts in the end. What does not
+    fit waits while narrower ones behind it start.
     """
     others = [*running]
-    if any(STAGES[each.stage].alone for each in (action, *others)):
+    if load.alone or any(other.alone for other in others):
         return not others
-    busy = sum(threads(other) for other in others)
-    return busy == 0 or busy + threads(action) <= jobs
+    busy = sum(other.threads for other in others)
+    return busy == 0 or busy + load.threads <= jobs

@@ -6,10 +6,11 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -36,7 +37,7 @@ from onnxbuild.engine.host import (
 )
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import PROGRESS, READ_OUTSIDE, RESULT, Job, JobResult
-from onnxbuild.engine.order import Costs, expected_seconds, has_room, longest_ways
+from onnxbuild.engine.order import Costs, Load, expected_seconds, has_room, load_of, longest_ways
 from onnxbuild.engine.pool import Ended, Pool, worker_arguments
 from onnxbuild.engine.scratch import Scratch, sweep
 from onnxbuild.engine.state import LastTraces
@@ -137,6 +138,7 @@ class _Started:
     since: float
     scratch: Path
     log: Path
+    load: Load
     heard: float = field(default_factory=time.monotonic)
     lines: int = 0
 
@@ -313,12 +315,28 @@ class Run:
                 self._block(action, (), "an earlier action failed")
             elif not self._is_ready(action):
                 del self._queued[name]  # what it needs is made again
-            elif not has_room(action, (each.action for each in self._started.values()), self.options.jobs):
+            elif not has_room(self._load(action), self._loads(), self.options.jobs):
                 continue
             elif all(decision.key != started.decision.key for started in self._started.values()):
                 self._start(action, decision, pool)
         if self._candidates:
             self._advance(pool)
+
+    def _load(self, action: Action) -> Load:
+        """Return what the action takes of the machine, all that it needs being done."""
+
+        def told(label: str) -> Any:
+            if label not in action.inputs:
+                return None
+            maker = action.inputs[label].action
+            trace = self.outcomes[maker].trace
+            assert trace is not None
+            return msgspec.json.decode(trace.facts, type=STAGES[self.plan.actions[maker].stage].facts)
+
+        return load_of(action, told)
+
+    def _loads(self) -> Iterator[Load]:
+        return (started.load for started in self._started.values())
 
     def _estimate(self, action: Action) -> float:
         """Return the seconds that the action is expected to take; see engine.order."""
@@ -349,8 +367,7 @@ class Run:
             {name: self.inputs.version(name) for name in stage.packages(action.params)},
             declared_values(action.env),
             stage.unkeyed,
-            self._host.hardware if stage.hardware(action.params) else None,
-            self._devices if stage.devices(action.params) else None,
+            **self._machine(action),
         )
         return decide(
             manifest,
@@ -366,6 +383,16 @@ class Run:
     def _is_forced(self, action: Action, stage: AnyStage) -> bool:
         options = self.options
         return options.force or (options.remeasure and stage.alone) or action.name in options.rerun
+
+    def _machine(self, action: Action) -> dict[str, Any]:
+        """Return what of this machine is in the action's key."""
+        stage = STAGES[action.stage]
+        found = {
+            "hardware": self._host.hardware if stage.hardware(action.params) else None,
+            "cores": self._host.cores if stage.cores(action.params) else None,
+            "devices": self._devices if stage.devices(action.params) else None,
+        }
+        return {name: value for name, value in found.items() if value is not None}
 
     # Running
 
@@ -389,7 +416,8 @@ class Run:
         del self._pending[action.name]
         job = self._job(action)
         file = pool.start(job, worker_arguments(STAGES[action.stage], action.params), job.seconds)
-        self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log))
+        load = self._load(action)
+        self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log), load)
         self.emit(
             ActionStarted(
                 action=action.name,
@@ -425,6 +453,8 @@ class Run:
             seconds=self.options.limits.time or TIME_LIMIT,
             strict_reads=action.strict_reads,
             locked=action.locked,
+            remeasure=self.options.remeasure,
+            machine=_class_of(**self._machine(action)),
             known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),
         )
 
@@ -563,6 +593,13 @@ class Run:
             )
         )
         self.failed = self.hooks.done(action, outcome) or self.failed or outcome.status is Status.FAILED
+
+
+def _class_of(hardware: str = "", cores: int | None = None, devices: str = "") -> str:
+    """Return the name of a class of machines, such as "Some CPU; 8 cores; avx avx2"."""
+    cpu, _, instructions = hardware.partition("; ")
+    count = f"{cores} core{'s' if cores != 1 else ''}" if cores is not None else ""
+    return "; ".join(filter(None, (cpu, count, instructions, devices)))
 
 
 def _take_first(queue: dict[str, None]) -> str:

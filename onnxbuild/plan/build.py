@@ -14,6 +14,7 @@ from onnxbuild.proof.timing import TimeLimit
 from onnxbuild.recipe.types import (
     Auto,
     Benchmark,
+    Choice,
     CustomPass,
     DataSource,
     FileData,
@@ -421,7 +422,10 @@ def _add_tune(drafts: Drafts, target: Target, model: Ref, evaluation: str) -> st
         min_seconds=min(seconds, TUNE_SECONDS),
     )
     inputs = {"model": model, "calls": Ref(evaluation, "inputs")}
-    return drafts.add(target, f"tune@{provider.name}", _action(target, "tune", params, inputs))
+    action = _action(target, "tune", params, inputs)
+    if target.sessions:
+        action = replace(action, locked=Choice(sessions=tuple(target.sessions.items())))
+    return drafts.add(target, f"tune@{provider.name}", action)
 
 
 def _add_benchmarks(drafts: Drafts, target: Target, inputs: dict[str, Ref]) -> dict[str, str]:

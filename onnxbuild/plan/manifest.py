@@ -24,13 +24,14 @@ def make_manifest(
     unkeyed: Sequence[str] = (),
     hardware: str | None = None,
     devices: str | None = None,
+    cores: int | None = None,
 ) -> tuple[Component, ...]:
     """Return the manifest of `action`.
 
     `file_digests` are by file label, `input_digests` by input label, `packages` distribution to version,
     `environment` the declared variables (None: unset), `unkeyed` parameters that are in no key, `hardware` the
-    hardware class and `devices` the devices besides the CPU where results depend on them. Parameters are walked in
-    declared order; a parameter of a type without a canonical form raises TypeError.
+    hardware class, `devices` the devices besides the CPU and `cores` how many cores may be used, each where results
+    depend on it. Parameters are walked in declared order; one of a type without a canonical form raises TypeError.
     """
     lines = [Component("scheme", SCHEME), Component("stage", action.stage), Component("version", str(version))]
     parameters = to_builtins(action.params)
@@ -43,6 +44,8 @@ def make_manifest(
     lines += [Component(f"package {name}", packages[name]) for name in sorted(packages)]
     if hardware is not None:
         lines.append(Component("hardware", hardware))
+    if cores is not None:
+        lines.append(Component("cores", str(cores)))
     if devices is not None:
         lines.append(Component("devices", devices))
     if action.reads:

@@ -41,11 +41,19 @@ def latency_of(samples: Sequence[int], batch: int) -> Latency:
     )
 
 
-def versus_of(own: Sequence[int], other: Sequence[int], batch: int) -> Versus:
-    """Return what both sides of the rounds come to, and the ratio of their medians."""
+def versus_of(own: Sequence[int], other: Sequence[int], batch: int, openings: Sequence[int] = ()) -> Versus:
+    """Return what both sides of the rounds come to, and the ratio of their medians.
+
+    `openings` are the rounds of each pair of sessions, where several were opened: then the interval is of what differs
+    from one pair to the next, because how a session comes to lie in memory makes it faster or slower by itself.
+    """
     pairs = np.stack([np.asarray(own, np.float64), np.asarray(other, np.float64)], axis=1)
     medians = np.median(pairs, axis=0)
-    (low,), (high,) = _interval(pairs, lambda drawn: _ratio(np.median(drawn, axis=1))[None])
+    if len(openings) > 1:
+        parts = np.split(pairs, np.cumsum(openings)[:-1])
+        low, high = _studentized(np.array([_ratio(np.median(part, axis=0)) for part in parts]))
+    else:
+        (low,), (high,) = _interval(pairs, lambda drawn: _ratio(np.median(drawn, axis=1))[None])
     return Versus(
         batch=batch,
         rounds=len(pairs),
@@ -68,9 +76,14 @@ def _ratio(medians: np.ndarray) -> np.ndarray:
 def _interval(
     columns: np.ndarray, statistic: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[Sequence[float], Sequence[float]]:
-    """Return the lower and upper ends for each of the statistics, which get (resamples, points, columns)."""
-    thinned = columns[:: max(1, math.ceil(len(columns) / MOST_POINTS))]
+    """Return the lower and upper ends for each of the statistics, which get (resamples, points, columns).
+
+    Neighbours stay together, two by two: of two rounds in turns each has another side first.
+    """
+    step = max(1, math.ceil(len(columns) / MOST_POINTS))
+    thinned = columns[np.arange(len(columns)) // 2 % step == 0]
     length = max(1, len(thinned) // BLOCKS)
+    length -= length % 2 if length > 1 else 0
     blocks = len(thinned) // length
     shaped = thinned[: blocks * length].reshape(blocks, length, -1)
     chosen = np.random.default_rng(0).integers(blocks, size=(RESAMPLES, blocks))
@@ -78,6 +91,22 @@ def _interval(
     tail = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(statistic(drawn), (tail, 100 - tail), axis=1)
     return low.tolist(), high.tolist()
+
+
+def _studentized(ratios: np.ndarray) -> tuple[float, float]:
+    """Return the interval of the geometric mean of a few ratios, by the studentized bootstrap, which is for few."""
+    logs = np.log(ratios)
+    drawn = logs[np.random.default_rng(0).integers(len(logs), size=(RESAMPLES, len(logs)))]
+    error, errors = _error(logs), _error(drawn)
+    scores = ((drawn.mean(axis=1) - logs.mean()) / np.where(errors > 0, errors, np.inf))[errors > 0]
+    tail = 50 * (1 - CONFIDENCE)
+    high, low = np.percentile(scores, (tail, 100 - tail)) if len(scores) else (0.0, 0.0)
+    return float(np.exp(logs.mean() - low * error)), float(np.exp(logs.mean() - high * error))
+
+
+def _error(values: np.ndarray) -> np.ndarray:
+    """Return the standard error of the mean along the last axis."""
+    return np.asarray(values.std(axis=-1, ddof=1) / math.sqrt(values.shape[-1]))
 
 
 def _is_bounded(samples: int, share: float) -> bool:

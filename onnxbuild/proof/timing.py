@@ -68,14 +68,14 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a fresh process that loads the model and runs the largest batch.
 
     `peak` is resident, above that of a process with a model of one node (`base`), the middle of some processes with
-    their least and most; `lean` the same of one without arena and memory pattern. `arena` is what ONNX Runtime's arena
+    their least and most; `lean` the same without arena and memory pattern. `arena` is what ONNX Runtime's arena
     holds, `in_use` the most of it that was in use at once; None where there is no arena.
     """
 
     batch: int
     base: int
     peak: Estimate
-    lean: int
+    lean: Estimate
     arena: int | None
     in_use: int | None
 

@@ -10,6 +10,7 @@ import msgspec
 
 from onnxbuild.base.codec import encode
 from onnxbuild.recipe.lock import Lock, LockedEstimate, LockedMetric, LockedPlacement, LockedTarget, lock_path
+from onnxbuild.recipe.types import Session
 
 RECIPE = "the recipe's text"
 """What the recipe itself is called among the inputs."""
@@ -153,9 +154,13 @@ def compare_entries(variant: str, old: LockedTarget | None, new: LockedTarget | 
         output=tuple(_each(old.output, new.output, kind="digest")),
         choices=tuple(_choices(old, new)),
         placement=tuple(_each(_placements(old), _placements(new))),
-        hardware=_change("hardware", old.hardware, new.hardware),
+        hardware=_change("hardware", _machine(old), _machine(new)),
         waivers=tuple(_each(old.waivers, new.waivers)),
     )
+
+
+def _machine(entry: LockedTarget) -> str:
+    return entry.hardware if entry.cores is None else f"{entry.hardware}; {entry.cores} cores"
 
 
 def _change(what: str, old: str | None, new: str | None, kind: str = "") -> Change | None:
@@ -193,13 +198,22 @@ def _count(number: int | None) -> str | None:
 
 def _choices(old: LockedTarget, new: LockedTarget) -> Iterator[Change]:
     yield from _each(_chosen(old), _chosen(new))
-    yield from _each(old.session, new.session, what="session: {}")
+    yield from _each(_sessions(old), _sessions(new), what="session on {}")
     yield from _one("passes left out", ", ".join(old.reverted), ", ".join(new.reverted))
 
 
 def _chosen(entry: LockedTarget) -> dict[str, str]:
     chosen = msgspec.to_builtins(entry.choice) if entry.choice is not None else {}
     return {_CHOICES.get(name, name.replace("_", " ")): _text(value) for name, value in chosen.items()}
+
+
+def _sessions(entry: LockedTarget) -> dict[str, str]:
+    return {machine: _settings(one.session) for machine, one in entry.sessions.items()}
+
+
+def _settings(session: Session) -> str:
+    settings = {name: value for name, value in msgspec.to_builtins(session).items() if value is not None}
+    return ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in settings.items()) or "defaults"
 
 
 def _text(value: object) -> str:

@@ -17,7 +17,7 @@ import msgspec
 from onnxbuild.base.codec import to_builtins
 from onnxbuild.base.diagnostics import Place
 from onnxbuild.recipe.problems import Problems
-from onnxbuild.recipe.types import Choice
+from onnxbuild.recipe.types import Choice, TunedSession
 
 FORMAT = 1
 ENDING = ".lock.json"
@@ -70,10 +70,10 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `output` of the delivered model's files, `bytes` their size. `interface` maps "input x" to "float32 [batch, 64]",
     `axes` a dynamic axis to its range, `operators` count nodes, `structure` is the digest of the graph without the
     values of its weights. `metrics` and `placement` are by provider, `measured` and `limits`, what was required of it,
-    by gate ("tolerance.metric@cpu").
-    `session` is what was chosen by measuring; `latencies` are milliseconds ("p50, batch 1@cpu"), `memory` bytes by
-    provider, where a benchmark measured them. `hardware` is the class of the machine that measured, `built_on` of the
-    one that made the model, "" where that is the same. `waivers` map a failed gate to the reason why it was accepted.
+    by gate ("tolerance.metric@cpu"). `sessions` are what was chosen by measuring, by class of machine; `latencies` are
+    milliseconds ("p50, batch 1@cpu"), `memory` bytes by provider, where a benchmark measured them. `hardware` is the
+    class of the machine that measured, with so many `cores`, `built_on` of the one that made the model, "" where that
+    is the same. `waivers` map a failed gate to the reason why it was accepted.
     """
 
     verdict: str
@@ -94,10 +94,11 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     limits: dict[str, str] = {}
     metrics: dict[str, LockedMetric] = {}
     placement: dict[str, LockedPlacement] = {}
-    session: dict[str, str] = {}
+    sessions: dict[str, TunedSession] = {}
     latencies: dict[str, LockedEstimate] = {}
     memory: dict[str, LockedEstimate] = {}
     hardware: str
+    cores: int | None = None
     built_on: str = ""
     versions: dict[str, str]
     waivers: dict[str, str] = {}

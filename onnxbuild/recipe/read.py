@@ -67,7 +67,9 @@ def read_recipe(path: Path, root: Path, defaults: Defaults, checks: FileChecks |
 
 def _with_choice(target: Target, lock: Lock) -> Target:
     accepted = lock.get(target.variant)
-    return msgspec.structs.replace(target, locked=accepted.choice if accepted is not None else None)
+    if accepted is None:
+        return target
+    return msgspec.structs.replace(target, locked=accepted.choice, sessions=accepted.sessions)
 
 
 def _name(raw: RawRecipe, path: Path, root: Node, problems: Problems) -> tuple[str, Place]:

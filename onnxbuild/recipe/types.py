@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from onnxbuild.base.codec import Json
 from onnxbuild.base.diagnostics import Place
@@ -211,8 +213,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What a search chose, or what a lock says it is to choose: repair's settings and layers, auto's winner.
 
     `keep` are names of nodes that stay in float, besides the recipe's `exclude`. A setting that is not None stands in
-    place of the recipe's. `winner` is auto's candidate by its mode, `session` what tune
-    chose, for the hardware class that the lock records.
+    place of the recipe's. `winner` is auto's candidate by its mode, `sessions` are what tune chose by class of machine.
     """
 
     keep: tuple[str, ...] = ()
@@ -224,7 +225,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     block_size: int | None = None
     symmetric: bool | None = None
     winner: str | None = None
-    session: Session | None = None
+    sessions: tuple[tuple[str, TunedSession], ...] | None = None
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -286,6 +287,23 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     cpu_arena: bool | None = None
 
 
+class TunedSession(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A session as it was chosen by measuring, and what for: the settings of Session beside those of Tuning."""
+
+    objective: Literal["latency", "throughput", "memory"]
+    provider: str
+    batch: Annotated[int, Meta(ge=1)]
+    graph_optimization: Literal["disable", "basic", "extended", "all"] | None = None
+    intra_op_threads: Annotated[int, Meta(ge=0)] | None = None
+    memory_pattern: bool | None = None
+    cpu_arena: bool | None = None
+
+    @property
+    def session(self) -> Session:
+        """The settings alone."""
+        return Session(**{name: getattr(self, name) for name in Session.__struct_fields__})
+
+
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True):
     """How speed and memory are measured: rows of a call, seconds a model at least, and whether memory is measured."""
 
@@ -339,7 +357,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     `file` is the recipe's path and `folder` its folder, both relative to the project ("recipes/a.yaml", "recipes").
     `opset` None means the ONNX source's own. `guard` is revert or strict. `places` tells where the recipe wrote a
     value, by dotted path ("tolerance.metric", "gates.size", "passes.0"); it is for messages and in no key. `benchmark`
-    is also set where only a gate needs it. `locked` is what the recipe's lock chose for it.
+    is also set where only a gate needs it. `locked` is what the recipe's lock chose for its model, `sessions` are the
+    ones that were chosen for it by class of machine.
     """
 
     recipe: str
@@ -373,6 +392,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     tune: Tuning | None = None
     places: dict[str, Place] = {}
     locked: Choice | None = None
+    sessions: dict[str, TunedSession] = {}
 
     @property
     def name(self) -> str:

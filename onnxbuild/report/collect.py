@@ -57,7 +57,7 @@ from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Host, Trace
 from onnxbuild.targets.deliver import tied_to
 from onnxbuild.targets.judge import Judge, model_facts
-from onnxbuild.targets.locking import describe_target, gate_key, is_measured
+from onnxbuild.targets.locking import beside_other_machines, describe_target, gate_key, is_measured
 
 F = TypeVar("F", bound=msgspec.Struct)
 Outcomes = Mapping[str, Outcome]
@@ -180,6 +180,7 @@ def _accepted(
     failed = {gate.gate for gate in judgement.gates if gate.verdict is Verdict.FAILED}
     waived = {gate: reason for gate, reason in accepted.waivers.items() if gate in failed}
     now = describe_target(plan, target, judgement, outcomes, waived, text)
+    now = beside_other_machines(now, target.target, accepted)
     changes = compare_entries(target.target.variant, accepted, now)
     return msgspec.structs.replace(facts, accepted=accepted, changes=changes)
 

@@ -274,6 +274,7 @@ AUTO = Stage(
     honours=lambda choice, facts: choice in (facts.choice, facts.locked),
     hardware=lambda _: True,
     devices=lambda params: looks_for_devices(params.proofs),
-    threads=lambda _: ALONE,
+    threads=lambda params, told: ALONE,
+    cores=lambda params: params.objective == "latency",
     seconds=15.0,
 )

@@ -103,7 +103,7 @@ def estimate_of(facts: BenchmarkFacts, measure: str, batch: int) -> Estimate | N
 
 BENCHMARK = Stage(
     name="benchmark",
-    version=1,
+    version=2,
     params=BenchmarkParams,
     facts=BenchmarkFacts,
     run=run,
@@ -115,6 +115,7 @@ BENCHMARK = Stage(
     seconds=3.0,
     only_reads=True,
     hardware=lambda _: True,
+    cores=lambda _: True,
     devices=lambda params: params.provider != "cpu",
     alone=True,
 )

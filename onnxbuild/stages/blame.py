@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import statistics
 import time
 from collections.abc import Iterable, Mapping
@@ -29,6 +28,7 @@ from onnxbuild.stages.proving import (
 )
 from onnxbuild.stages.screening import fewer_samples
 from onnxbuild.stages.stage import Stage, Workspace
+from onnxbuild.stamp import cores
 
 if TYPE_CHECKING:
     from onnxbuild.data.calls import Calls
@@ -260,6 +260,6 @@ BLAME = Stage(
     runs_user_code=lambda params: runs_user_code(params.proofs),
     hardware=lambda _: True,
     devices=lambda params: looks_for_devices(params.proofs),
-    threads=lambda _: os.cpu_count() or 1,
+    threads=lambda params, told: cores(),
     seconds=15.0,
 )

@@ -84,6 +84,10 @@ def _measure(job: FreshJob) -> Footprint:
 
 
 def _open(job: FreshJob) -> InferenceSession:
+    if job.provider == "cpu":  # always there, and what opens others loads more than the runtime
+        from onnxbuild.ort.session import open_session
+
+        return open_session(Path(job.model), job.session)
     from onnxbuild.ort.providers import Absent, open_on
 
     opened = open_on(Path(job.model), job.provider, job.options, job.session)

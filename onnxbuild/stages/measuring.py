@@ -29,6 +29,9 @@ from onnxbuild.stages.stage import Workspace
 
 MOST_ROUNDS = 8
 """How many times `min_seconds` are measured at most where a limit is not decided."""
+OPENINGS, MOST_OPENING, SETTLING = 8, 4, 0.002
+"""How often two models in turns are opened, how many times as long that may take as measuring, and for how many seconds
+each runs before it is measured again."""
 PROCESSES, MOST_PROCESSES = 3, 9
 """Fresh processes whose memory is looked at, and how many at most where a limit is not decided."""
 
@@ -72,17 +75,35 @@ class Bench:
         return found
 
     def turns(self, session: Session, label: str, other: Session, batch: int) -> Versus:
-        """Measure calls of `batch` rows in turns with those of the model `label` in a session of its own."""
-        own, against = self._runner("model", session, batch), self._runner(label, other, batch)
+        """Measure calls of `batch` rows in turns with those of the model `label` in a session of its own.
+
+        Both are opened anew several times, each first in its turn, unless that takes much longer than to measure.
+        """
+        models = (("model", session), (label, other))
         limits = [limit.value for limit in self._limits if limit.measure == "speed"]
-        for run in (own, against):
+        began = time.perf_counter()
+        pair = self._pair(models, batch, 0)
+        for run in pair:
+            collect(run, time.perf_counter_ns, 0)
+        again = time.perf_counter() - began
+        count = OPENINGS if (OPENINGS - 1) * again <= MOST_OPENING * 2 * self._seconds else 1
+        for run in pair:
             warm_up(run, time.perf_counter_ns, self._seconds)
         taken: tuple[list[int], list[int]] = [], []
-        for _ in range(MOST_ROUNDS):
-            new = alternate(own, against, time.perf_counter_ns, 2 * self._seconds)
+        openings: list[int] = []
+        for number in range(MOST_ROUNDS * count):
+            if number and count > 1:
+                del pair
+                pair = self._pair(models, batch, number)
+                for run in pair:
+                    collect(run, time.perf_counter_ns, SETTLING, least=2)
+            new = alternate(*pair, time.perf_counter_ns, 2 * self._seconds / count)
+            openings.append(len(new[0]))
             for samples, more in zip(taken, new, strict=True):
                 samples += more
-            found = versus_of(*taken, batch)
+            if len(openings) % count:
+                continue
+            found = versus_of(*taken, batch, openings if count > 1 else ())
             if all(found.ratio.decides(limit) for limit in limits):
                 break
         self.samples |= {"own": np.array(taken[0], np.int64), "other": np.array(taken[1], np.int64)}
@@ -101,31 +122,30 @@ class Bench:
         """Measure in fresh processes what opening the model takes, and its memory with a call of `batch` rows."""
         scratch = self._work.scratch
         model = self._job(self._session, batch)
-        prints = [measure_fresh(model, scratch)]
         if not memory:
-            return _loading(prints), None
+            return _loading([measure_fresh(model, scratch)]), None
         write_calls(scratch / "trivial-call", [write_trivial_model(scratch / "trivial")])
         trivial = msgspec.structs.replace(
             model, model=str(scratch / "trivial" / MODEL), calls=str(scratch / "trivial-call")
         )
-        bases = [measure_fresh(trivial, scratch).peak]
+        frugal = msgspec.structs.replace(self._session, memory_pattern=False, cpu_arena=False)
+        lean = msgspec.structs.replace(model, session=frugal)
         limits = [limit.value for limit in self._limits if limit.measure == "memory"]
-        while True:
-            peak = middle_of([max(each.peak - base, 0) for each, base in zip(prints, bases, strict=True)])
-            decided = len(prints) >= PROCESSES and all(peak.decides(limit) for limit in limits)
-            if decided or len(prints) == MOST_PROCESSES:
-                break
+        prints, leans, bases = list[Footprint](), list[int](), list[int]()
+        for number in range(MOST_PROCESSES):
             prints.append(measure_fresh(model, scratch))
             bases.append(measure_fresh(trivial, scratch).peak)
-        frugal = msgspec.structs.replace(self._session, memory_pattern=False, cpu_arena=False)
-        lean = measure_fresh(msgspec.structs.replace(model, session=frugal), scratch)
-        base = round(median(bases))
+            if number < PROCESSES:
+                leans.append(measure_fresh(lean, scratch).peak)
+            peak = _above([each.peak for each in prints], bases)
+            if len(prints) >= PROCESSES and all(peak.decides(limit) for limit in limits):
+                break
         arena = self._arena(batch) if self._session.cpu_arena is not False else None
         return _loading(prints), Memory(
             batch=batch,
-            base=base,
+            base=round(median(bases)),
             peak=peak,
-            lean=max(lean.peak - base, 0),
+            lean=_above(leans, bases),
             arena=arena[0] if arena is not None else None,
             in_use=arena[1] if arena is not None else None,
         )
@@ -160,6 +180,15 @@ class Bench:
     def _call(self, batch: int) -> Call:
         return call_of_rows(self._data, self._declared, batch)
 
+    def _pair(
+        self, models: Sequence[tuple[str, Session]], batch: int, number: int
+    ) -> tuple[Callable[[], object], Callable[[], object]]:
+        """Return what is timed of two models, opened in turns one or the other first."""
+        if number % 2:
+            other = self._runner(*models[1], batch)
+            return self._runner(*models[0], batch), other
+        return self._runner(*models[0], batch), self._runner(*models[1], batch)
+
     def _runner(self, label: str, session: Session, batch: int) -> Callable[[], object]:
         """Return what is timed: ONNX Runtime's own `run` with arrays in memory, for all outputs."""
         opened = self._open(label, session)
@@ -169,6 +198,11 @@ class Bench:
         wanted = {value.name for value in opened.get_inputs()}
         feeds = {name: np.array(array) for name, array in call.items() if name in wanted}
         return lambda: opened.run(names, feeds)
+
+
+def _above(peaks: Sequence[int], bases: Sequence[int]) -> Estimate:
+    """Return how far peaks lie above those of the processes measured beside them."""
+    return middle_of([max(peak - base, 0) for peak, base in zip(peaks, bases, strict=False)])
 
 
 def _loading(prints: Sequence[Footprint]) -> Loading:

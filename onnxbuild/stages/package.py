@@ -13,7 +13,7 @@ from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.recipe.types import Axis, Input, Output, Package, Session
 from onnxbuild.stages.packages import MODEL, ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
-from onnxbuild.stages.tune import session_of
+from onnxbuild.stages.tune import session_of, threads_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,6 +155,7 @@ PACKAGE = Stage(
     packages=lambda _: (*MODEL, ONNXRUNTIME),
     preload=lambda _: PRELOAD,
     runs_user_code=lambda _: False,
+    threads=lambda params, told: threads_of(params.session, told) if set(params.package.formats) - {"onnx"} else 1,
     only_reads=True,
     hardware=lambda params: "ort" in params.package.formats and not params.package.portable,
 )

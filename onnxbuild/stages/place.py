@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +12,7 @@ from onnxbuild.recipe.providers import TABLE
 from onnxbuild.recipe.types import Session
 from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
-from onnxbuild.stages.tune import session_of
+from onnxbuild.stages.tune import session_of, threads_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,5 +126,6 @@ PLACE = Stage(
     seconds=0.5,
     hardware=lambda _: True,
     devices=lambda params: params.provider != "cpu",
-    threads=lambda params: (os.cpu_count() or 1) if (n := params.session.intra_op_threads) == 0 else n or 1,
+    threads=lambda params, told: threads_of(params.session, told),
+    cores=lambda params: params.session.intra_op_threads == 0,
 )

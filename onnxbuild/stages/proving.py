@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -19,6 +18,7 @@ from onnxbuild.proof.size_gates import elementwise, judge_sizes
 from onnxbuild.recipe.types import OutputTolerance, Tolerance
 from onnxbuild.stages import validate
 from onnxbuild.stages.stage import Workspace
+from onnxbuild.stamp import cores
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +83,7 @@ class Prover:
         All cores compute where the recipe does not say how many; exactly is as the recipe says, and at the edges of
         dynamic axes too. Raises StageFailure for a model that does not load or run.
         """
-        measured = self._measure(folder, os.cpu_count() or 1)
+        measured = self._measure(folder, cores())
         return self._measure(folder, None) if measured.meets and self._exact else measured
 
     def _measure(self, folder: Path, threads: int | None) -> Measured:

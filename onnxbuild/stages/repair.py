@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +25,7 @@ from onnxbuild.stages.proving import (
 )
 from onnxbuild.stages.screening import Screen, fewer_samples
 from onnxbuild.stages.stage import Stage, Workspace
+from onnxbuild.stamp import cores
 
 if TYPE_CHECKING:
     from onnxbuild.proof.ablation import Measured
@@ -269,6 +269,6 @@ REPAIR = Stage(
     honours=lambda choice, facts: choice in (facts.choice, facts.locked),
     hardware=lambda _: True,
     devices=lambda params: looks_for_devices(params.proofs),
-    threads=lambda _: os.cpu_count() or 1,
+    threads=lambda params, told: cores(),
     seconds=10.0,
 )

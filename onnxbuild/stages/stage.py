@@ -16,6 +16,10 @@ P = TypeVar("P", bound=msgspec.Struct)
 F = TypeVar("F", bound=msgspec.Struct)
 
 
+Told = Callable[[str], Any]
+"""Returns the facts of the action that delivers an input, by the input's label; None where there is no such input."""
+
+
 @dataclass(frozen=True)
 class Workspace:
     """Where one action runs. The engine made it; the working directory is `recipe_folder`.
@@ -23,7 +27,8 @@ class Workspace:
     `inputs` maps each input's label to a read-only folder that holds the artifact's files; `files` maps each
     label of a file or folder named by the recipe to where it is; each output is a folder below `out`. `seconds` of wall
     time are what the action may take; `leave_fork` is called at the end of every process that the stage forks;
-    `locked` is what a search tries first; `journal` is the file in which the engine reads how far a long stage is.
+    `locked` is what a search tries first, unless it is to `remeasure`; `machine` is the class of this machine as far as
+    it is in the key; `journal` is the file in which the engine reads how far a long stage is.
     """
 
     inputs: dict[str, Path]
@@ -37,6 +42,8 @@ class Workspace:
     seconds: float = 1800.0
     leave_fork: Callable[[], None] = lambda: None
     locked: Choice | None = None
+    remeasure: bool = False
+    machine: str = ""
     journal: Path | None = None
 
     def output(self, name: str) -> Path:
@@ -72,11 +79,12 @@ class Stage(Generic[P, F]):
     a worker imports before it forks; `runs_user_code` whether `run` calls Python that the recipe names. `unkeyed`
     names parameters that are limits: in no key; instead `holds` tells whether what was measured once keeps them.
     `honours` tells of a search whether it chose as the lock has it, or could not.
-    `threads` are the cores that `run` keeps busy, constant for given parameters; `seconds` is what to expect of an
-    action while none was ever measured. `only_reads` says that `run` neither writes to its inputs' files nor hands them
-    to a tool that refuses hard links, as onnx.load, onnx.checker and onnx_ir's external tensors do. `hardware` tells
-    whether what it delivers depends on the machine: then the hardware class is in the key. `devices` tells whether it
-    looks for a device besides the CPU: then the devices and their driver are in the key, and none is hidden from it.
+    `threads` are the cores that `run` keeps busy; it may ask what the makers of its inputs told. `seconds` is what to
+    expect of an action while none was ever measured. `only_reads` says that `run` neither writes to its inputs' files
+    nor hands them to a tool that refuses hard links, as onnx.load, onnx.checker and onnx_ir's external tensors do.
+    `hardware` tells whether what it delivers depends on the machine: then the hardware class is in the key. `cores`
+    tells whether it depends on how many cores there are, `devices` whether it looks for a device besides the CPU: then
+    these are in the key too, devices with their driver, and none is hidden from it.
     `alone` says that it measures time and memory: nothing runs beside it, and `make --remeasure` runs it again.
     """
 
@@ -90,11 +98,12 @@ class Stage(Generic[P, F]):
     runs_user_code: Callable[[P], bool]
     unkeyed: tuple[str, ...] = ()
     holds: Callable[[P, F], bool] = lambda params, facts: True
-    threads: Callable[[P], int] = lambda params: 1
+    threads: Callable[[P, Told], int] = lambda params, told: 1
     seconds: float = 1.0
     only_reads: bool = False
     honours: Callable[[Choice, F], bool] = lambda choice, facts: True
     hardware: Callable[[P], bool] = lambda params: False
+    cores: Callable[[P], bool] = lambda params: False
     alone: bool = False
     devices: Callable[[P], bool] = lambda params: False
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from onnxbuild.proof.timing import Surroundings
 from onnxbuild.recipe.types import Session
-from onnxbuild.stamp import processor
+from onnxbuild.stamp import cores, processor
 
 _GOVERNOR = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
@@ -26,15 +26,15 @@ def system_load() -> float | None:
 
 def describe_surroundings(session: Session, before: float | None) -> Surroundings:
     """Return this machine as it is now; `before` is the load when the measurement began."""
-    threads, cores = session.intra_op_threads, os.cpu_count() or 1
+    threads = session.intra_op_threads
     try:
         governor = _GOVERNOR.read_text().strip()
     except OSError:
         governor = None
     return Surroundings(
         cpu=processor()[0] or platform.processor() or "unknown",
-        cores=cores,
-        threads=1 if threads is None else threads or cores,
+        cores=cores(),
+        threads=1 if threads is None else threads or os.cpu_count() or 1,
         load_before=before,
         load_after=system_load(),
         governor=governor,

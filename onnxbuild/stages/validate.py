@@ -6,7 +6,6 @@ Decides nothing.
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from onnxbuild.recipe.providers import TABLE
 from onnxbuild.recipe.types import Function, Metric, Session
 from onnxbuild.stages.packages import ONNXRUNTIME, PRELOAD
 from onnxbuild.stages.stage import Stage, Workspace
-from onnxbuild.stages.tune import session_of
+from onnxbuild.stages.tune import session_of, threads_of
 
 if TYPE_CHECKING:  # numpy and onnxruntime are not for those who only plan: the stage table is read by every command
     import numpy as np
@@ -215,5 +214,6 @@ VALIDATE = Stage(
     only_reads=True,
     hardware=lambda _: True,
     devices=lambda params: params.provider != "cpu",
-    threads=lambda params: (os.cpu_count() or 1) if (n := params.session.intra_op_threads) == 0 else n or 1,
+    threads=lambda params, told: threads_of(params.session, told),
+    cores=lambda params: params.session.intra_op_threads == 0,
 )

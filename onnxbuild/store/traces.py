@@ -43,7 +43,9 @@ class Discovered(msgspec.Struct, frozen=True, order=True):
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a trace was made; `instructions` are the instruction sets that the CPU has, separated by spaces."""
+    """Where a trace was made: `instructions` are the CPU's instruction sets, separated by spaces, `cores` are those
+    that it might use.
+    """
 
     system: str
     machine: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from onnxbuild.base.atomic import write_atomically
@@ -17,7 +17,7 @@ from onnxbuild.recipe.problems import Problems
 from onnxbuild.recipe.types import Recipe
 from onnxbuild.store.blobs import BlobStore
 from onnxbuild.targets.judge import Judge, Judgement
-from onnxbuild.targets.locking import describe_target, differences, is_measured
+from onnxbuild.targets.locking import beside_other_machines, describe_target, differences, is_measured, unknown_machines
 from onnxbuild.targets.weights import RELATIVE, NotComparedError, compare_weights
 
 
@@ -90,6 +90,14 @@ def compare(
 
 
 def _compare(accepted: LockedTarget, now: LockedTarget, blobs: BlobStore) -> Compared:
+    found = _compare_models(accepted, now, blobs)
+    notes = tuple(
+        f"no session was accepted for {machine}: it was measured" for machine in unknown_machines(accepted, now)
+    )
+    return replace(found, notes=(*found.notes, *notes))
+
+
+def _compare_models(accepted: LockedTarget, now: LockedTarget, blobs: BlobStore) -> Compared:
     told = differences(accepted, now)
     if accepted.maker == now.maker or accepted.output == now.output:
         return Compared(told)
@@ -125,7 +133,8 @@ def _refusals(
 
 def _merge(root: Path, recipe: Recipe, accepted: Lock) -> str:
     """Write the recipe's lock: what was accepted now, and of its other variants what was accepted before."""
-    file, variants = lock_path(recipe.file), [target.variant for target in recipe.targets]
-    before = read_lock(root, file, Problems(), variants)
-    write_atomically(root / file, encode_lock({**before, **accepted}).encode())
+    file, targets = lock_path(recipe.file), {target.variant: target for target in recipe.targets}
+    before = read_lock(root, file, Problems(), targets)
+    entries = {v: beside_other_machines(entry, targets[v], before.get(v)) for v, entry in accepted.items()}
+    write_atomically(root / file, encode_lock({**before, **entries}).encode())
     return file

@@ -14,11 +14,11 @@ from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.proof.gates import GateResult
 from onnxbuild.proof.timing import Estimate
 from onnxbuild.recipe.lock import LockedEstimate, LockedMetric, LockedPlacement, LockedTarget
-from onnxbuild.recipe.types import Axis, Choice
+from onnxbuild.recipe.types import Axis, Choice, Target, TunedSession
 from onnxbuild.stages.benchmark import BenchmarkFacts
 from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.reverts import Reverted
-from onnxbuild.stages.tune import TuneFacts
+from onnxbuild.stages.tune import TuneFacts, tuned
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.judge import Judgement, model_facts
@@ -49,7 +49,7 @@ def describe_target(
     package = outcomes[target.package].trace if target.package in outcomes else None
     delivered = package.outputs["package"] if package is not None else steps[-1].outputs[target.models[-1].ref.output]
     model = model_facts(steps[-1])
-    hardware = traces[target.validations[target.target.providers[0].name][-1]].host.hardware
+    host = traces[target.validations[target.target.providers[0].name][-1]].host
     makers = dict.fromkeys(trace.host.hardware for trace in steps)
     return LockedTarget(
         verdict=judgement.verdict.value,
@@ -70,11 +70,12 @@ def describe_target(
         limits={gate_key(gate): gate.limit for gate in judgement.gates},
         metrics=dict(_metrics(target, traces)),
         placement=dict(_placement(target, outcomes)),
-        session=_session(target, outcomes),
+        sessions=_sessions(target, outcomes),
         latencies=dict(_latencies(target, outcomes)),
         memory=dict(_memory(target, outcomes)),
-        hardware=hardware,
-        built_on="" if [*makers] == [hardware] else " and ".join(makers),
+        hardware=host.hardware,
+        cores=host.cores,
+        built_on="" if [*makers] == [host.hardware] else " and ".join(makers),
         versions=_versions(traces),
         waivers=dict(waivers),
     )
@@ -102,6 +103,7 @@ def differences(accepted: LockedTarget, now: LockedTarget) -> tuple[str, ...]:
         *_differ("ir_version", accepted.ir_version, now.ir_version),
         *_graph_differs(accepted, now),
         *_differ("choice", accepted.choice, now.choice),
+        *_sessions_differ(accepted, now),
         *_placed_otherwise(accepted, now),
         *_differ("what was left out of `passes`", accepted.reverted, now.reverted),
         *(_bytes_differ(accepted, now) if accepted.maker == now.maker else ()),
@@ -196,13 +198,44 @@ def _placement(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[
             yield provider, LockedPlacement(absent=facts.absent)
 
 
-def _session(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> dict[str, str]:
-    """Return the settings of the session that was chosen by measuring; none where the recipe's own is used."""
+def _sessions(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> dict[str, TunedSession]:
+    """Return the session that was chosen by measuring, by class of machine; none where the recipe's own is used."""
     trace = outcomes[target.tune].trace if target.tune is not None and target.tune in outcomes else None
     if trace is None:
         return {}
-    chosen = msgspec.to_builtins(msgspec.json.decode(trace.facts, type=TuneFacts).session)
-    return {name.replace("_", " "): encode(value).decode() for name, value in chosen.items()}
+    facts = msgspec.json.decode(trace.facts, type=TuneFacts)
+    return {facts.machine: tuned(facts)} if facts.absent is None else {}
+
+
+def beside_other_machines(entry: LockedTarget, target: Target, before: LockedTarget | None) -> LockedTarget:
+    """Return the entry with the sessions that `before` has for other machines, as far as they answer what is asked."""
+    if target.tune is None or before is None:
+        return entry
+    asked = (target.tune.objective, target.providers[0].name, target.tune.batch)
+    others = {m: one for m, one in before.sessions.items() if (one.objective, one.provider, one.batch) == asked}
+    return msgspec.structs.replace(entry, sessions={**others, **entry.sessions})
+
+
+def unknown_machines(accepted: LockedTarget, now: LockedTarget) -> tuple[str, ...]:
+    """Return the classes of machine for which a session was chosen now, and none is accepted but for others."""
+    return tuple(machine for machine in now.sessions if accepted.sessions and machine not in accepted.sessions)
+
+
+def _sessions_differ(accepted: LockedTarget, now: LockedTarget) -> Iterator[str]:
+    """Compare what was chosen for one class of machine; a choice for another class says nothing about it."""
+    for machine, chosen in now.sessions.items():
+        if machine in accepted.sessions:
+            yield from _differ("the chosen session", accepted.sessions[machine], chosen)
+    if now.sessions and not accepted.sessions:
+        yield "the session was chosen by measuring, accepted is the recipe's own"
+    here = [one for one in accepted.sessions.values() if not _is_absent(one.provider, now)]
+    if here and not now.sessions:
+        yield "the session is the recipe's own, accepted is one that was chosen by measuring"
+
+
+def _is_absent(provider: str, entry: LockedTarget) -> bool:
+    placed = entry.placement.get(provider)
+    return placed is not None and placed.absent is not None
 
 
 def _benchmarks(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, BenchmarkFacts]]:

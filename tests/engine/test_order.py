@@ -8,11 +8,14 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxbuild.engine.order import Costs, has_room, longest_ways, threads
+from onnxbuild.engine.order import Costs, Load, has_room, load_of, longest_ways
 from onnxbuild.plan.action import Action, Ref
+from onnxbuild.proof.timing import Surroundings
 from onnxbuild.recipe.types import Session
 from onnxbuild.stages.inspect import InspectParams
+from onnxbuild.stages.tune import TuneFacts
 from onnxbuild.stages.validate import ValidateParams
+from onnxbuild.stamp import cores
 
 
 def action(name: str, *upstream: str, stage: str = "optimize", params: msgspec.Struct | None = None) -> Action:
@@ -71,23 +74,40 @@ def validate(count: int | None) -> Action:
     return action("v", stage="validate", params=params)
 
 
-def test_jobs_count_threads(tmp_path: Path) -> None:
-    one, three = action("one"), validate(3)
-    assert (threads(one), threads(three)) == (1, 3)
+def untold(label: str) -> None:
+    """No input's maker told anything."""
+
+
+def test_jobs_count_threads() -> None:
+    one, three = load_of(action("one"), untold), load_of(validate(3), untold)
+    assert (one, three) == (Load(1), Load(3))
+    assert load_of(validate(0), untold) == Load(cores()), "all there are"
     assert has_room(three, [one], 4)
     assert not has_room(three, [one, one], 4)
     assert has_room(one, [one, one], 3)
     assert not has_room(one, [three], 3)
 
 
+def test_session_that_was_chosen_is_counted_instead_of_the_recipe_s() -> None:
+    facts = TuneFacts(
+        objective="latency",
+        provider="cpu",
+        batch=1,
+        session=Session(intra_op_threads=5),
+        surroundings=Surroundings(cpu="x", cores=8, threads=1, load_before=None, load_after=None, governor=None),
+        machine="x; 8 cores",
+    )
+    assert load_of(validate(None), {"session": facts}.get) == Load(5)
+
+
 def test_action_wider_than_all_jobs_runs_alone() -> None:
-    assert has_room(validate(64), [], 2)
-    assert not has_room(validate(64), [action("one")], 2)
-    assert not has_room(action("one"), [validate(64)], 2)
+    assert has_room(Load(64), [], 2)
+    assert not has_room(Load(64), [Load(1)], 2)
+    assert not has_room(Load(1), [Load(64)], 2)
 
 
 def test_what_measures_the_machine_runs_alone() -> None:
-    timed, other = action("timed", stage="benchmark"), action("other", stage="prune")
+    timed, other = (load_of(action("a", stage=stage), untold) for stage in ("benchmark", "prune"))
     assert has_room(timed, [], jobs=1)
     assert not has_room(timed, [other], jobs=64)
     assert not has_room(other, [timed], jobs=64)

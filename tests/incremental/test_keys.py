@@ -104,6 +104,7 @@ TARGET = Target(
 )
 AUTO = Auto(candidates=(Quantization(mode="dynamic"), Quantization(mode="static", per_channel=True)))
 HARDWARE = "some CPU; avx"
+CORES = 8
 NOT_IN_A_PLAN = {
     "recipe": "a renamed recipe is the same work",
     "variant": "a renamed variant is the same work",
@@ -123,6 +124,7 @@ NOT_IN_A_PLAN = {
     "strict_reads": "a limit: what was read is in the trace",
     "guard": "a limit: what was left out is in the trace",
     "locked": "what a search tries first, under the same key",
+    "sessions": "what tune takes instead of a search, under the same key",
     "places": "where the recipe says it",
 }
 """Fields of a target, with all below them, whose change may leave every key as it is."""
@@ -144,7 +146,11 @@ def key(action: Action, inputs: Mapping[str, str] | None = None, stage: AnyStage
     content = {label: f"digest of {label}" for label in action.files}
     environment = dict.fromkeys(action.env, "value")
     hardware = HARDWARE if stage.hardware(action.params) else None
-    return key_of(make_manifest(action, stage.version, content, inputs, {}, environment, stage.unkeyed, hardware))
+    cores = CORES if stage.cores(action.params) else None
+    manifest = make_manifest(
+        action, stage.version, content, inputs, {}, environment, stage.unkeyed, hardware, None, cores
+    )
+    return key_of(manifest)
 
 
 def actions() -> list[Action]:
@@ -282,3 +288,17 @@ def test_stages_whose_results_depend_on_the_hardware_have_it_in_their_keys(monke
         "auto", "benchmark", "blame", "optimize", "place", "repair", "tune", "validate",
     }  # fmt: skip
     assert [action.params for action in changed if action.stage == "optimize"] == [params]
+
+
+def test_stages_that_measure_time_or_use_all_cores_have_their_number_in_their_keys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    everywhere = msgspec.structs.replace(TARGET, recipe="wide", session=Session(intra_op_threads=0))
+    recipe = Recipe(name="wide", file="recipes/net.yaml", description="", targets=(everywhere,))
+    wide = [*build_plan([recipe], [everywhere.name]).actions.values()]
+    found = [*actions(), *wide]
+    before = [key(action) for action in found]
+    monkeypatch.setattr(f"{__name__}.CORES", 4)
+    changed = [action for action, old in zip(found, before, strict=True) if key(action) != old]
+    assert {action.stage for action in changed if action not in wide} == {"auto", "benchmark", "tune"}
+    assert {action.stage for action in changed if action in wide} == {"benchmark", "place", "tune", "validate"}

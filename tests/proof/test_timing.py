@@ -134,6 +134,35 @@ def test_no_difference_is_rarely_taken_for_one() -> None:
     assert sum(versus_of(own, other, 1).ratio.decides(1.0) for own, other in pairs) <= 2
 
 
+@pytest.mark.parametrize("rounds", [300, 4000, 20_000])
+def test_going_first_is_no_gain_however_many_rounds_there_are(rounds: int) -> None:
+    """Who goes first finds its caches warm; half of the rounds have the other side first."""
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(1000, 3, rounds), rng.normal(1020, 3, rounds)
+    even = np.arange(rounds) % 2 == 0
+    own, other = np.where(even, first, second), np.where(even, second, first)
+    ratio = versus_of(own.astype(int).tolist(), other.astype(int).tolist(), 1).ratio
+    assert not ratio.decides(1.0)
+
+
+def test_luck_of_an_opening_is_no_gain() -> None:
+    """Each pair of sessions differs a little by itself; only what all have in common is a gain."""
+    rng = np.random.default_rng(3)
+    decided = 0
+    for _ in range(100):
+        luck = rng.normal(1, 0.004, (8, 1))
+        own, other = rng.normal(1000, 3, (8, 500)), luck * rng.normal(1000, 3, (8, 500))
+        flat = [side.astype(int).ravel().tolist() for side in (own, other)]
+        decided += versus_of(*flat, 1, [500] * 8).ratio.decides(1.0)
+    assert decided <= 5
+    faster = versus_of(flat[0], (np.array(flat[1]) * 1.02).astype(int).tolist(), 1, [500] * 8).ratio
+    assert faster.low > 1
+
+
+def test_openings_that_all_agree_have_no_spread() -> None:
+    assert versus_of([100] * 80, [150] * 80, 1, [10] * 8).ratio == Estimate(1.5, 1.5, 1.5)
+
+
 def test_what_slows_both_does_not_blur_the_ratio() -> None:
     factor = np.repeat(np.random.default_rng(5).uniform(1, 3, size=20), 50)
     own = (np.array(samples(1000, 5.0, 0.05, seed=1)) * factor).astype(int).tolist()

@@ -7,7 +7,7 @@ import pytest
 
 from onnxbuild.recipe.changes import Change, TargetChanges, compare_entries, compare_locks
 from onnxbuild.recipe.lock import LockedEstimate, LockedMetric, LockedPlacement, LockedTarget
-from onnxbuild.recipe.types import Choice
+from onnxbuild.recipe.types import Choice, TunedSession
 
 A, B = "a" * 64, "b" * 64
 METRIC = LockedMetric(name="accuracy", model=0.9, source=0.95, interval=(0.88, 0.92))
@@ -50,13 +50,21 @@ def changed(**values: object) -> TargetChanges:
         ({"placement": {"cpu": LockedPlacement(nodes=2, of=3)}}, "placement", ("cpu", "3 of 3 nodes", "2 of 3 nodes")),
         ({"placement": {"cpu": LockedPlacement(absent="no")}}, "placement", ("cpu", "3 of 3 nodes", "absent: no")),
         ({"hardware": "B CPU"}, "hardware", ("hardware", "A CPU", "B CPU")),
-        ({"session": {"cpu arena": "true"}}, "choices", ("session: cpu arena", None, "true")),
         (
             {"limits": {"tolerance.y.atol@cpu": "atol 0.1", "size": "at most 3 MB"}},
             "limits",
             ("size", "at most 2 MB", "at most 3 MB"),
         ),
         ({"limits": {"size": "at most 2 MB"}}, "limits", ("y.atol on cpu", "atol 0.1", None)),
+        (
+            {
+                "sessions": {
+                    "A CPU; 2 cores": TunedSession(objective="latency", provider="cpu", batch=1, cpu_arena=False)
+                }
+            },
+            "choices",
+            ("session on A CPU; 2 cores", None, "cpu arena false"),
+        ),
         ({"waivers": {"size": "room"}}, "waivers", ("size", None, "room")),
     ],
 )

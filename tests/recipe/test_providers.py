@@ -53,6 +53,8 @@ def test_everything_a_provider_may_say(project: ProjectFiles):
         ("cuda: {options: {gpu_mem_limit: 2 GB}}", "wrong-value", 45, None),
         ("cuda: {options: {cudnn_conv_algo_search: BEST}}", "wrong-value", 54, None),
         ("openvino: {min_nodes: 101%}", "wrong-value", 35, None),
+        ("qnn: {options: {ep.context_enable: 1}}", "unknown-option", 29, "leave it out"),
+        ("tensorrt: {options: {trt_engine_cache_enable: true}}", "unknown-option", 34, "leave it out"),
     ],
 )
 def test_what_the_table_knows_to_be_wrong(project: ProjectFiles, text: str, code: str, column: int, hint: str | None):

@@ -20,7 +20,12 @@ from tests.report.sample import report
 
 PLACE = Surroundings(cpu="Some CPU", cores=8, threads=2, load_before=0.25, load_after=1.5, governor="performance")
 MEMORY = Memory(
-    batch=8, base=60_000_000, peak=Estimate(12e6, 11e6, 13e6), lean=9_000_000, arena=3_000_000, in_use=2_000_000
+    batch=8,
+    base=60_000_000,
+    peak=Estimate(12e6, 11e6, 13e6),
+    lean=Estimate(9e6, 8e6, 9.5e6),
+    arena=3_000_000,
+    in_use=2_000_000,
 )
 
 
@@ -55,6 +60,7 @@ def test_page_tells_what_was_measured_and_where() -> None:
     assert "int8 is faster than fp32: 1.4" in text
     assert "over 1,000 rounds in turns" in text
     assert "11 MB to 13 MB, batch 8" in text
+    assert "8 MB to 9.5 MB" in text
     assert "of it 2 MB in use at once" in text
     assert "120 ms" in text
     assert "500 µs" in text

@@ -15,8 +15,9 @@ from onnxbuild.data.fit import Declared
 from onnxbuild.ort.arena import read_arena
 from onnxbuild.proof.timing import Estimate, Latency, Memory, Surroundings, TimeLimit, Versus
 from onnxbuild.recipe.types import Axis, Input, Session
+from onnxbuild.stages import measuring
 from onnxbuild.stages.benchmark import BENCHMARK, BenchmarkFacts, BenchmarkParams, estimate_of
-from tests.stages.models import random
+from tests.stages.models import floats, mlp, random, workspace
 
 STEADY = Estimate(2.0, 1.9, 2.1)
 LATENCY = Latency(
@@ -27,7 +28,7 @@ FACTS = BenchmarkFacts(
     surroundings=Surroundings(cpu="x", cores=1, threads=1, load_before=None, load_after=None, governor=None),
     latencies=(LATENCY,),
     versus=Versus(batch=8, rounds=9, ratio=Estimate(1.1, 1.05, 1.15), own=LATENCY, other=LATENCY),
-    memory=Memory(batch=8, base=1, peak=Estimate(2e6, 1e6, 3e6), lean=1, arena=None, in_use=None),
+    memory=Memory(batch=8, base=1, peak=Estimate(2e6, 1e6, 3e6), lean=STEADY, arena=None, in_use=None),
 )
 
 
@@ -95,3 +96,23 @@ def test_a_call_has_the_rows_asked_for_and_other_axes_as_the_first(tmp_path: Pat
     call = call_of_rows(read_calls(tmp_path / "calls"), declared, rows)
     assert (call["x"].shape, call["mask"].shape) == ((rows, 4, 2), (rows, 4))
     assert (call["x"][0] == calls[0]["x"][0]).all()
+
+
+@pytest.mark.parametrize(("most", "opened"), [(float("inf"), measuring.OPENINGS), (0, 1)])
+def test_turns_open_both_models_anew_unless_that_takes_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float, opened: int
+) -> None:
+    """Each is opened first as often as the other."""
+    monkeypatch.setattr(measuring, "MOST_OPENING", most)
+    monkeypatch.setattr(measuring, "MOST_ROUNDS", 1)
+    ws = workspace(tmp_path, mlp(), floats("x", (4, 8)))
+    ws.inputs.update(calls=ws.inputs["probe"], other=ws.inputs["model"])
+    x = Input(name="x", dtype="float32", shape=("batch", 8))
+    bench = measuring.Bench(ws, ("cpu", {}), Session(), (x,), {"batch": Axis(max=4)}, 0.01, ())
+    labels: list[str] = []
+    runner = bench._runner
+    monkeypatch.setattr(bench, "_runner", lambda label, *rest: (labels.append(label), runner(label, *rest))[1])
+    found = bench.turns(Session(), "other", Session(cpu_arena=False), 4)
+    assert labels == (["model", "other", "other", "model"] * opened)[: 2 * opened]
+    assert found.rounds == len(bench.samples["own"]) == len(bench.samples["other"]) >= 5 * opened
+    assert found.ratio.low <= found.ratio.value <= (found.ratio.high or 0)

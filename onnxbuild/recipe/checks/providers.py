@@ -26,9 +26,14 @@ def check_providers(draft: Draft, target: Target) -> None:
 
 def _check_options(draft: Draft, written: str, entry: ProviderEntry) -> None:
     options = find(draft.node, ("providers", written, "options"))
-    if options is None or entry.options is None:
-        return
-    for option, item in options.entries.items():
+    for option, item in options.entries.items() if options is not None else ():
+        if option.startswith(_COMPILING):
+            message = f"'{option}' has {entry.name} keep what it compiles in files of its own"
+            place = draft.key("providers", written, "options", option)
+            draft.error("unknown-option", message, place, "providers", note=_NO_COMPILED, hint="leave it out")
+            continue
+        if entry.options is None:
+            continue
         kind = entry.options.get(option)
         if kind is None:
             known = f"known options: {', '.join(entry.options)}" if entry.options else "it takes none"
@@ -43,6 +48,17 @@ def _check_options(draft: Draft, written: str, entry: ProviderEntry) -> None:
             place = draft.value("providers", written, "options", option)
             draft.error("wrong-value", message, place, "providers")
 
+
+_COMPILING = (
+    "ep.",
+    "trt_dump_ep_context",
+    "trt_ep_context",
+    "trt_engine_cache",
+    "trt_timing_cache",
+    "nv_runtime_cache",
+)
+"""How options begin that have a provider write or read compiled models; `ep.` is the session's own configuration."""
+_NO_COMPILED = "a compiled model serves one device and driver; what this version delivers and keeps is onnx and ort"
 
 _INSTEAD = {
     ("openvino", option): f"load_config: {{CPU: {{{key}}}}}; the plug-in ignores '{option}'"

@@ -64,11 +64,10 @@ def memory_table(target: TargetFacts) -> Table | None:
         if memory is None or peak is None:
             cells += [Cell(numbers.NONE)] * 4
         else:
-            spread = f"{numbers.size(round(peak.low))} to {numbers.size(round(peak.high or peak.value))}"
             used = f"of it {numbers.size(memory.in_use)} in use at once" if memory.in_use is not None else ""
             cells += [
-                Cell(numbers.size(round(peak.value)), note=f"{spread}, batch {memory.batch}"),
-                Cell(numbers.size(memory.lean)),
+                Cell(numbers.size(round(peak.value)), note=f"{_spread(peak)}, batch {memory.batch}"),
+                Cell(numbers.size(round(memory.lean.value)), note=_spread(memory.lean)),
                 Cell(numbers.size(memory.arena), note=used),
                 Cell(numbers.size(memory.base)),
             ]
@@ -90,6 +89,10 @@ def memory_table(target: TargetFacts) -> Table | None:
         Column("First call", "num"),
     )
     return Table("Memory and loading", columns, tuple(rows))
+
+
+def _spread(size: Estimate) -> str:
+    return f"{numbers.size(round(size.low))} to {numbers.size(round(size.high or size.value))}"
 
 
 def versus_sentence(variant: str, other: str, versus: Versus) -> str:

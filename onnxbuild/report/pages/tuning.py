@@ -31,7 +31,14 @@ def tuning(facts: TuneFacts | None) -> Tuning | None:
     if facts is None:
         return None
     goal = f"for {_OBJECTIVES[facts.objective]} with a batch of {facts.batch}"
-    if facts.tried and facts.tried[-1].last and facts.session == facts.tried[-1].session:
+    if facts.from_lock:
+        sentence = f"Chosen {goal} when it was accepted, so nothing was tried: {session_text(facts.session)}."
+        row = Row((Cell("from the lock"), Cell(session_text(facts.session)), Cell(facts.machine)))
+        heads = (Column("Chosen"), Column("Session"), Column("For machines such as"))
+        return Tuning(sentence, Table("From the lock", heads, (row,)))
+    if facts.absent is not None:
+        sentence = f"Not tuned {goal}: {facts.absent}."
+    elif facts.tried and facts.tried[-1].last and facts.session == facts.tried[-1].session:
         sentence = f"Chosen by measurement {goal}: {session_text(facts.session)}."
     else:
         sentence = f"What the recipe and the runtime say by themselves stays {goal}: no gain was beyond chance."
@@ -43,9 +50,7 @@ def tuning(facts: TuneFacts | None) -> Tuning | None:
         Column("Beyond chance"),
     )
     rows, shown = cap_rows([Row(_cells(one)) for one in facts.tried])
-    return Tuning(
-        sentence, Table("Configurations tried", columns, rows, shown, empty="The recipe leaves nothing open.")
-    )
+    return Tuning(sentence, Table("Configurations tried", columns, rows, shown, empty="Nothing was tried."))
 
 
 def session_text(session: Session) -> str:
