@@ -13,8 +13,9 @@ from onnxbuild.base.codec import decode
 from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.engine.alone import run_alone
 from onnxbuild.engine.events import Emit
+from onnxbuild.engine.options import Options
 from onnxbuild.engine.pool import Pool
-from onnxbuild.engine.run import Options, Run
+from onnxbuild.engine.run import Run
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.engine.watching import Watched
 from onnxbuild.ir.facts import ComparisonFacts, ModelFacts

@@ -24,8 +24,9 @@ from onnxbuild.engine.events import (
     Status,
     TargetJudged,
 )
+from onnxbuild.engine.options import Options
 from onnxbuild.engine.pool import Pool
-from onnxbuild.engine.run import Hooks, Options, Outcome, Run, stretch_of
+from onnxbuild.engine.run import Hooks, Outcome, Run, stretch_of
 from onnxbuild.plan.action import Action, Plan, RecipeGroup, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict

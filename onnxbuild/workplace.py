@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from onnxbuild.base.diagnostics import Diagnostic, Severity, UserError
-from onnxbuild.engine.run import Places
+from onnxbuild.engine.options import Places
 from onnxbuild.plan.action import TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.recipe.cache import RecipeCache

@@ -9,7 +9,7 @@ from pathlib import Path
 from onnxbuild import api
 from onnxbuild.base.codec import encode
 from onnxbuild.console import Console
-from onnxbuild.engine.run import Options
+from onnxbuild.engine.options import Options
 from onnxbuild.recipe.project import find_root
 from onnxbuild.stages.blame import BlameFacts
 from onnxbuild.stamp import cores

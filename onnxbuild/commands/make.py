@@ -109,7 +109,7 @@ def _open_and_make(
     root: Path, arguments: argparse.Namespace, console: Console, emit: Emit, pool: Pool
 ) -> tuple[api.Made, api.Workplace]:
     from onnxbuild import api
-    from onnxbuild.engine.run import Options
+    from onnxbuild.engine.options import Options
     from onnxbuild.targets.evidence import file_clock
 
     began = file_clock(root) if not arguments.dry_run else 0

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from onnxbuild.base.atomic import sweep_files
-from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.decide import Decision, decide
 from onnxbuild.engine.events import (
@@ -31,70 +27,30 @@ from onnxbuild.engine.events import (
 from onnxbuild.engine.host import (
     declared_values,
     describe_host,
-    physical_memory,
-    user_environment,
     worker_environment,
 )
 from onnxbuild.engine.inputs import Inputs
-from onnxbuild.engine.job import PROGRESS, READ_OUTSIDE, RESULT, Job, JobResult
+from onnxbuild.engine.job import READ_OUTSIDE, JobResult
+from onnxbuild.engine.jobs import PROGRESS_POLL, Jobs, Started
+from onnxbuild.engine.options import Options, Places
 from onnxbuild.engine.order import Costs, Load, expected_seconds, has_room, load_of, longest_ways
-from onnxbuild.engine.pool import Ended, Pool, worker_arguments
-from onnxbuild.engine.scratch import Scratch, sweep
+from onnxbuild.engine.pool import Pool
+from onnxbuild.engine.scratch import sweep
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.plan.action import Action, Plan, Ref
 from onnxbuild.plan.manifest import make_manifest
-from onnxbuild.recipe.types import Limits
 from onnxbuild.stages.stage import AnyStage
 from onnxbuild.stages.table import STAGES
 from onnxbuild.stamp import devices
 from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.blobs import CorruptBlobError
 from onnxbuild.store.leases import Lease
-from onnxbuild.store.locks import BothLocks, KeyLock
+from onnxbuild.store.locks import BothLocks
 from onnxbuild.store.store import Store
 from onnxbuild.store.traces import Trace
 
-TIME_LIMIT = 1800.0
-"""Default seconds of wall time for one action."""
-
-PROGRESS_POLL = 5.0
-"""Seconds between two looks at how far a running stage says it is."""
-
 LOCK_POLL = 0.1
 """Seconds between two tries for a key that another process is building."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run: `jobs` at once, `keep_going` after failures, `dry_run` decides only, `force` runs everything,
-    `remeasure` what measures time and memory, `rerun` the actions of these names.
-
-    `hash_seed` is the workers': other than 0 only to see that results do not depend on it.
-    """
-
-    jobs: int = 1
-    keep_going: bool = False
-    dry_run: bool = False
-    force: bool = False
-    remeasure: bool = False
-    rerun: frozenset[str] = frozenset()
-    limits: Limits = field(default_factory=Limits)
-    hash_seed: int = 0
-
-
-@dataclass(frozen=True)
-class Places:
-    """The folders of one project that the engine writes in; all absolute. `hidden` are never anyone's inputs."""
-
-    root: Path
-    state: Path
-    logs: Path
-    scratch: Path
-    hidden: tuple[Path, ...]
-
-    def log(self, action: str) -> Path:
-        """Return the file that an action's processes write to."""
-        return self.logs / (re.sub(r"[^A-Za-z0-9._@-]", "_", action) + ".log")
 
 
 @dataclass
@@ -128,19 +84,6 @@ class Hooks:
     retell: Callable[[str], bool] = lambda _: False
     recover: Callable[[], None] = lambda: None
     idle: Callable[[], None] = lambda: None
-
-
-@dataclass
-class _Started:
-    action: Action
-    decision: Decision
-    lock: KeyLock | BothLocks
-    since: float
-    scratch: Path
-    log: Path
-    load: Load
-    heard: float = field(default_factory=time.monotonic)
-    lines: int = 0
 
 
 @dataclass
@@ -180,18 +123,16 @@ class Run:
         self._held_back: dict[int, dict[str, None]] = {}
         self._groups = self.plan.group_of
         self._queued: dict[str, Decision] = {}
-        self._started: dict[Path, _Started] = {}
+        self._jobs: Jobs | None = None
         self._contended: set[str] = set()
         self._waited_for: dict[str, str] = {}
         self._host = describe_host()
         self._devices = devices()
-        self._memory = self.options.limits.memory or int(physical_memory() * 0.75)
-        self._scratch: Scratch
 
     def execute(self) -> dict[str, Outcome]:
         """Do the whole plan and return the outcome of each action by name."""
         if self.options.dry_run:
-            self._advance(None)
+            self._advance()
             return self.outcomes
         self.places.logs.mkdir(parents=True, exist_ok=True)
         if self.store.traces.claim():
@@ -203,46 +144,45 @@ class Run:
         sweep_files(self.places.state / "kept")
         sweep(self.places.scratch, self.hooks.recover)
         lease = Lease(self.store.root)
-        self._scratch = Scratch(self.places.scratch)
         pool = self.pool or Pool(worker_environment(self.options.hash_seed))
+        self._jobs = jobs = Jobs(pool, self.store, self.places, self.options)
         try:
-            self._advance(pool)
-            if self._started:
+            self._advance()
+            if jobs:
                 self.hooks.idle()
-            while self._started or self._queued:
-                for ended in pool.wait(LOCK_POLL if self._contended else PROGRESS_POLL):
-                    self._finish(ended)
-                self._hear_progress()
-                self._advance(pool)
+            while jobs or self._queued:
+                for started, result, remarks in jobs.wait(LOCK_POLL if self._contended else PROGRESS_POLL):
+                    try:
+                        self._finish(started, result, remarks)
+                    finally:
+                        jobs.release(started)
+                for action, message in jobs.said():
+                    self.emit(ActionProgress(action=action.name, message=message))
+                self._advance()
         finally:
-            if self._started:
-                pool.close()  # before anyone else may build the same
-            pool.stop()
-            for started in self._started.values():
-                started.lock.release()
+            jobs.stop()
             try:
                 self.last.save()
                 self.costs.save()
                 self.inputs.save()
             finally:
-                pool.close()
-                self._scratch.release()
+                jobs.close()
                 lease.release()
         return self.outcomes
 
     # Deciding
 
-    def _advance(self, pool: Pool | None) -> None:
+    def _advance(self) -> None:
         """Decide every action whose upstream is done and start what must run, until nothing moves."""
         self._contended.clear()
         while self._again or self._candidates or self._held_back:
             queue = self._again or self._candidates
             if not queue:
-                if self._queued or self._started:
+                if self._queued or self._jobs:
                     break
                 held, self._held_back = self._held_back, {}  # nothing more can come for them
                 self._again = {name: None for group in held.values() for name in group}
-                self._consider(_take_first(self._again), pool)
+                self._consider(_take_first(self._again))
                 continue
             name = _take_first(queue)
             action = self._pending.get(name)
@@ -253,9 +193,9 @@ class Run:
             elif not self.hooks.is_ready(action):
                 self._held_back.setdefault(self._group(action), {})[name] = None
             else:
-                self._consider(name, pool)
-        if pool is not None:
-            self._start_queued(pool)
+                self._consider(name)
+        if self._jobs is not None:
+            self._start_queued(self._jobs)
 
     def _in_order(self) -> dict[str, None]:
         """Return the names of all actions and of the recipes that stand, as a plan of all of them would have them."""
@@ -274,7 +214,7 @@ class Run:
     def _is_ready(self, action: Action) -> bool:
         return all(name in self.outcomes for name in action.upstream)
 
-    def _consider(self, name: str, pool: Pool | None) -> None:
+    def _consider(self, name: str) -> None:
         """Settle one action, or put it into the queue of what must run."""
         action = self._pending[name]
         upstream = {name: self.outcomes[name] for name in action.upstream}
@@ -289,11 +229,12 @@ class Run:
         elif (refusal := self.hooks.admit(action)) is not None:
             self._block(action, (), refusal)
         else:
-            self._take(action, self.decide(action), pool is not None)
+            self._take(action, self.decide(action))
 
-    def _take(self, action: Action, decision: Decision, runs: bool) -> None:
+    def _take(self, action: Action, decision: Decision) -> None:
         """Act on a decision: settle the action, or put it into the queue of what must run."""
         self.decisions[action.name] = decision
+        runs = self._jobs is not None
         if decision.trace is not None:
             if runs and not self.store.traces.use(decision.trace.key, decision.trace.id):
                 self._candidates[action.name] = None  # a collection took it just now
@@ -305,7 +246,7 @@ class Run:
         else:
             self._settle(action, Outcome(DecisionKind.RUN, Status.OK), decision.reasons)
 
-    def _start_queued(self, pool: Pool) -> None:
+    def _start_queued(self, jobs: Jobs) -> None:
         """Start what is in the queue, longest way first, as far as there is room; what settles may bring candidates."""
         stops = self.failed and not self.options.keep_going
         for name in sorted(self._queued, key=lambda name: -self._way(name)):
@@ -315,12 +256,12 @@ class Run:
                 self._block(action, (), "an earlier action failed")
             elif not self._is_ready(action):
                 del self._queued[name]  # what it needs is made again
-            elif not has_room(self._load(action), self._loads(), self.options.jobs):
+            elif not has_room(self._load(action), (each.load for each in jobs), self.options.jobs):
                 continue
-            elif all(decision.key != started.decision.key for started in self._started.values()):
-                self._start(action, decision, pool)
+            elif all(decision.key != started.decision.key for started in jobs):
+                self._start(action, decision, jobs)
         if self._candidates:
-            self._advance(pool)
+            self._advance()
 
     def _load(self, action: Action) -> Load:
         """Return what the action takes of the machine, all that it needs being done."""
@@ -334,9 +275,6 @@ class Run:
             return msgspec.json.decode(trace.facts, type=STAGES[self.plan.actions[maker].stage].facts)
 
         return load_of(action, told)
-
-    def _loads(self) -> Iterator[Load]:
-        return (started.load for started in self._started.values())
 
     def _estimate(self, action: Action) -> float:
         """Return the seconds that the action is expected to take; see engine.order."""
@@ -396,7 +334,7 @@ class Run:
 
     # Running
 
-    def _start(self, action: Action, decision: Decision, pool: Pool) -> None:
+    def _start(self, action: Action, decision: Decision, jobs: Jobs) -> None:
         """Start the action's job, unless another process is building the same key or has built it meanwhile."""
         key_lock = self.store.lock(decision.key)
         lock = BothLocks(key_lock) if STAGES[action.stage].alone else key_lock
@@ -414,10 +352,8 @@ class Run:
             return
         way = self._way(action.name)
         del self._pending[action.name]
-        job = self._job(action)
-        file = pool.start(job, worker_arguments(STAGES[action.stage], action.params), job.seconds)
-        load = self._load(action)
-        self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log), load)
+        inputs = {label: self._artifact(ref) for label, ref in action.inputs.items()}
+        jobs.start(action, decision, inputs, _class_of(**self._machine(action)), self._load(action), lock)
         self.emit(
             ActionStarted(
                 action=action.name,
@@ -429,79 +365,31 @@ class Run:
             )
         )
 
-    def _job(self, action: Action) -> Job:
-        scratch = Path(tempfile.mkdtemp(dir=self._scratch.path))
-        root = self.places.root
-        return Job(
-            action=action.name,
-            stage=action.stage,
-            params=msgspec.Raw(encode(action.params)),
-            inputs={label: self._artifact(ref) for label, ref in action.inputs.items()},
-            files={label: str(root / path) for label, path in action.files.items()},
-            store=str(self.store.root),
-            project=str(root),
-            folder=str(root / action.folder),
-            hidden=tuple(str(folder) for folder in self.places.hidden),
-            scratch=str(scratch),
-            log=str(self.places.log(action.name)),
-            environment=user_environment(
-                action.env, self.options.hash_seed, devices=STAGES[action.stage].devices(action.params)
-            ),
-            reads=tuple(f"{action.folder}/{pattern}" for pattern in action.reads),
-            user_code=STAGES[action.stage].runs_user_code(action.params),
-            memory=self._memory,
-            seconds=self.options.limits.time or TIME_LIMIT,
-            strict_reads=action.strict_reads,
-            locked=action.locked,
-            remeasure=self.options.remeasure,
-            machine=_class_of(**self._machine(action)),
-            known=tuple(self.store.blobs.known_of(self._artifact(ref) for ref in action.inputs.values())),
-        )
-
     def _artifact(self, ref: Ref) -> Artifact:
         trace = self.outcomes[ref.action].trace
         assert trace is not None
         return trace.outputs[ref.output]
 
-    def _finish(self, ended: Ended) -> None:
-        started = self._started.pop(ended.job)
-        try:
-            result = _read_result(started, ended)
-            self.store.blobs.known.add(result.known)
-            if result.corrupt is not None:
-                self._rebuild_producer(started.action, result.corrupt)
-                return
-            if (changed := self._changed_meanwhile(started)) is not None:
-                text = f"{changed} changed while {started.action.name} ran; run again"
-                self.emit(Notice(code="input-changed", message=text))
-                self._pending[started.action.name] = started.action
-                return
-            seconds = time.monotonic() - started.since
-            if result.failure is not None:
-                log = os.path.relpath(started.log, self.places.root)
-                failure = msgspec.structs.replace(result.failure, log=log)
-                outcome = Outcome(DecisionKind.RUN, Status.FAILED, failure=failure)
-            else:
-                outcome = Outcome(DecisionKind.RUN, Status.OK, self._record(started, result, seconds))
-            outcome.started = round(started.since - self._began, 3)
-            warnings = (*ended.remarks, *result.warnings)
-            self._settle(started.action, outcome, started.decision.reasons, seconds, warnings)
-        finally:
-            started.lock.release()
-            self._scratch.discard(started.scratch)
+    def _finish(self, started: Started, result: JobResult, remarks: tuple[Remark, ...]) -> None:
+        if result.corrupt is not None:
+            self._rebuild_producer(started.action, result.corrupt)
+            return
+        if (changed := self._changed_meanwhile(started)) is not None:
+            text = f"{changed} changed while {started.action.name} ran; run again"
+            self.emit(Notice(code="input-changed", message=text))
+            self._pending[started.action.name] = started.action
+            return
+        seconds = time.monotonic() - started.since
+        if result.failure is not None:
+            log = os.path.relpath(started.log, self.places.root)
+            failure = msgspec.structs.replace(result.failure, log=log)
+            outcome = Outcome(DecisionKind.RUN, Status.FAILED, failure=failure)
+        else:
+            outcome = Outcome(DecisionKind.RUN, Status.OK, self._record(started, result, seconds))
+        outcome.started = round(started.since - self._began, 3)
+        self._settle(started.action, outcome, started.decision.reasons, seconds, (*remarks, *result.warnings))
 
-    def _hear_progress(self) -> None:
-        """Pass on the last thing that each running stage has said, at most every PROGRESS_POLL seconds."""
-        for started in self._started.values():
-            now = time.monotonic()
-            if now - started.heard >= PROGRESS_POLL:
-                started.heard = now
-                lines = _lines(started.scratch / PROGRESS)
-                if len(lines) > started.lines:
-                    started.lines = len(lines)
-                    self.emit(ActionProgress(action=started.action.name, message=lines[-1]))
-
-    def _changed_meanwhile(self, started: _Started) -> str | None:
+    def _changed_meanwhile(self, started: Started) -> str | None:
         """Return a file that is not what its digest in the key says any more: nobody knows which of both was read."""
         keyed = {line.label: line.value for line in started.decision.manifest}
         for label, path in started.action.files.items():
@@ -509,7 +397,7 @@ class Run:
                 return path
         return None
 
-    def _record(self, started: _Started, result: JobResult, seconds: float) -> Trace:
+    def _record(self, started: Started, result: JobResult, seconds: float) -> Trace:
         trace = Trace(
             key=started.decision.key,
             action=started.action.name,
@@ -617,26 +505,6 @@ def _has_blob(outcome: Outcome | None, digest: str) -> bool:
     if outcome is None or outcome.trace is None:
         return False
     return any(blob.digest == digest for artifact in outcome.trace.outputs.values() for blob in artifact.files.values())
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        return []
-
-
-def _read_result(started: _Started, ended: Ended) -> JobResult:
-    """Return what the job left; a job whose process died has failed, whatever it had written."""
-    if ended.verdict is None:
-        try:
-            return decode((started.scratch / RESULT).read_bytes(), JobResult)
-        except (FileNotFoundError, msgspec.MsgspecError):
-            return JobResult(failure=Failure(code="crashed", message="its process left without a whole result"))
-    hint = None
-    if ended.code in ("time-limit", "memory-limit"):
-        hint = f"raise `limits: {{{ended.code.partition('-')[0]}: …}}` in onnxbuild.yaml if the model needs it"
-    return JobResult(failure=Failure(code=ended.code, message=f"the stage {ended.verdict}", hint=hint))
 
 
 def _holds(stage: AnyStage, action: Action, trace: Trace) -> bool:

@@ -14,7 +14,8 @@ from onnxbuild.base.atomic import sweep_files, write_atomically
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.digest import digest_bytes
 from onnxbuild.base.seal import BrokenSealError, OtherFormatError, seal, unseal
-from onnxbuild.engine.run import Options, Outcome, Run
+from onnxbuild.engine.options import Options
+from onnxbuild.engine.run import Outcome, Run
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.recipe.history import read_history

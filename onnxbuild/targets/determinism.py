@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from onnxbuild.engine.events import Emit, Event, Notice, Rebuilt, Status
-from onnxbuild.engine.run import Options, Outcome, Places, Run
+from onnxbuild.engine.options import Options, Places
+from onnxbuild.engine.run import Outcome, Run
 from onnxbuild.plan.action import Action, Plan
 from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.store import Store

@@ -12,7 +12,8 @@ import msgspec
 
 from onnxbuild.base.codec import decode
 from onnxbuild.engine.job import repro_of
-from onnxbuild.engine.run import Outcome, Places
+from onnxbuild.engine.options import Places
+from onnxbuild.engine.run import Outcome
 from onnxbuild.stages.optimize import OPTIMIZE, OptimizeFacts
 from onnxbuild.stages.reverts import CASE, REPRO, Reverted
 from onnxbuild.store.artifact import Artifact
