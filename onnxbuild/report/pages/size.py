@@ -33,7 +33,7 @@ def size(target: TargetFacts, tones: dict[str, str], largest: int) -> Size | Non
     if not models:
         return None
     last = models[-1][1]
-    return Size(_sentence(last), _steps(models, tones, largest), weight_table(last, tones))
+    return Size(_sentence(last, compressed(target)), _steps(models, tones, largest), weight_table(last, tones))
 
 
 def dtype_tones(targets: Sequence[TargetFacts]) -> dict[str, str]:
@@ -73,13 +73,19 @@ def sparsity(model: ModelFacts) -> float | None:
     return sum(zeros for zeros, _ in counted) / elements if elements else None
 
 
-def _sentence(model: ModelFacts) -> str:
+def compressed(target: TargetFacts) -> int | None:
+    """Return about how many bytes the delivered model has compressed; None where that was not tried."""
+    return next((step.package.compressed for step in target.steps if step.package is not None), None)
+
+
+def _sentence(model: ModelFacts, small: int | None) -> str:
     zeros = sparsity(model)
     parts = [
         f"{numbers.size(model.bytes)} in all, {numbers.size(model.weight_bytes)} of it weights"
         f" in {numbers.plural(model.weight_tensors, 'tensor')}"
     ]
     parts += [f"{numbers.percent(zeros)} of their elements are zero"] if zeros is not None else []
+    parts += [f"about {numbers.size(small)} compressed with deflate"] if small is not None else []
     if model.weights and model.weight_bytes:
         first = model.weights[0]
         parts.append(f"the largest tensor holds {numbers.percent(first.bytes / model.weight_bytes, 0)} of the weights")
