@@ -68,16 +68,17 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a fresh process that loads the model and runs the largest batch.
 
     `peak` is resident, above that of a process with a model of one node (`base`), the middle of some processes with
-    their least and most; `lean` the same without arena and memory pattern. `arena` is what ONNX Runtime's arena
-    holds, `in_use` the most of it that was in use at once; None where there is no arena.
+    their least and most; `lean` is the middle without arena and memory pattern, `lean_ends` are least and most. `arena`
+    is what ONNX Runtime's arena holds, `in_use` the most of it that was in use at once; None where there is no arena.
     """
 
     batch: int
     base: int
     peak: Estimate
-    lean: Estimate
+    lean: int
     arena: int | None
     in_use: int | None
+    lean_ends: tuple[int, int] | None = None
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):

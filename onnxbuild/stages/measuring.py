@@ -140,12 +140,14 @@ class Bench:
             peak = _above([each.peak for each in prints], bases)
             if len(prints) >= PROCESSES and all(peak.decides(limit) for limit in limits):
                 break
+        spare = _above(leans, bases)
         arena = self._arena(batch) if self._session.cpu_arena is not False else None
         return _loading(prints), Memory(
             batch=batch,
             base=round(median(bases)),
             peak=peak,
-            lean=_above(leans, bases),
+            lean=round(spare.value),
+            lean_ends=(round(spare.low), round(spare.high or spare.value)),
             arena=arena[0] if arena is not None else None,
             in_use=arena[1] if arena is not None else None,
         )

@@ -23,7 +23,8 @@ MEMORY = Memory(
     batch=8,
     base=60_000_000,
     peak=Estimate(12e6, 11e6, 13e6),
-    lean=Estimate(9e6, 8e6, 9.5e6),
+    lean=9_000_000,
+    lean_ends=(8_000_000, 9_500_000),
     arena=3_000_000,
     in_use=2_000_000,
 )

@@ -28,7 +28,7 @@ FACTS = BenchmarkFacts(
     surroundings=Surroundings(cpu="x", cores=1, threads=1, load_before=None, load_after=None, governor=None),
     latencies=(LATENCY,),
     versus=Versus(batch=8, rounds=9, ratio=Estimate(1.1, 1.05, 1.15), own=LATENCY, other=LATENCY),
-    memory=Memory(batch=8, base=1, peak=Estimate(2e6, 1e6, 3e6), lean=STEADY, arena=None, in_use=None),
+    memory=Memory(batch=8, base=1, peak=Estimate(2e6, 1e6, 3e6), lean=1, arena=None, in_use=None),
 )
 
 

@@ -66,8 +66,11 @@ def memory_table(target: TargetFacts) -> Table | None:
         else:
             used = f"of it {numbers.size(memory.in_use)} in use at once" if memory.in_use is not None else ""
             cells += [
-                Cell(numbers.size(round(peak.value)), note=f"{_spread(peak)}, batch {memory.batch}"),
-                Cell(numbers.size(round(memory.lean.value)), note=_spread(memory.lean)),
+                Cell(
+                    numbers.size(round(peak.value)),
+                    note=f"{_spread(peak.low, peak.high or peak.value)}, batch {memory.batch}",
+                ),
+                Cell(numbers.size(memory.lean), note=_spread(*memory.lean_ends) if memory.lean_ends else ""),
                 Cell(numbers.size(memory.arena), note=used),
                 Cell(numbers.size(memory.base)),
             ]
@@ -91,8 +94,8 @@ def memory_table(target: TargetFacts) -> Table | None:
     return Table("Memory and loading", columns, tuple(rows))
 
 
-def _spread(size: Estimate) -> str:
-    return f"{numbers.size(round(size.low))} to {numbers.size(round(size.high or size.value))}"
+def _spread(low: float, high: float) -> str:
+    return f"{numbers.size(round(low))} to {numbers.size(round(high))}"
 
 
 def versus_sentence(variant: str, other: str, versus: Versus) -> str:
