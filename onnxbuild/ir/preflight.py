@@ -40,9 +40,7 @@ def preflight(path: Path) -> onnx.ModelProto:
     """
     _check_file(path)
     try:
-        counts = count(
-            path, max_nodes=MAX_NODES, max_fields=MAX_FIELDS, max_numbers=MAX_NUMBERS, max_depth=MAX_DEPTH
-        )
+        counts = count(path, max_nodes=MAX_NODES, max_fields=MAX_FIELDS, max_numbers=MAX_NUMBERS, max_depth=MAX_DEPTH)
     except WireError as error:
         code = "hostile-model" if "more than" in str(error) else "bad-onnx-file"
         raise StageFailure(code, f"{path.name} is refused: {error}") from None

@@ -96,7 +96,7 @@ def _packages(params: ExportParams) -> tuple[str, ...]:
 def _stage(name: str) -> Stage[ExportParams, ExportFacts]:
     return Stage(
         name=name,
-        version=3,
+        version=4,
         params=ExportParams,
         facts=ExportFacts,
         run=run,

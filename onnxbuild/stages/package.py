@@ -124,7 +124,7 @@ def _check_portable(facts: ModelFacts) -> None:
 
 PACKAGE = Stage(
     name="package",
-    version=3,
+    version=4,
     params=PackageParams,
     facts=PackageFacts,
     run=run,

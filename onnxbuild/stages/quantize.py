@@ -98,7 +98,7 @@ def _holds(params: QuantizeParams, facts: QuantizeFacts) -> bool:
 
 QUANTIZE = Stage(
     name="quantize",
-    version=4,
+    version=5,
     params=QuantizeParams,
     facts=QuantizeFacts,
     run=run,

@@ -84,13 +84,14 @@ def _sentence(facts: PictureFacts) -> str:
             said.append(f"{numbers.plural(facts.folded, 'constant')} drawn as part of what reads them")
     else:
         once = ", parts that look the same once" if any(part.times > 1 for part in facts.parts) else ""
-        said = [f"Showing {facts.shown:,} of {numbers.plural(facts.nodes, 'node')}{once}"]
+        first = "the first " if facts.changed is None else ""
+        said = [f"Showing {first}{facts.shown:,} of {numbers.plural(facts.nodes, 'node')}{once}"]
     if facts.changed is not None:
-        what = numbers.plural(facts.changed, "node is", "nodes are") + " new or changed"
+        what = numbers.plural(facts.changed, "node is", "nodes are") if facts.changed else "nothing is"
         gone = f", {numbers.plural(facts.removed, 'is', 'are')} gone" if facts.removed else ""
-        said.append(f"{what}{gone}")
-        if not facts.whole:
-            said.append("dots beside a node are edges to nodes that are not shown")
+        said.append(f"{what} new or changed{gone}")
+    if any(node.cut for part in facts.parts for node in part.nodes):
+        said.append("dots beside a node are edges to nodes that are not shown")
     return "; ".join(said) + "."
 
 
