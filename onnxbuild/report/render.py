@@ -23,14 +23,14 @@ from onnxbuild.report.pages.comparison import comparison_page
 from onnxbuild.report.pages.index import COLUMNS, index_page, index_row
 from onnxbuild.report.pages.locks import locks_page
 from onnxbuild.report.pages.model import model_page
-from onnxbuild.report.pages.recipe import recipe_page
+from onnxbuild.report.pages.recipe import MOST_DETAILED, recipe_page
 
 TEMPLATES = Path(__file__).parent / "templates"
 EMBED_LIMIT = 350_000
 """Bytes of JSON that a page carries inside; above, it holds a summary and points to the twin."""
 PAGE_LIMIT = 1_000_000
-"""Characters of a page above which fewer variants are shown in detail, which the page then says."""
-_DETAILED = (12, 6, 3, 1, 0)
+"""Characters above which a page holds a summary of its JSON, then fewer variants in detail; it says both."""
+_FEWER = (8, 6, 4, 3, 2, 1, 0)
 _SUMMARY_GATES = 50
 _TOO_LARGE = b'{"complete":false}'
 
@@ -44,16 +44,15 @@ def load_templates() -> None:
 def render_recipe(facts: ReportFacts) -> str:
     """Return one recipe's page: identical facts give identical bytes, volatile ones only inside `data-volatile`."""
     stable = encode(msgspec.structs.replace(facts, volatile=None))
-    complete = len(stable) <= EMBED_LIMIT
-    volatile = encode(facts.volatile)
+    run = encode(facts.volatile)
+    volatile = script_json(run if len(run) <= EMBED_LIMIT // 2 else _TOO_LARGE)
     template = _environment().get_template("recipe.html.j2")
-    for detailed in _DETAILED:
-        html = template.render(
-            page=recipe_page(facts, detailed),
-            complete=complete,
-            json=script_json(stable if complete else _summary(facts)),
-            volatile_json=script_json(volatile if len(volatile) <= EMBED_LIMIT // 2 else _TOO_LARGE),
-        )
+    most = min(len(facts.targets), MOST_DETAILED)
+    tries = [(most, True)] if len(stable) <= EMBED_LIMIT else []
+    for detailed, complete in (*tries, (most, False), *((fewer, False) for fewer in _FEWER if fewer < most)):
+        json = script_json(stable if complete else _summary(facts))
+        page = recipe_page(facts, detailed)
+        html = template.render(page=page, complete=complete, json=json, volatile_json=volatile)
         if len(html) <= PAGE_LIMIT:
             break
     return html
