@@ -18,12 +18,14 @@ from onnxbuild.base.codec import encode
 from onnxbuild.ir.facts import ComparisonFacts, ModelFacts
 from onnxbuild.recipe.changes import LockChanges
 from onnxbuild.report.facts import IndexFacts, IndexRow, ReportFacts
-from onnxbuild.report.names import markup_name, markup_text, script_json, visible
+from onnxbuild.report.names import markup_name, script_json, visible
 from onnxbuild.report.pages.comparison import comparison_page
 from onnxbuild.report.pages.index import COLUMNS, index_page, index_row
 from onnxbuild.report.pages.locks import locks_page
 from onnxbuild.report.pages.model import model_page
 from onnxbuild.report.pages.recipe import MOST_DETAILED, recipe_page
+from onnxbuild.report.pages.table import Mark
+from onnxbuild.report.rows import row_markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 EMBED_LIMIT = 350_000
@@ -60,8 +62,7 @@ def render_recipe(facts: ReportFacts) -> str:
 
 def render_row(row: IndexRow) -> str:
     """Return one target's row of the index."""
-    parts: Any = _environment().get_template("parts.html.j2").module
-    return str(parts.table_row(index_row(row), COLUMNS))
+    return str(row_markup(index_row(row), COLUMNS, _mark))
 
 
 def render_index(facts: IndexFacts, drawn: Mapping[str, str] | None = None) -> str:
@@ -108,6 +109,12 @@ def content_policy(style: str, script: str) -> str:
 
 
 @functools.cache
+def _mark(mark: Mark) -> str:
+    parts: Any = _environment().get_template("parts.html.j2").module
+    return str(parts.mark(mark))
+
+
+@functools.cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -121,10 +128,9 @@ def _environment() -> Environment:
     style = (TEMPLATES / "style.css").read_text("utf-8")
     script = (TEMPLATES / "script.js").read_text("utf-8")
     environment.filters["name"] = markup_name
-    environment.filters["cell"] = markup_text
     environment.filters["text"] = _cut_text
     environment.globals.update(
-        style=Markup(style), script=Markup(script), policy=content_policy(style, script)  # noqa: S704  # our own files
+        draw_row=functools.partial(row_markup, draw_mark=_mark), style=Markup(style), script=Markup(script), policy=content_policy(style, script)  # noqa: S704  # our own files
     )  # fmt: skip
     return environment
 
