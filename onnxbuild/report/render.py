@@ -129,8 +129,9 @@ def _environment() -> Environment:
     script = (TEMPLATES / "script.js").read_text("utf-8")
     environment.filters["name"] = markup_name
     environment.filters["text"] = _cut_text
+    environment.globals["draw_row"] = functools.partial(row_markup, draw_mark=_mark)
     environment.globals.update(
-        draw_row=functools.partial(row_markup, draw_mark=_mark), style=Markup(style), script=Markup(script), policy=content_policy(style, script)  # noqa: S704  # our own files
+        style=Markup(style), script=Markup(script), policy=content_policy(style, script)  # noqa: S704  # our own files
     )  # fmt: skip
     return environment
 
