@@ -10,6 +10,7 @@ from pathlib import Path
 
 from onnxbuild.base.atomic import sweep_folders
 from onnxbuild.base.codec import encode
+from onnxbuild.base.diagnostics import Diagnostic, UserError, did_you_mean
 from onnxbuild.engine.events import (
     ActionDone,
     DecisionKind,
@@ -24,7 +25,7 @@ from onnxbuild.engine.events import (
     TargetJudged,
 )
 from onnxbuild.engine.run import Hooks, Options, Outcome, Run, stretch_of
-from onnxbuild.plan.action import Action, RecipeGroup, TargetPlan
+from onnxbuild.plan.action import Action, Plan, RecipeGroup, TargetPlan
 from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.recipe.project import FILE
@@ -69,6 +70,15 @@ class Made:
     account: Callable[[], Account]
 
 
+def _check_names(actions: Iterable[str], plan: Plan) -> None:
+    """Raise UserError for names of actions that the plan does not have."""
+    for name in actions:
+        if name not in plan.actions and name not in plan.explaining:
+            hint = did_you_mean(name, [*plan.actions, *plan.explaining]) or "onnxbuild status lists them"
+            message = f"no selected target needs an action '{name}'"
+            raise UserError(Diagnostic(code="no-such-action", message=message, hint=hint))
+
+
 @dataclass
 class Making:
     """One make of a workplace's selected targets; `run`, `judge` and `plan` are there once it was executed."""
@@ -87,6 +97,7 @@ class Making:
     def execute(self) -> int:
         """Do it all and return the exit code; see api.make."""
         plan = build_plan(self.workplace.recipes, self.workplace.selected)
+        _check_names(self.options.rerun, plan)
         self.plan = plan
         self.concerned = Concerned(plan)
         before = self.workplace.before

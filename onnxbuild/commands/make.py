@@ -48,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--dry-run", action="store_true", help="decide only; run nothing")
     parser.add_argument("--force", action="store_true", help="run every action although nothing changed")
     parser.add_argument("--remeasure", action="store_true", help="run every benchmark although nothing changed")
+    parser.add_argument(
+        "--rerun", action="append", default=[], metavar="ACTION", help="run this action although nothing changed"
+    )
     parser.add_argument("--watch", action="store_true", help="make again whenever an input changes, until Ctrl-C")
     parser.add_argument("--strict", action="store_true", help="fail on what could not be verified")
     parser.add_argument("--locked", action="store_true", help="fail on what differs from the recipes' locks")
@@ -93,7 +96,7 @@ def _make_all(
 ) -> tuple[api.Made, api.Workplace]:
     began = file_clock(root) if not arguments.dry_run else 0
     chosen = stamp.selection(arguments.targets, strict=arguments.strict)
-    whole = ("dry_run", "force", "remeasure", "watch", "check_determinism", "locked")
+    whole = ("dry_run", "force", "remeasure", "rerun", "watch", "check_determinism", "locked")
     if any(getattr(arguments, name) for name in whole) or Accounts.are_wanted(arguments):
         workplace = api.open_project(root, arguments.targets)
     else:
@@ -108,6 +111,7 @@ def _make_all(
         dry_run=arguments.dry_run,
         force=arguments.force,
         remeasure=arguments.remeasure,
+        rerun=frozenset(arguments.rerun),
         limits=workplace.project.limits,
     )
     rebuild = arguments.check_determinism

@@ -66,7 +66,7 @@ LOCK_POLL = 0.1
 @dataclass(frozen=True)
 class Options:
     """How to run: `jobs` at once, `keep_going` after failures, `dry_run` decides only, `force` runs everything,
-    `remeasure` what measures time and memory.
+    `remeasure` what measures time and memory, `rerun` the actions of these names.
 
     `hash_seed` is the workers': other than 0 only to see that results do not depend on it.
     """
@@ -76,6 +76,7 @@ class Options:
     dry_run: bool = False
     force: bool = False
     remeasure: bool = False
+    rerun: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
     hash_seed: int = 0
 
@@ -358,8 +359,12 @@ class Run:
             self.store.blobs.has_artifact,
             lambda trace: _holds(stage, action, trace),
             lambda trace: self.hooks.in_place(action, trace),
-            force=self.options.force or (self.options.remeasure and stage.alone),
+            force=self._is_forced(action, stage),
         )
+
+    def _is_forced(self, action: Action, stage: AnyStage) -> bool:
+        options = self.options
+        return options.force or (options.remeasure and stage.alone) or action.name in options.rerun
 
     # Running
 

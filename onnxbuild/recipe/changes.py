@@ -31,7 +31,8 @@ class NumberChange(msgspec.Struct, frozen=True, kw_only=True):
     """A measure that is another now; `provider` where it has one, `interval` in which the old one lies.
 
     `delta` is None where one of them is no number. `exceeds` tells whether the new one lies outside of the noise
-    that was recorded with the old one, None where none was. `unit` is ms or bytes, "" where `what` tells it.
+    that was recorded with the old one, None where none was. `unit` is ms or bytes, "" where `what` tells it; `limits`
+    are what was required of a gate then and now, which tells its unit.
     """
 
     what: str
@@ -42,13 +43,14 @@ class NumberChange(msgspec.Struct, frozen=True, kw_only=True):
     interval: tuple[float, float] | None = None
     exceeds: bool | None = None
     unit: str = ""
+    limits: tuple[str, str] = ("", "")
 
 
 class TargetChanges(msgspec.Struct, frozen=True, kw_only=True):
     """How a target differs from its accepted entry. `kind` is same, changed, added (it had none) or removed.
 
-    `bytes` is its size before and after where that differs; `gates` are what gates measured that has no other place,
-    `timings` latencies and memory.
+    `bytes` is its size before and after where that differs; `limits` is what gates require, `gates` what they measured
+    that has no other place, `timings` latencies and memory.
     """
 
     variant: str
@@ -56,6 +58,7 @@ class TargetChanges(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Change | None = None
     inputs: tuple[Change, ...] = ()
     versions: tuple[Change, ...] = ()
+    limits: tuple[Change, ...] = ()
     graph: tuple[Change, ...] = ()
     metrics: tuple[NumberChange, ...] = ()
     gates: tuple[NumberChange, ...] = ()
@@ -103,17 +106,16 @@ def compare_recipes(
         RecipeChanges(
             lock=lock,
             targets=compare_locks(old.get(lock, {}), new.get(lock, {})),
-            lines=tuple(_lines(recipes[lock], old_texts, new_texts)),
+            lines=tuple(changed_lines(old_texts.get(recipes[lock], ""), new_texts.get(recipes[lock], ""))),
         )
         for lock in sorted(recipes)
     )
     return tuple(recipe for recipe in found if not recipe.is_same)
 
 
-def _lines(name: str, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
-    """Yield the lines of a recipe that differ, with three around each."""
-    before, after = (texts.get(name, "").splitlines() for texts in (old, new))
-    found = difflib.unified_diff(before, after, name, name, lineterm="", n=3)
+def changed_lines(old: str, new: str) -> Iterator[str]:
+    """Yield the lines of a recipe that differ, as a unified diff with three lines around each, its names left out."""
+    found = difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=3)
     yield from itertools.islice(found, 2, 2 + MOST_LINES)
 
 
@@ -139,6 +141,7 @@ def compare_entries(variant: str, old: LockedTarget | None, new: LockedTarget | 
             *_each(old.sources, new.sources, kind="digest"),
         ),
         versions=tuple(_each(old.versions, new.versions)),
+        limits=tuple(_limits(old, new)),
         graph=tuple(_graph(old, new)),
         metrics=tuple(_metrics(old.metrics, new.metrics)),
         gates=tuple(_gates(old, new)),
@@ -269,4 +272,15 @@ def _gates(old: LockedTarget, new: LockedTarget) -> Iterator[NumberChange]:
         if gate in ("tolerance.metric", "size", "latency", "memory") or was == now:
             continue
         delta = now - was if isinstance(was, float | int) and isinstance(now, float | int) else None
-        yield NumberChange(what=gate, provider=provider or None, old=was, new=now, delta=delta)
+        limits = old.limits.get(key, ""), new.limits.get(key, "")
+        yield NumberChange(what=gate, provider=provider or None, old=was, new=now, delta=delta, limits=limits)
+
+
+def _limits(old: LockedTarget, new: LockedTarget) -> Iterator[Change]:
+    """Yield what gates require; an entry that an older version wrote does not say what they required then."""
+    if not old.limits:
+        return
+    for key in sorted({*old.limits, *new.limits}):
+        gate, _, provider = key.partition("@")
+        what = f"{gate.removeprefix('tolerance.')}{f' on {provider}' if provider else ''}"
+        yield from _one(what, old.limits.get(key), new.limits.get(key))

@@ -69,7 +69,8 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `recipe` is the digest of the recipe's text, `sources` are those of the recipe's files and of what its code read,
     `output` of the delivered model's files, `bytes` their size. `interface` maps "input x" to "float32 [batch, 64]",
     `axes` a dynamic axis to its range, `operators` count nodes, `structure` is the digest of the graph without the
-    values of its weights. `metrics` and `placement` are by provider, `measured` by gate ("tolerance.metric@cpu").
+    values of its weights. `metrics` and `placement` are by provider, `measured` and `limits`, what was required of it,
+    by gate ("tolerance.metric@cpu").
     `session` is what was chosen by measuring; `latencies` are milliseconds ("p50, batch 1@cpu"), `memory` bytes by
     provider, where a benchmark measured them. `hardware` is the class of the machine that measured, `built_on` of the
     one that made the model, "" where that is the same. `waivers` map a failed gate to the reason why it was accepted.
@@ -90,6 +91,7 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     choice: Choice | None = None
     reverted: tuple[str, ...] = ()
     measured: dict[str, float | str | None] = {}
+    limits: dict[str, str] = {}
     metrics: dict[str, LockedMetric] = {}
     placement: dict[str, LockedPlacement] = {}
     session: dict[str, str] = {}

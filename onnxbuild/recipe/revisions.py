@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from onnxbuild.base.diagnostics import Diagnostic, Severity, UserError
+from onnxbuild.base.git import GitError, git
 from onnxbuild.recipe.changes import LockChanges, compare_recipes
 from onnxbuild.recipe.lock import ENDING, Lock, lock_path, parse_lock
 from onnxbuild.recipe.problems import Problems
 
 WORKING_TREE = "the working tree"
-_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -91,30 +89,19 @@ def _parse(text: str, name: str) -> Lock:
 def _commit(root: Path, revision: str) -> str:
     name = revision or "HEAD"
     try:
-        return _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}").strip()
-    except _RefusedError as error:
+        found = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    except GitError as error:
+        if not error.ran:
+            raise UserError(Diagnostic(code="no-git", message=str(error))) from None
         message = error.said or f"git knows no revision '{name}' here"
         hint = "name commits of this repository, as in `onnxbuild diff main..`"
         raise UserError(Diagnostic(code="unknown-revision", message=message, hint=hint)) from None
-
-
-class _RefusedError(UserError):
-    """git ended with an error; `said` is its own text."""
-
-    def __init__(self, diagnostic: Diagnostic, said: str) -> None:
-        super().__init__(diagnostic)
-        self.said = said
+    return found.decode("utf-8", "replace").strip()
 
 
 def _git(root: Path, *arguments: str) -> str:
     """Return what git prints; raises UserError with what it says."""
-    call = ["git", "--no-pager", "-C", str(root), *arguments]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
-        done = subprocess.run(call, capture_output=True, timeout=_SECONDS, check=False, env=environment)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UserError(Diagnostic(code="no-git", message=f"git cannot be run: {error}")) from None
-    if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip()
-        raise _RefusedError(Diagnostic(code="no-git", message=said or f"git {arguments[0]} failed"), said)
-    return done.stdout.decode("utf-8", "replace")
+        return git(root, *arguments).decode("utf-8", "replace")
+    except GitError as error:
+        raise UserError(Diagnostic(code="no-git", message=str(error))) from None

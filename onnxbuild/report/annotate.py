@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from onnxbuild.base.diagnostics import Diagnostic, Place, Severity
-from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
 from onnxbuild.report.account import Account
 from onnxbuild.report.facts import ActionFacts, ReportFacts, TargetFacts
 from onnxbuild.report.gate_text import gate_sentence
+from onnxbuild.report.limit_place import gate_place
 
 _SECTIONS = {
     "export": ("source",),
@@ -28,24 +29,6 @@ def annotate(account: Account, *, strict: bool = False) -> list[Diagnostic]:
     """Return errors first: what failed, then what is unverified (an error when `strict`), then warnings."""
     found = [*_actions(account), *_gates(account, strict), *_locks(account)]
     return sorted(found, key=lambda diagnostic: diagnostic.severity is Severity.WARNING)
-
-
-def gate_place(gate: GateResult, places: Mapping[str, Place]) -> Place | None:
-    """Return where a gate's limit was written: for its provider, else for all, else the nearest key around it."""
-    path = gate.gate if gate.gate.startswith("tolerance.") else f"gates.{gate.gate}"
-    ways = [path]
-    if gate.provider is not None:
-        ways = [f"providers.{gate.provider}.{path}", path]
-        if gate.gate == "placement":
-            ways = [f"providers.{gate.provider}.min_nodes", f"providers.{gate.provider}"]
-    if gate.gate.startswith("tolerance.") and gate.gate != "tolerance.metric":
-        ways = [way.replace("tolerance.", "tolerance.outputs.", 1) for way in ways]
-    while any(ways):
-        for way in ways:
-            if way in places and way != "providers":
-                return places[way]
-        ways = [way.rpartition(".")[0] for way in ways]
-    return places.get("evaluation") or places.get("source")
 
 
 def _gates(account: Account, strict: bool) -> Iterator[Diagnostic]:

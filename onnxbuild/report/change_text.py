@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.recipe.changes import RECIPE, Change, NumberChange, TargetChanges
 from onnxbuild.report import numbers
-from onnxbuild.report.gate_text import gate_name, measured_text
+from onnxbuild.report.gate_text import gate_name, gate_unit, measured_text
 
 ABSENT = "absent"
 _DIGEST = 12
@@ -36,6 +38,7 @@ def change_lines(changes: TargetChanges) -> Iterator[ChangeLine]:
     if changes.verdict is not None:
         yield from _texts("Verdict", (changes.verdict,))
     yield from _texts("Inputs", changes.inputs)
+    yield from _texts("Limits", changes.limits)
     yield from _texts("Graph", changes.graph)
     yield from map(_metric, changes.metrics)
     yield from map(_gate, changes.gates)
@@ -51,10 +54,10 @@ def change_lines(changes: TargetChanges) -> Iterator[ChangeLine]:
     yield from _texts("Waivers", changes.waivers)
 
 
-def change_sentence(changes: TargetChanges, most: int | None = None) -> str:
+def change_sentence(changes: TargetChanges, *, figures: bool = True) -> str:
     """Return in one sentence how a target differs, such as "accuracy −0.12 points, within noise; 2 inputs".
 
-    With `most` it has so many parts, and says how many more there are.
+    Without `figures` metric, size and times are left out, which stand elsewhere then.
     """
     match changes.kind:
         case "same":
@@ -63,13 +66,14 @@ def change_sentence(changes: TargetChanges, most: int | None = None) -> str:
             return "never accepted"
         case "removed":
             return "no longer accepted"
-    parts = _parts(changes)
-    return "; ".join(parts if most is None or len(parts) <= most + 1 else [*parts[:most], f"{len(parts) - most} more"])
+    if not figures and not is_recipe_alone(changes):
+        changes = msgspec.structs.replace(changes, metrics=(), bytes=None, timings=())
+    return "; ".join(_parts(changes)) or "nothing but figures"
 
 
 def is_recipe_alone(changes: TargetChanges) -> bool:
     """Tell whether nothing differs but the recipe's text: what it came to is as accepted."""
-    return changes.kind == "changed" and all(line.what == RECIPE for line in change_lines(changes))
+    return changes.kind == "changed" and {line.what for line in change_lines(changes)} == {RECIPE}
 
 
 def told_of(changes: TargetChanges) -> str:
@@ -88,6 +92,7 @@ def _parts(changes: TargetChanges) -> list[str]:
     said += _timing_sentence(changes.timings)
     counted = (
         (tuple(change for change in changes.inputs if change.what != RECIPE), "input"),
+        (changes.limits, "other limit"),
         (changes.choices, "choice"),
         (changes.placement, "placement"),
         (changes.versions, "tool version"),
@@ -165,21 +170,23 @@ def _metric_sentence(metric: NumberChange) -> str:
 
 def _gate(gate: NumberChange) -> ChangeLine:
     where = f" on {gate.provider}" if gate.provider else ""
-    old, new = (_measured(gate, value) for value in (gate.old, gate.new))
+    old, new = (_measured(gate, value, limit) for value, limit in zip((gate.old, gate.new), gate.limits, strict=True))
     return ChangeLine("Measured", gate_name(gate.what) + where, old, new, _shift(gate))
 
 
-def _measured(gate: NumberChange, value: float | str | None) -> str:
-    if value is None:
-        return ABSENT
-    told = GateResult(gate=gate.what, provider=gate.provider, limit="", measured=value, verdict=Verdict.PASSED)
-    return measured_text(told)
+def _measured(gate: NumberChange, value: float | str | None, limit: str) -> str:
+    return ABSENT if value is None else measured_text(_as_result(gate, value, limit))
+
+
+def _as_result(gate: NumberChange, value: float | str | None, limit: str) -> GateResult:
+    return GateResult(gate=gate.what, provider=gate.provider, limit=limit, measured=value, verdict=Verdict.PASSED)
 
 
 def _shift(gate: NumberChange) -> str:
-    if gate.delta is None:
+    old, new = (gate_unit(_as_result(gate, None, limit)) for limit in gate.limits)
+    if gate.delta is None or old != new:
         return ""
-    return numbers.signed(_measured(gate, abs(gate.delta)).replace("%", " points"), gate.delta)
+    return numbers.signed(_measured(gate, abs(gate.delta), gate.limits[1]).replace("%", " points"), gate.delta)
 
 
 def _timing(timing: NumberChange) -> ChangeLine:
@@ -187,7 +194,7 @@ def _timing(timing: NumberChange) -> ChangeLine:
         if value is None:
             return ABSENT
         number = float(value)
-        return numbers.size(round(number)) if timing.unit == "bytes" else f"{numbers.number(number)} ms"
+        return numbers.size(round(number)) if timing.unit == "bytes" else numbers.milliseconds(number)
 
     change = noise = ""
     if timing.delta is not None:

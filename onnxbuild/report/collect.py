@@ -14,11 +14,12 @@ from onnxbuild.base.digest import digest_bytes
 from onnxbuild.engine.events import Status
 from onnxbuild.engine.run import Outcome
 from onnxbuild.plan.action import Action, Plan, TargetPlan
-from onnxbuild.proof.gates import Verdict
-from onnxbuild.recipe.changes import compare_entries
+from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.recipe.changes import changed_lines, compare_entries
+from onnxbuild.recipe.history import History
 from onnxbuild.recipe.lock import Lock, lock_path, read_lock
 from onnxbuild.recipe.problems import Problems
-from onnxbuild.recipe.types import FileData, LoaderData, RandomData, Recipe
+from onnxbuild.recipe.types import FileData, LoaderData, RandomData, Recipe, Target
 from onnxbuild.report.facts import (
     ActionFacts,
     ActionRun,
@@ -31,11 +32,13 @@ from onnxbuild.report.facts import (
     ProviderAccuracy,
     ProviderPlacement,
     ReportFacts,
+    RewrittenFacts,
     RunFacts,
     StepFacts,
     TargetFacts,
     VersusFacts,
 )
+from onnxbuild.report.limit_place import limit_place
 from onnxbuild.report.titles import title_action
 from onnxbuild.stages.auto import AutoFacts
 from onnxbuild.stages.benchmark import BenchmarkFacts
@@ -54,33 +57,43 @@ from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Host, Trace
 from onnxbuild.targets.deliver import tied_to
 from onnxbuild.targets.judge import Judge, model_facts
-from onnxbuild.targets.locking import describe_target, is_measured
+from onnxbuild.targets.locking import describe_target, gate_key, is_measured
 
 F = TypeVar("F", bound=msgspec.Struct)
 Outcomes = Mapping[str, Outcome]
 
 
-def collect(recipe: Recipe, plan: Plan, outcomes: Outcomes, judge: Judge, root: Path, output: str) -> ReportFacts:
+def collect(
+    recipe: Recipe,
+    plan: Plan,
+    outcomes: Outcomes,
+    judge: Judge,
+    root: Path,
+    output: str,
+    history: History | None = None,
+) -> ReportFacts:
     """Return the facts of one recipe's page.
 
     `plan` covers all of the recipe's targets; `outcomes` are this run's, and for targets that were not asked for
-    what their traces say. `output` is the delivery folder relative to the project.
+    what their traces say. `output` is the delivery folder relative to the project, `history` what git has of locks.
     """
     targets = [t for t in plan.targets if t.target.recipe == recipe.name]
     names = {t.target.name for t in targets}
     lock = read_lock(root, lock_path(recipe.file), Problems())
-    text = digest_bytes((root / recipe.file).read_bytes())
+    content = (root / recipe.file).read_bytes()
+    text, history = digest_bytes(content), history or History()
     actions = [a for a in plan.actions.values() if names & set(a.targets)]
     return ReportFacts(
         name=recipe.name,
         file=recipe.file,
         description=recipe.description,
-        text=(root / recipe.file).read_text(encoding="utf-8", errors="replace"),
+        text=content.decode("utf-8", "replace"),
         version=__version__,
         targets=tuple(
-            _accepted(_target(t, plan, outcomes, judge, root, output), t, plan, outcomes, judge, lock, text)
+            _accepted(_target(t, plan, outcomes, judge, root, output, history), t, plan, outcomes, judge, lock, text)
             for t in targets
         ),
+        rewritten=tuple(_rewritten(content.decode("utf-8", "replace"), text, lock, targets, history)),
         actions=tuple(_action(a, outcomes) for a in actions),
         provenance=_provenance(targets, actions, outcomes, root),
         volatile=RunFacts(
@@ -90,7 +103,32 @@ def collect(recipe: Recipe, plan: Plan, outcomes: Outcomes, judge: Judge, root: 
     )
 
 
-def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, root: Path, output: str) -> TargetFacts:
+def _rewritten(
+    now: str, digest: str, lock: Lock, targets: list[TargetPlan], history: History
+) -> Iterator[RewrittenFacts]:
+    """Yield how the recipe's text differs from each of those with which variants were accepted."""
+    accepted: dict[str, list[str]] = {}
+    for plan in targets:
+        if (entry := lock.get(plan.target.variant)) is not None and entry.recipe not in ("", digest):
+            accepted.setdefault(entry.recipe, []).append(plan.target.variant)
+    for other, variants in accepted.items():
+        then = history.texts.get(other)
+        lines = None if then is None else tuple(changed_lines(then, now))
+        yield RewrittenFacts(variants=tuple(variants), lines=lines)
+
+
+def _lines(target: Target) -> tuple[int, ...]:
+    return tuple(sorted({place.line for place in target.places.values() if place.file == target.file}))
+
+
+def _limit_lines(target: Target, gates: tuple[GateResult, ...]) -> dict[str, int]:
+    found = ((gate_key(gate), limit_place(gate, target.places)) for gate in gates)
+    return {key: place.line for key, place in found if place is not None and place.file == target.file}
+
+
+def _target(
+    plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, root: Path, output: str, history: History
+) -> TargetFacts:
     target = plan.target
     judgement = judge.judgement(target.name)
     folder = f"{output}/{target.recipe}/{target.variant}"
@@ -125,6 +163,10 @@ def _target(plan: TargetPlan, whole: Plan, outcomes: Outcomes, judge: Judge, roo
         failed_action=None if judgement is None else judgement.failed_action,
         tied_to=tied_to(filter(None, (_trace(name, outcomes) for name in (*_makers(plan), plan.package)))),
         blame=_without_times(_blame(plan, outcomes)),
+        history=history.of(target.file, target.variant),
+        accepted_on=history.day_of(target.file, target.variant),
+        lines=_lines(target),
+        limit_lines={} if judgement is None else _limit_lines(target, judgement.gates),
     )
 
 
@@ -245,7 +287,7 @@ def _action(action: Action, outcomes: Outcomes) -> ActionFacts:
         bytes_out=sum(a.size for a in trace.outputs.values()) if trace is not None and trace.outputs else None,
         packages=packages,
         warnings=trace.warnings if trace is not None else (),
-        command=f"onnxbuild make --force {action.targets[0]}" if action.targets else None,
+        command=f"onnxbuild make {action.targets[0]} --rerun {action.name}" if action.targets else None,
         failure=failure,
     )
 
@@ -285,6 +327,7 @@ def _provenance(targets: list[TargetPlan], actions: list[Action], outcomes: Outc
         dirty=dirty,
         files=tuple(files[name] for name in sorted(files)),
         data=_data_sets(targets, outcomes),
+        seeds=_seeds(targets),
         versions=dict(sorted(versions.items())),
         hardware={} if host is None else _hardware(host),
     )
@@ -319,6 +362,16 @@ def _data_sets(targets: list[TargetPlan], outcomes: Outcomes) -> tuple[DataSetFa
                     source = f"random, seed {seed}, {samples} samples"
             found[action] = DataSetFacts(role=role, source=source, facts=facts)
     return tuple(found.values())
+
+
+def _seeds(targets: list[TargetPlan]) -> dict[str, int]:
+    """Return the seeds that a build goes by: of every process, and of generated data."""
+    seeds = {"processes of stages": 0}
+    for plan in targets:
+        for role, declared in (("evaluation", plan.target.evaluation), ("calibration", plan.target.calibration)):
+            if declared is not None and isinstance(declared.data, RandomData):
+                seeds[f"{role} data"] = declared.data.seed
+    return seeds
 
 
 def _packages(trace: Trace) -> dict[str, str]:

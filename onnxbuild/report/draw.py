@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from onnxbuild.base.seal import BrokenSealError, OtherFormatError, seal, unseal
 from onnxbuild.engine.run import Options, Outcome, Run
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.plan.build import build_plan
+from onnxbuild.recipe.history import read_history
 from onnxbuild.recipe.lock import lock_path
 from onnxbuild.recipe.types import Recipe
 from onnxbuild.report.collect import collect
@@ -24,7 +26,7 @@ from onnxbuild.targets.judge import Judge
 from onnxbuild.workplace import Workplace
 
 KIND = "onnxbuild pages"
-FORMAT = 2
+FORMAT = 3
 
 
 class Drawn(msgspec.Struct, frozen=True):
@@ -58,8 +60,7 @@ def draw_if_changed(workplace: Workplace, plan: Plan, outcomes: Mapping[str, Out
     file.unlink(missing_ok=True)  # who dies between two pages leaves pages of two builds: then all are drawn again
     rows = _draw(workplace, plan, outcomes, stale) if stale else {}
     found = stands | {name: Drawn(wanted.get(name, ""), own) for name, own in rows.items()}
-    _write_index(workplace, found)
-    _write(file, found)
+    _write(file, _write_index(workplace, found))
 
 
 def prepare_to_draw() -> None:
@@ -103,16 +104,27 @@ def _draw(
         plan = replace(plan, actions={name: a for name, a in plan.actions.items() if name not in unknown})
     judge, root = Judge(plan, known), Path(workplace.project.root)
     parts = _by_recipe(plan)
-    pages = [collect(r, parts[r.name], known, judge, root, workplace.project.output) for r in recipes]
+    history = read_history(root, [recipe.file for recipe in recipes])
+    pages = [collect(r, parts[r.name], known, judge, root, workplace.project.output, history) for r in recipes]
     write_pages(pages, root / workplace.project.reports)
     return {page.name: tuple(draw_rows([page])) for page in pages}
 
 
-def _write_index(workplace: Workplace, drawn: Mapping[str, Drawn]) -> None:
-    from onnxbuild.report.write import write_index
+def _write_index(workplace: Workplace, drawn: Mapping[str, Drawn]) -> dict[str, Drawn]:
+    """Write the index and return what it was drawn from: rows with the columns that all of them need together."""
+    from onnxbuild.report.write import align_rows, write_index
 
-    rows = [row for name in workplace.order if name in drawn for row in drawn[name].rows]
-    write_index(rows, Path(workplace.project.root, workplace.project.reports))
+    found = [drawn[name] for name in workplace.order if name in drawn]
+    rows = iter(align_rows([row for each in found for row in each.rows]))
+    aligned = {
+        name: msgspec.structs.replace(drawn[name], rows=tuple(itertools.islice(rows, len(drawn[name].rows))))
+        for name in workplace.order
+        if name in drawn
+    }
+    write_index(
+        [row for each in aligned.values() for row in each.rows], Path(workplace.project.root, workplace.project.reports)
+    )
+    return aligned
 
 
 def _by_recipe(plan: Plan) -> dict[str, Plan]:

@@ -10,6 +10,7 @@ from onnxbuild.ir.facts import ModelFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.timing import Surroundings, Versus
 from onnxbuild.recipe.changes import TargetChanges
+from onnxbuild.recipe.history import Figures
 from onnxbuild.recipe.lock import LockedTarget
 from onnxbuild.recipe.types import Axis, Input, Output, OutputTolerance, Tolerance
 from onnxbuild.stages.auto import AutoFacts
@@ -178,7 +179,9 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     still holds an older model. `failed_action` names what stopped it. `blame` ranks its layers, where that was asked
     for or a tolerance was missed. `tied_to` is the hardware class of the machine that the model was optimised for,
     None: any. `accepted` is the target's entry in the lock, None: it was never accepted; `changes` how it differs now,
-    None where there is nothing to compare.
+    None where there is nothing to compare; `history` is what was accepted of it before, the oldest first, and in the
+    end what the lock has now, `accepted_on` the day on which that was committed. `lines` are those of the recipe that
+    the target is made of, `limit_lines` those that require a gate, by its name in a lock.
     """
 
     name: str
@@ -202,6 +205,10 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     blame: BlameFacts | None = None
     accepted: LockedTarget | None = None
     changes: TargetChanges | None = None
+    history: tuple[Figures, ...] = ()
+    accepted_on: str | None = None
+    lines: tuple[int, ...] = ()
+    limit_lines: dict[str, int] = {}
 
 
 class FileFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -233,6 +240,16 @@ class ProvenanceFacts(msgspec.Struct, frozen=True, kw_only=True):
     hardware: dict[str, str] = {}
 
 
+class RewrittenFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """How the recipe's text differs from the one with which some variants were accepted, as a unified diff.
+
+    `lines` None: that text is not in the history that git has here.
+    """
+
+    variants: tuple[str, ...]
+    lines: tuple[str, ...] | None = None
+
+
 class ReportFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One recipe's report, and its JSON twin as it is. `file` is relative to the project, `text` its YAML.
 
@@ -248,15 +265,33 @@ class ReportFacts(msgspec.Struct, frozen=True, kw_only=True):
     version: str = ""
     targets: tuple[TargetFacts, ...] = ()
     actions: tuple[ActionFacts, ...] = ()
+    rewritten: tuple[RewrittenFacts, ...] = ()
     provenance: ProvenanceFacts = ProvenanceFacts()
     volatile: RunFacts | None = None
+
+
+class IndexLatency(msgspec.Struct, frozen=True, kw_only=True):
+    """The median in milliseconds of calls of `batch` rows on one provider, beside what was accepted.
+
+    `exceeds` tells whether the two are apart by more than noise; `trend` is what was accepted, the oldest first.
+    """
+
+    provider: str
+    batch: int
+    median: float
+    accepted: float | None = None
+    exceeds: bool | None = None
+    trend: tuple[float | None, ...] = ()
 
 
 class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     """One target in the index; `metric_*` in the metric's own unit, `size_ratio` its size over the `baseline`'s.
 
-    `accepted` says how it stands to its entry in the lock, `waived` are gates that were accepted although they failed.
-    `latency` is the median in milliseconds of calls of `latency_batch` rows, on the first provider that was measured.
+    `accepted` says how it stands to its entry in the lock, but for figures that have fields of their own,
+    `accepted_on` the day on which that was committed. `waived` are
+    gates that were accepted although they failed. `*_accepted` are the values in the lock (`metric_exceeds`: the metric
+    left its noise), `*_trend` those in the lock at the last revisions that changed it, the oldest first. `latencies`
+    has the first batch on each provider that was measured.
     """
 
     target: str
@@ -269,17 +304,22 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     metric: str | None = None
     metric_model: float | None = None
     metric_source: float | None = None
+    metric_accepted: float | None = None
+    metric_exceeds: bool | None = None
+    metric_trend: tuple[float | None, ...] = ()
     higher_is_better: bool = True
     bytes: int | None = None
+    bytes_accepted: int | None = None
+    bytes_trend: tuple[int | None, ...] = ()
     baseline: str | None = None
     size_ratio: float | None = None
     gates_passed: int = 0
     gates: int = 0
     providers: tuple[str, ...] = ()
-    latency: float | None = None
-    latency_batch: int | None = None
+    latencies: tuple[IndexLatency, ...] = ()
     unverified_providers: tuple[str, ...] = ()
     accepted: str = ""
+    accepted_on: str | None = None
     waived: tuple[str, ...] = ()
 
 
@@ -292,7 +332,8 @@ class IndexFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DrawnRow(msgspec.Struct, frozen=True):
-    """A row of the index with its markup."""
+    """A row of the index with its markup, which has a column for the latency on each of `providers`."""
 
     row: IndexRow
+    providers: tuple[str, ...]
     markup: str

@@ -31,6 +31,11 @@ def gate_unit(gate: GateResult) -> str:
     return "ms" if kind in _MILLISECONDS else ""
 
 
+def needs_limit(gate: GateResult) -> bool:
+    """Tell whether it takes the limit to know the unit of `measured`: bytes or a share, a distance or a count."""
+    return gate.gate == "size" or gate.gate.rpartition(".")[2] in ("atol", "rtol", "max_abs", "share")
+
+
 def measured_text(gate: GateResult, metric: str = "") -> str:
     """Return what was measured, with its unit; `metric` is the name of the target's metric."""
     return _text(gate, gate.measured, metric)
@@ -72,6 +77,8 @@ def doubt_text(gate: GateResult, metric: str = "") -> str:
     else:
         low, high = (numbers.metric_value(metric, end) for end in ends)
     doubt = ": the data cannot decide" if gate.warning is not None else ""
+    if low == high:
+        return f"{high} in every resampling of the data"
     return f"95% interval {low.removesuffix(' of source')} to {high}{doubt}"
 
 
@@ -99,6 +106,8 @@ def _text(gate: GateResult, value: float | str | None, metric: str) -> str:
         return numbers.plural(round(value), "differs", "differ")
     if unit == "bytes":
         return numbers.size(round(value))
+    if unit == "ms":
+        return numbers.milliseconds(value)
     if unit == "ratio":
         return f"{value:.2f}x"
     if gate.gate == "tolerance.metric":

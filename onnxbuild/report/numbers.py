@@ -97,6 +97,13 @@ def seconds(value: float | None) -> str:
     return NONE if value is None else format_duration(value)
 
 
+def milliseconds(value: float) -> str:
+    """Return milliseconds in the unit that reads best, such as "18.7 µs", "5.1 ms" or "2.3 s"."""
+    if abs(value) < 1:
+        return f"{number(value * 1e3)} µs"
+    return f"{number(value)} ms" if abs(value) < 1000 else f"{number(value / 1e3)} s"
+
+
 def ratio(value: float) -> str:
     """Return a ratio such as "3.6x"."""
     return f"{value:.1f}x" if value < 100 else f"{value:,.0f}x"

@@ -20,7 +20,7 @@ from onnxbuild.recipe.changes import LockChanges
 from onnxbuild.report.facts import IndexFacts, IndexRow, ReportFacts
 from onnxbuild.report.names import markup_name, script_json, visible
 from onnxbuild.report.pages.comparison import comparison_page
-from onnxbuild.report.pages.index import COLUMNS, index_page, index_row
+from onnxbuild.report.pages.index import columns, index_page, index_row, timed_providers
 from onnxbuild.report.pages.locks import locks_page
 from onnxbuild.report.pages.model import model_page
 from onnxbuild.report.pages.recipe import MOST_DETAILED, recipe_page
@@ -60,18 +60,20 @@ def render_recipe(facts: ReportFacts) -> str:
     return html
 
 
-def render_row(row: IndexRow) -> str:
-    """Return one target's row of the index."""
-    return str(row_markup(index_row(row), COLUMNS, _mark))
+def render_row(row: IndexRow, providers: tuple[str, ...]) -> str:
+    """Return one target's row of the index, with columns for the latency on `providers`."""
+    return str(row_markup(index_row(row, providers), columns(providers), _mark))
 
 
 def render_index(facts: IndexFacts, drawn: Mapping[str, str] | None = None) -> str:
-    """Return the index page; `drawn` are rows by target that `render_row` returned before."""
+    """Return the index page; `drawn` are its rows by target, where `render_row` has drawn them for all providers."""
     whole = encode(facts)
+    if drawn is None:
+        drawn = {row.target: render_row(row, timed_providers(facts.rows)) for row in facts.rows}
     complete = len(whole) <= EMBED_LIMIT
     data = whole if complete else encode({"complete": False, "twin": "index.json", "targets": len(facts.rows)})
     return _environment().get_template("index.html.j2").render(
-        page=index_page(facts, {name: Markup(row) for name, row in (drawn or {}).items()}),  # noqa: S704  # ours
+        page=index_page(facts, {name: Markup(row) for name, row in drawn.items()}),  # noqa: S704  # ours
         complete="true" if complete else "false",
         json=script_json(data),
     )  # fmt: skip

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from onnxbuild.proof.gates import GateResult, Verdict
+from onnxbuild.recipe.changes import NumberChange
+from onnxbuild.recipe.lock import LockedEstimate
 from onnxbuild.recipe.types import Bound
 from onnxbuild.report import numbers
 from onnxbuild.report.budget import limited, metric_sentence, used
 from onnxbuild.report.change_text import change_sentence
-from onnxbuild.report.facts import IndexFacts, IndexRow, ProviderAccuracy, ReportFacts, StepFacts, TargetFacts
+from onnxbuild.report.facts import (
+    IndexFacts,
+    IndexLatency,
+    IndexRow,
+    ProviderAccuracy,
+    ReportFacts,
+    StepFacts,
+    TargetFacts,
+)
 from onnxbuild.report.gate_text import gate_name, gate_sentence
 from onnxbuild.stages.validate import MetricMeasure
 
+N = TypeVar("N", int, float)
 EXPORTED = "the exported model"
 NEVER = "never accepted"
 _ORDER = (Verdict.FAILED, Verdict.UNVERIFIED, Verdict.PASSED)
@@ -71,6 +84,18 @@ def size_sentence(target: TargetFacts, targets: Sequence[TargetFacts]) -> str | 
     return f"as large as {base[0]}"
 
 
+def speed_sentence(target: TargetFacts) -> str | None:
+    """Return the speed against another variant, such as "1.9x as fast as fp32 on cpu"; None where none was measured."""
+    if target.versus is None:
+        return None
+    ratio, where = target.versus.versus.ratio, f"{target.versus.other} on {target.versus.provider}"
+    if not ratio.decides(1.0):
+        return f"not significantly faster or slower than {where}"
+    return (
+        f"{ratio.value:.1f}x as fast as {where}" if ratio.value >= 1 else f"{1 / ratio.value:.1f}x slower than {where}"
+    )
+
+
 def error_sentence(target: TargetFacts) -> str | None:
     """Return how much of the output tolerance is used, for targets without a metric."""
     found = final_accuracy(target)
@@ -91,7 +116,7 @@ def error_sentence(target: TargetFacts) -> str | None:
 
 def sentence(target: TargetFacts, targets: Sequence[TargetFacts]) -> str:
     """Return the verdict in words that need no knowledge of ONNX, without the verdict's own word."""
-    parts = [size_sentence(target, targets)]
+    parts = [size_sentence(target, targets), speed_sentence(target)]
     metric = final_metric(target)
     parts.append(error_sentence(target) if metric is None else metric_sentence(*metric))
     said = "; ".join(part for part in parts if part)
@@ -126,7 +151,11 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
     base = baseline_of(target, report.targets) if built else None
     metric = final_metric(target)
     measure = None if metric is None else metric[0]
-    timed = next((each for measured in target.benchmarks for each in measured.facts.latencies), None)
+    name = None if measure is None else measure.name
+    found = final_accuracy(target)
+    on = found[1][0].provider if found is not None else ""
+    accepted = target.accepted
+    was = accepted.metrics.get(on) if accepted is not None else None
     return IndexRow(
         target=target.name,
         recipe=report.name,
@@ -138,27 +167,61 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         metric=None if measure is None else measure.name,
         metric_model=None if measure is None else measure.model,
         metric_source=None if measure is None else measure.source,
+        metric_accepted=was.model if was is not None and was.name == name else None,
+        metric_exceeds=next((m.exceeds for m in _changes(target) if (m.what, m.provider) == (name, on)), None),
+        metric_trend=_trend(past.metrics.get(on) if past.names.get(on) == name else None for past in target.history),
         higher_is_better=measure is None or measure.higher_is_better,
         bytes=target.bytes,
+        bytes_accepted=accepted.bytes if accepted is not None else None,
+        bytes_trend=_trend(past.bytes for past in target.history),
         baseline=None if base is None else base[0],
         size_ratio=target.bytes / base[1] if base and base[1] and target.bytes else None,
         gates_passed=sum(gate.verdict is Verdict.PASSED for gate in target.gates),
         gates=len(target.gates),
-        accepted=accepted_text(target, 2),
+        accepted=accepted_text(target, figures=False),
+        accepted_on=target.accepted_on,
         waived=tuple(target.accepted.waivers) if target.accepted is not None else (),
         providers=tuple(target.declared.tolerances),
-        latency=None if timed is None else timed.p50.value,
-        latency_batch=None if timed is None else timed.batch,
+        latencies=tuple(_latencies(target)),
         unverified_providers=tuple(p.provider for p in target.placements if p.facts.absent is not None),
     )
 
 
-def accepted_text(target: TargetFacts, most: int | None = None) -> str:
-    """Return how a target stands to what was accepted of it, in at most so many parts."""
+def _changes(target: TargetFacts) -> tuple[NumberChange, ...]:
+    return target.changes.metrics if target.changes is not None else ()
+
+
+def _latencies(target: TargetFacts) -> Iterator[IndexLatency]:
+    """Yield the median with the first batch on each provider that was measured."""
+    for measured in target.benchmarks:
+        first = next(iter(measured.facts.latencies), None)
+        if first is None:
+            continue
+        key = f"p50, batch {first.batch}@{measured.provider}"
+        was = target.accepted.latencies.get(key) if target.accepted is not None else None
+        now = LockedEstimate(value=first.p50.value, low=first.p50.low, high=first.p50.high)
+        yield IndexLatency(
+            provider=measured.provider,
+            batch=first.batch,
+            median=first.p50.value,
+            accepted=was.value if was is not None else None,
+            exceeds=not was.overlaps(now) if was is not None else None,
+            trend=_trend(past.latencies.get(key) for past in target.history),
+        )
+
+
+def _trend(values: Iterable[N | None]) -> tuple[N | None, ...]:
+    """Return values from the first that is known; none where it is the only one."""
+    known = tuple(itertools.dropwhile(lambda value: value is None, values))
+    return known if len(known) > 1 else ()
+
+
+def accepted_text(target: TargetFacts, *, figures: bool = True) -> str:
+    """Return how a target stands to what was accepted of it; without `figures` but for metric, size and times."""
     if target.accepted is None:
         return NEVER
     return (
-        change_sentence(target.changes, most)
+        change_sentence(target.changes, figures=figures)
         if target.changes is not None
         else "accepted, and not built from what is there now"
     )

@@ -10,9 +10,11 @@ from onnxbuild.stages.blame import BlameParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams
+from onnxbuild.stages.package import PackageParams
 from onnxbuild.stages.place import PlaceParams
 from onnxbuild.stages.prune import PruneParams
 from onnxbuild.stages.quantize import QuantizeParams
+from onnxbuild.stages.reference import ReferenceParams
 from onnxbuild.stages.repair import RepairParams
 from onnxbuild.stages.tools import tool_name
 from onnxbuild.stages.tune import TuneParams
@@ -30,6 +32,10 @@ def title_action(action: Action) -> str:
             return _pruning(pruning)
         case QuantizeParams(quantization=quantization):
             return _quantization(quantization)
+        case ReferenceParams():
+            return "outputs of the source itself"
+        case PackageParams():
+            return "files to deliver"
         case BenchmarkParams(provider=provider):
             return f"timed {_variants(action)} on {provider}"
         case TuneParams(objective=objective, provider=provider):

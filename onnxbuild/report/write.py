@@ -10,6 +10,7 @@ from onnxbuild import __version__
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.codec import encode
 from onnxbuild.report.facts import DrawnRow, IndexFacts, ReportFacts
+from onnxbuild.report.pages.index import timed_providers
 from onnxbuild.report.render import render_index, render_recipe, render_row
 from onnxbuild.report.summary import index_facts
 
@@ -19,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 def write_reports(facts: Sequence[ReportFacts], folder: Path) -> list[Path]:
     """Write a page and a JSON twin for each recipe, and the index of them all; return the files that changed."""
-    return write_pages(facts, folder) + write_index(draw_rows(facts), folder)
+    return write_pages(facts, folder) + write_index(align_rows(draw_rows(facts)), folder)
 
 
 def write_pages(facts: Sequence[ReportFacts], folder: Path) -> list[Path]:
@@ -37,12 +38,23 @@ def write_pages(facts: Sequence[ReportFacts], folder: Path) -> list[Path]:
 
 
 def draw_rows(facts: Sequence[ReportFacts]) -> list[DrawnRow]:
-    """Return the rows of the index for all targets of some recipes."""
-    return [DrawnRow(row, render_row(row)) for row in index_facts(facts).rows]
+    """Return the rows of the index for all targets of some recipes, on their own."""
+    rows = index_facts(facts).rows
+    providers = timed_providers(rows)
+    return [DrawnRow(row, providers, render_row(row, providers)) for row in rows]
+
+
+def align_rows(rows: Sequence[DrawnRow]) -> list[DrawnRow]:
+    """Return rows with the same columns, those drawn again that had others."""
+    providers = timed_providers([drawn.row for drawn in rows])
+    return [
+        each if each.providers == providers else DrawnRow(each.row, providers, render_row(each.row, providers))
+        for each in rows
+    ]
 
 
 def write_index(rows: Sequence[DrawnRow], folder: Path) -> list[Path]:
-    """Write the index of all recipes and its JSON twin; return the files that changed."""
+    """Write the index of all recipes, of aligned rows, and its JSON twin; return the files that changed."""
     folder.mkdir(parents=True, exist_ok=True)
     index = IndexFacts(rows=tuple(drawn.row for drawn in rows), version=__version__ if rows else "")
     page = render_index(index, {drawn.row.target: drawn.markup for drawn in rows})

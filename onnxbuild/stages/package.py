@@ -16,6 +16,7 @@ from onnxbuild.stages.stage import Stage, Workspace
 from onnxbuild.stages.tune import session_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 MACHINE_TIED = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
@@ -24,6 +25,10 @@ MACHINE_TIED = frozenset({"com.microsoft.nchwc", "com.ms.internal.nhwc"})
 
 MOST_CALLS = 8
 """Calls of the evaluation data on which another format is held against the model."""
+
+
+MOST_COMPRESSED = 200_000_000
+"""Bytes up to which a model is compressed to see how large it is then: some seconds of work."""
 
 
 class PackageParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,12 +46,14 @@ class PackageParams(msgspec.Struct, frozen=True, kw_only=True):
 class PackageFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is delivered. Output: `package` (model.onnx, its external data, model.ort where asked for).
 
-    `digests` maps a file to its SHA-256. `session` is what it was proved with.
+    `digests` maps a file to its SHA-256. `session` is what it was proved with. `compressed` is about how many bytes
+    deflate makes of the model and its data, None where they are too many to try.
     """
 
     model: ModelFacts
     session: Session = Session()
     digests: dict[str, str]
+    compressed: int | None = None
 
 
 def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
@@ -78,8 +85,25 @@ def run(params: PackageParams, workspace: Workspace) -> PackageFacts:
     if "ort" in params.package.formats:
         _add_ort(params, session, workspace, folder)
     return PackageFacts(
-        model=facts, session=session, digests={name: digest_file(folder / name) for name in list_files(folder)}
+        model=facts,
+        session=session,
+        digests={name: digest_file(folder / name) for name in list_files(folder)},
+        compressed=_compressed([folder / name for name in list_files(folder) if not name.endswith(".ort")]),
     )
+
+
+def _compressed(files: Sequence[Path]) -> int | None:
+    """Return the bytes after deflate at its fastest, in two digits: implementations of it differ a little."""
+    import zlib
+
+    if sum(file.stat().st_size for file in files) > MOST_COMPRESSED:
+        return None
+    deflate, size = zlib.compressobj(1), 0
+    for file in files:
+        with file.open("rb") as stream:
+            while piece := stream.read(1 << 20):
+                size += len(deflate.compress(piece))
+    return round(float(f"{size + len(deflate.flush()):.2g}"))
 
 
 def _add_ort(params: PackageParams, session: Session, workspace: Workspace, folder: Path) -> None:
@@ -124,7 +148,7 @@ def _check_portable(facts: ModelFacts) -> None:
 
 PACKAGE = Stage(
     name="package",
-    version=4,
+    version=5,
     params=PackageParams,
     facts=PackageFacts,
     run=run,

@@ -67,6 +67,7 @@ def describe_target(
         choice=next((one.choice for one in reversed(told) if one.choice not in (None, Choice())), None),
         reverted=tuple(one.title for step in told for one in step.reverted),
         measured={gate_key(gate): gate.measured for gate in judgement.gates},
+        limits={gate_key(gate): gate.limit for gate in judgement.gates},
         metrics=dict(_metrics(target, traces)),
         placement=dict(_placement(target, outcomes)),
         session=_session(target, outcomes),

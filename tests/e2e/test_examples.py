@@ -457,3 +457,18 @@ def test_naive_int8_misses_its_tolerance_and_is_repaired(examples: Examples) -> 
     assert steps["repair"]["repair"]["choice"] == {"keep": ["Concat", "head/Gemm"]}
     kept = [node for node, _ in kernels(load(examples, "digits-mobile:int8"))]
     assert [node.name for node in kept] == ["head/Gemm"], "its weights alone are float"
+
+
+def test_the_committed_lock_holds_on_any_machine(examples: Examples) -> None:
+    """Trees are converted without arithmetic: the bytes are the same on every class of machine."""
+    done = examples.project.make("--locked", "--strict", "cancer-trees")
+    assert done.code == 0, done.out + done.err
+    lock = examples.project.root / "recipes/cancer-trees.lock.json"
+    text = lock.read_text()
+    try:
+        lock.write_text(text.replace('"nodes": 1,', '"nodes": 2,').replace('"ir_version": 10', '"ir_version": 9'))
+        changed = examples.project.make("--locked", "cancer-trees")
+        assert changed.code == 1
+        assert not changed.event("lock", target="cancer-trees:default")["agrees"]
+    finally:
+        lock.write_text(text)

@@ -112,6 +112,17 @@ def test_comment_and_order_of_keys_in_a_recipe_run_nothing(copy: Project) -> Non
     assert_nothing_ran(copy.make())
 
 
+def test_one_action_is_run_again_by_its_name_and_nothing_else(copy: Project) -> None:
+    done = copy.make("--rerun", "mlp/quantize")
+    assert done.code == 0, done.err
+    assert done.ran == ["mlp/quantize"]
+    assert done.event("action", action="mlp/quantize")["reasons"] == ["forced"]
+    wrong = copy.make("--rerun", "mlp/quantise")
+    assert wrong.code == 2
+    assert "no selected target needs an action 'mlp/quantise'" in wrong.err
+    assert "did you mean 'mlp/quantize'?" in wrong.err
+
+
 def test_renamed_recipe_is_restored(copy: Project) -> None:
     (copy.root / "recipes/mlp.yaml").rename(copy.root / "recipes/other.yaml")
     done = copy.make()

@@ -22,6 +22,7 @@ ENTRY = LockedTarget(
     metrics={"cpu": METRIC},
     placement={"cpu": LockedPlacement(nodes=3, of=3)},
     measured={"tolerance.y.atol@cpu": 1e-6, "tolerance.metric@cpu": 0.9},
+    limits={"tolerance.y.atol@cpu": "atol 0.1", "size": "at most 2 MB"},
     hardware="A CPU",
     versions={"onnx": "1.0"},
 )
@@ -50,6 +51,12 @@ def changed(**values: object) -> TargetChanges:
         ({"placement": {"cpu": LockedPlacement(absent="no")}}, "placement", ("cpu", "3 of 3 nodes", "absent: no")),
         ({"hardware": "B CPU"}, "hardware", ("hardware", "A CPU", "B CPU")),
         ({"session": {"cpu arena": "true"}}, "choices", ("session: cpu arena", None, "true")),
+        (
+            {"limits": {"tolerance.y.atol@cpu": "atol 0.1", "size": "at most 3 MB"}},
+            "limits",
+            ("size", "at most 2 MB", "at most 3 MB"),
+        ),
+        ({"limits": {"size": "at most 2 MB"}}, "limits", ("y.atol on cpu", "atol 0.1", None)),
         ({"waivers": {"size": "room"}}, "waivers", ("size", None, "room")),
     ],
 )
@@ -110,3 +117,8 @@ def test_a_latency_left_the_noise_where_the_intervals_do_not_meet(now: LockedEst
 def test_targets_come_and_go() -> None:
     found = compare_locks({"a": ENTRY, "b": ENTRY}, {"b": ENTRY, "c": ENTRY})
     assert [(one.variant, one.kind) for one in found] == [("b", "same"), ("c", "added"), ("a", "removed")]
+
+
+def test_an_entry_without_limits_says_nothing_of_them() -> None:
+    older = msgspec.structs.replace(ENTRY, limits={})
+    assert compare_entries("v", older, msgspec.structs.replace(ENTRY, ir_version=11)).limits == ()

@@ -15,6 +15,10 @@ import numpy as np
 import pytest
 import yaml
 
+from onnxbuild.base.digest import digest_bytes
+from onnxbuild.recipe.lock import encode_lock, parse_lock
+from onnxbuild.recipe.problems import Problems
+
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 NAMES = sorted(file.stem for file in RECIPES.glob("*.yaml"))
 FRAMEWORKS = {"torch", "tensorflow", "keras", "tflite", "sklearn", "onnx"}
@@ -132,6 +136,18 @@ def test_no_model_or_data_file_is_left_over() -> None:
         if file.name != "__pycache__"
     ]
     assert sorted(kept) == sorted(named)
+
+
+def test_locks_are_as_accept_writes_them() -> None:
+    locks = sorted(RECIPES.glob("*.lock.json"))
+    assert [lock.name for lock in locks] == ["cancer-trees.lock.json"]
+    for lock in locks:
+        problems = Problems()
+        found = parse_lock(lock.read_text("utf-8"), lock.name, problems)
+        assert not problems.diagnostics
+        assert encode_lock(found) == lock.read_text("utf-8")
+        recipe = (RECIPES / lock.name.replace(".lock.json", ".yaml")).read_bytes()
+        assert {entry.recipe for entry in found.values()} == {digest_bytes(recipe)}, "accept it again with its recipe"
 
 
 def test_examples_stay_small() -> None:

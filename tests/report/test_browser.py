@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,8 +76,30 @@ def test_the_index_filters_and_sorts(page: Any, tmp_path: Path, digits: ReportFa
     assert page.locator("tbody tr:visible").count() == 1
     page.fill(".filter input", "")
     page.click("thead button:has-text('Size')")
-    assert "int8" in page.locator("tbody tr").nth(1).inner_text()
+    assert "int8" in page.locator("tbody tr").first.inner_text()
+    assert "int4" in page.locator("tbody tr").last.inner_text(), "what has no size comes last"
     assert page.locator("th[aria-sort=ascending]").count() == 1
+    page.click("button.tally:has-text('Failed')")
+    assert page.locator("tbody tr:visible").count() == 2
+    assert page.locator("[role=status]").inner_text() == "2 of 5"
+    page.fill(".filter input", "int4")
+    page.click("button.tally:has-text('Passed')")
+    assert page.locator("tbody tr:visible").count() == 0
+    page.click("button.tally[aria-pressed=true]")
+    assert page.locator("tbody tr:visible").count() == 1
+
+
+def test_a_limit_leads_to_its_line_of_the_recipe(browser: Any, tmp_path: Path, digits: ReportFacts) -> None:
+    write_reports([digits], tmp_path)
+    for script in (True, False):
+        context = browser.new_context(java_script_enabled=script, viewport={"width": 1440, "height": 900})
+        page = context.new_page()
+        page.goto((tmp_path / "digits-cnn.html").as_uri())
+        assert not page.locator("#line-31").is_visible()
+        page.click("#gates a:has-text('at most 30% of fp32')")
+        page.locator("#line-31").wait_for(state="visible")
+        assert page.locator("#line-31").inner_text().strip() == "gates: {size: {at_most: 30% of fp32}}"
+        context.close()
 
 
 @pytest.fixture(scope="module")
@@ -146,14 +169,18 @@ def test_thousands_of_rows_stay_usable(page: Any, tmp_path: Path, digits: Report
         msgspec.structs.replace(row, target=f"net-{n}:int8", recipe=f"net-{n}", bytes=n * 1000, size_ratio=None)
         for n in range(5000)
     )
+    assert row.bytes_trend, "with lines there is no room for as many"
     (tmp_path / "index.html").write_text(render_index(IndexFacts(rows=rows)), "utf-8")
     assert (tmp_path / "index.html").stat().st_size < 1_100_000
     page.goto((tmp_path / "index.html").as_uri())
-    assert "showing 1,200 of 5,000" in page.locator(".shown").inner_text()
+    shown = re.fullmatch("showing ([0-9,]+) of 5,000", page.locator(".shown").inner_text())
+    assert shown is not None
+    rows_shown = int(shown[1].replace(",", ""))
+    assert rows_shown == page.locator("tbody tr").count() > 1000
     page.fill(".filter input", "net-77:")
     assert page.locator("tbody tr:visible").count() == 1
     page.fill(".filter input", "")
     page.click("thead button:has-text('Size')")
     page.click("thead button:has-text('Size')")
-    assert page.locator("tbody tr").first.inner_text().startswith("net-1199:int8")
+    assert page.locator("tbody tr").first.inner_text().startswith(f"net-{rows_shown - 1}:int8")
     assert page.trouble == []

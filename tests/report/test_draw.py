@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from onnxbuild.report import numbers
 from tests.project import MLP, Project, write_mlp
 from tests.report.page_text import visible_text
 
@@ -100,3 +104,65 @@ def test_a_waiver_is_shown_ever_after(two: Project) -> None:
         assert "accepted with a waiver for size" in page(two, "ant").lower()
         assert "default | size | the kiosk has room" in page(two, "ant")
         assert "accepted with a waiver for size" in page(two, "index")
+
+
+def git(project: Project, *arguments: str) -> None:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+    subprocess.run(["git", *who, *arguments], cwd=project.root, capture_output=True, check=True)
+
+
+def edit_lock(project: Project, **values: object) -> None:
+    file = project.root / "recipes/b.lock.json"
+    lock = json.loads(file.read_text())
+    lock["targets"]["default"] |= values
+    file.write_text(json.dumps(lock))
+
+
+def row_of(project: Project, name: str) -> dict[str, Any]:
+    rows = json.loads((project.root / "reports/index.json").read_text())["rows"]
+    return next(row for row in rows if row["recipe"] == name)
+
+
+def test_the_index_draws_the_history_of_locks_and_the_page_the_lines_that_are_not_as_accepted(two: Project) -> None:
+    two.write(".gitignore", ".onnxbuild\nbuild\nreports\nevents.jsonl\nbin\n")
+    git(two, "init", "-q")
+    assert two.run("accept", "ant").code == 0
+    git(two, "add", ".")
+    git(two, "commit", "-qm", "accepted")
+    size = row_of(two, "ant")["bytes"]
+    edit_lock(two, bytes=2 * size)
+    git(two, "commit", "-qam", "accepted something larger")
+    edit_lock(two, bytes=3 * size)
+    assert two.make().code == 0
+    row = row_of(two, "ant")
+    assert (row["bytes_trend"], row["bytes_accepted"]) == ([size, 2 * size, 3 * size], 3 * size)
+    assert row_of(two, "zebra")["bytes_trend"] == []
+    index = (two.root / "reports/index.html").read_text()
+    assert index.count('class="spark"') == 2, "of metric and size"
+    assert (
+        f"size as accepted 3 times: {numbers.size(size)} to {numbers.size(3 * size)}; now {numbers.size(size)}" in index
+    )
+    assert "Lines of the recipe" not in page(two, "ant")
+
+    git(two, "commit", "-qam", "accepted something larger still")
+    assert two.run("report").code == 0
+    drawn_again = (two.root / "reports/index.html").read_text()
+    day = row_of(two, "ant")["accepted_on"]
+    assert drawn_again.replace(f"<small>accepted on {day}</small>", "").replace(f'"{day}"', "null") == index
+
+    two.recipe("b", "name: ant\n" + MLP.replace("opset: 20", "opset: 18"))
+    git(two, "commit", "-qam", "another opset")
+    assert two.make().code == 0
+    assert "-opset: 19\n+opset: 18" in page(two, "ant")
+
+    fake = two.write("bin/git", f"#!/bin/sh\ntouch '{two.root}/asked'\nexit 1\n")
+    fake.chmod(0o755)
+    path = {"PATH": f"{fake.parent}:{os.environ['PATH']}"}
+    nothing = two.make(env=path)
+    assert nothing.code == 0
+    assert len(nothing.err.splitlines() + nothing.out.splitlines()) == 1
+    assert not (two.root / "asked").exists(), "a make with nothing to do asks git nothing"
+    edit_lock(two, bytes=4 * size)
+    assert two.make(env=path).code == 0
+    assert (two.root / "asked").exists()
+    assert row_of(two, "ant")["bytes_trend"] == [], "where git fails there is no line, and no failure"

@@ -68,9 +68,10 @@ def test_variants_that_were_not_measured_say_nothing() -> None:
 
 def test_index_has_a_column_where_anything_was_measured() -> None:
     index = index_facts((measured(),))
-    assert [row.latency is None for row in index.rows] == [True, False, True, True, True]
-    assert index.rows[1].latency_batch == 1
-    assert "Latency" in visible_text(render_index(index))
+    assert [len(row.latencies) for row in index.rows] == [0, 1, 0, 0, 0]
+    assert index.rows[1].latencies[0].batch == 1
+    assert "Latency on cpu" in visible_text(render_index(index))
+    assert "Latency" not in visible_text(render_index(index_facts((report(),))))
 
 
 def test_equal_speed_is_called_so() -> None:

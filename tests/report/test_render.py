@@ -20,7 +20,7 @@ from onnxbuild.base.diagnostics import Remark
 from onnxbuild.ir.facts import InitializerFacts, NodeFacts, PartFacts, PictureFacts
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import OutputMeasures
-from onnxbuild.report.facts import ProviderAccuracy, ReportFacts, RunFacts
+from onnxbuild.report.facts import IndexFacts, IndexLatency, ProviderAccuracy, ReportFacts, RewrittenFacts, RunFacts
 from onnxbuild.report.render import render_index, render_recipe
 from onnxbuild.report.summary import index_facts
 from onnxbuild.stages.validate import ValidateFacts
@@ -36,7 +36,7 @@ HOSTILE = [
     "{{ 7*7 }}{% raw %}",
     "&lt;b&gt;&amp;",
     "]]>--><!--",
-    "x" * 10_000,
+    "x" * 9_000,
 ]
 
 
@@ -76,7 +76,9 @@ def renamed(facts: ReportFacts, name: str) -> ReportFacts:
     action = msgspec.structs.replace(
         facts.actions[0], name=name, title=name, warnings=(Remark(name, name),), command=name
     )
-    return replaced(facts, name=name, file=name, description=name, text=name, targets=(target,), actions=(action,))
+    rewritten = (RewrittenFacts(variants=(name,), lines=(f"+{name}",)),)
+    named = replaced(facts, name=name, file=name, description=name, text=name, rewritten=rewritten)
+    return replaced(named, targets=(target,), actions=(action,))
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -97,6 +99,23 @@ def test_hostile_names_are_text(digits: ReportFacts, name: str) -> None:
     assert not [a for _, attributes in page.elements for a in attributes.values() if a and turning.search(a)]
     assert "\x00" not in "".join(page.parts)
     assert decode(page.scripts["facts"], ReportFacts).name == name
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_text_in_the_index(digits: ReportFacts, name: str) -> None:
+    row = index_facts([digits]).rows[1]
+    timed = IndexLatency(provider=name, batch=1, median=1.0, accepted=2.0, trend=(2.0, 3.0))
+    hostile = msgspec.structs.replace(
+        row, target=name, recipe=name, metric=name, accepted=name, trouble=name, latencies=(timed,), waived=(name,)
+    )
+    plain = [
+        tag for tag, _ in read(render_index(IndexFacts(rows=(row,)))).elements if tag in ("script", "img", "style")
+    ]
+    page = read(render_index(IndexFacts(rows=(hostile,))))
+    assert [tag for tag, _ in page.elements if tag in ("script", "img", "style")] == plain
+    assert not [key for _, attributes in page.elements for key in attributes if key.startswith("on") or key == "style"]
+    assert len([tag for tag, attributes in page.elements if attributes.get("class") == "spark"]) == 3
+    assert decode(page.scripts["facts"], IndexFacts).rows == (hostile,)
 
 
 def test_index_links_cannot_run(digits: ReportFacts) -> None:

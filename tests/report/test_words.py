@@ -10,6 +10,7 @@ import pytest
 
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import OutputMeasures, WithinShare
+from onnxbuild.proof.timing import Estimate
 from onnxbuild.recipe.types import Bound, OutputTolerance
 from onnxbuild.report import numbers
 from onnxbuild.report.budget import limit_text, metric_sentence, metric_used, used
@@ -17,8 +18,11 @@ from onnxbuild.report.charts.histogram import used_bins
 from onnxbuild.report.charts.lineage import HEIGHT, Box, place
 from onnxbuild.report.facts import ReportFacts
 from onnxbuild.report.gate_text import gate_sentence, gate_unit, margin_text, measured_text
-from onnxbuild.report.summary import baseline_of, index_facts, sentence, target_summary
+from onnxbuild.report.pages.changes import changes
+from onnxbuild.report.pages.verdict import gate_table
+from onnxbuild.report.summary import baseline_of, index_facts, sentence, speed_sentence, target_summary
 from onnxbuild.stages.validate import MetricMeasure
+from tests.report.test_latency import measured
 
 
 @pytest.mark.parametrize(
@@ -145,6 +149,41 @@ def test_sentences_of_the_sample(digits: ReportFacts) -> None:
     assert baseline_of(pruned, digits.targets) == ("fp32", fp32.bytes)
     assert target_summary(digits, int4).startswith("digits-cnn:int4/quantize failed: no MatMul")
     assert "logits on cpu needs atol 0.00623" in target_summary(digits, fp16)
+
+
+def test_an_accepted_measurement_has_the_unit_of_its_own_limit(digits: ReportFacts) -> None:
+    def cell(limits: dict[str, str], measured: float) -> tuple[str, str]:
+        own = digits.targets[1]
+        assert own.accepted is not None
+        accepted = msgspec.structs.replace(own.accepted, limits=limits, measured={"size": measured}, waivers={})
+        facts = msgspec.structs.replace(digits, targets=(msgspec.structs.replace(own, accepted=accepted),))
+        row = next(row for row in gate_table(facts).rows if row.cells[0].name == "size")
+        return row.cells[5].text, row.cells[5].note
+
+    assert cell({"size": "at most 43 kB"}, 42_890) == ("42.9 kB", "required at most 43 kB")
+    assert cell({"size": "at most 30% of fp32"}, 0.285) == ("28.50%", "")
+    assert cell({}, 42_890) == ("–", ""), "an older lock does not say what its number is"
+
+
+def test_speed_is_in_the_sentence_where_it_was_measured(digits: ReportFacts) -> None:
+    int8 = measured().targets[1]
+    assert " smaller than fp32; 1.4x as fast as fp32 on cpu; accuracy " in sentence(int8, digits.targets)
+    assert int8.versus is not None
+
+    def said(*ratio: float) -> str | None:
+        versus = msgspec.structs.replace(int8.versus.versus, ratio=Estimate(*ratio))
+        return speed_sentence(msgspec.structs.replace(int8, versus=msgspec.structs.replace(int8.versus, versus=versus)))
+
+    assert said(0.5, 0.4, 0.6) == "2.0x slower than fp32 on cpu"
+    assert said(1.01, 0.9, 1.1) == "not significantly faster or slower than fp32 on cpu"
+    assert speed_sentence(digits.targets[0]) is None
+
+
+def test_what_is_not_failed_and_not_as_accepted_is_to_accept(digits: ReportFacts) -> None:
+    assert changes(digits).accept == "onnxbuild accept digits-cnn:int8 digits-cnn:pruned"
+    whole = msgspec.structs.replace(digits, targets=digits.targets[1:2])
+    assert changes(whole).accept == "onnxbuild accept digits-cnn"
+    assert changes(msgspec.structs.replace(digits, targets=digits.targets[:1])).accept == ""
 
 
 def test_index_rows(digits: ReportFacts) -> None:

@@ -19,6 +19,7 @@ from onnxbuild.ir.canonical import canonicalize
 from onnxbuild.ir.check import check_model_file
 from onnxbuild.ir.model import MODEL, WEIGHTS, write_model
 from onnxbuild.recipe.types import Axis, Input, Output, Package, Session
+from onnxbuild.stages import package
 from onnxbuild.stages.package import PACKAGE, PackageParams
 from onnxbuild.stages.stage import Workspace
 
@@ -61,6 +62,18 @@ def test_without_metadata_the_bytes_are_those_that_were_validated(tmp_path):
         assert digest_file(delivered) == digest_file(tmp_path / "in" / name) == facts.digests[name]
     assert set(facts.digests) == {MODEL, WEIGHTS}
     assert facts.model.opsets == {"": 20}
+
+
+def test_how_much_of_a_model_is_left_after_deflate(tmp_path, monkeypatch):
+    files = {name: tmp_path / name for name in ("noise", "zeros")}
+    files["noise"].write_bytes(np.random.default_rng(0).bytes(50_000))
+    files["zeros"].write_bytes(bytes(5_000_000))
+    assert package._compressed([files["noise"]]) == 50_000
+    assert 50_000 < package._compressed([*files.values()]) < 90_000
+    monkeypatch.setattr(package, "MOST_COMPRESSED", 5_000_000)
+    assert package._compressed([*files.values()]) is None
+    facts = PACKAGE.run(PARAMS, workspace(tmp_path))
+    assert 0.8 < facts.compressed / facts.model.bytes < 1.0
 
 
 def test_metadata_goes_into_the_graph_file_only(tmp_path):

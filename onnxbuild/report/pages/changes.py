@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from onnxbuild.proof.gates import Verdict
 from onnxbuild.recipe.changes import RECIPE, TargetChanges
 from onnxbuild.report import numbers, summary
 from onnxbuild.report.change_text import ChangeLine, change_lines, is_recipe_alone
@@ -14,9 +15,11 @@ from onnxbuild.report.pages.table import CAP, Cell, Column, Row, Table
 
 @dataclass(frozen=True)
 class Changes:
-    """The section's sentence, its table of differences (None: nothing differs), and that of waivers."""
+    """The section's sentence, the command that accepts what is there ("": nothing is to accept), its table of
+    differences (None: nothing differs), and that of waivers."""
 
     sentence: str
+    accept: str
     table: Table | None
     waivers: Table | None
 
@@ -30,7 +33,17 @@ def changes(facts: ReportFacts) -> Changes:
     ]
     waived = {t.variant: t.accepted.waivers for t in targets if t.accepted is not None and t.accepted.waivers}
     table = change_table(differing, len(targets) > 1, leave_out=(RECIPE,))
-    return Changes(_sentence(targets), table, waiver_table(waived))
+    open_ = [target for target in targets if _is_to_accept(target)]
+    names = [facts.name] if len(open_) == len(targets) else [target.name for target in open_]
+    accept = f"onnxbuild accept {' '.join(names)}" if open_ else ""
+    return Changes(_sentence(targets), accept, table, waiver_table(waived))
+
+
+def _is_to_accept(target: TargetFacts) -> bool:
+    """Tell whether a target did not fail and is not as it was accepted."""
+    if target.verdict in (None, Verdict.FAILED) or target.failed_action is not None:
+        return False
+    return target.accepted is None or (target.changes is not None and target.changes.kind != "same")
 
 
 def change_table(
@@ -93,6 +106,4 @@ def _sentence(targets: Sequence[TargetFacts]) -> str:
         by_word.setdefault(word, []).append(target.variant)
     if len(by_word) == 1 and (word := next(iter(by_word))) == summary.NEVER:
         return "Never accepted: no lock beside the recipe has an entry for it."
-    said = "; ".join(f"{', '.join(names)}: {word}" for word, names in by_word.items()) + "."
-    texts = [change.what for target in targets if target.changes is not None for change in target.changes.inputs]
-    return said + (" The recipe's text is another one; onnxbuild diff shows its lines." if RECIPE in texts else "")
+    return "; ".join(f"{', '.join(names)}: {word}" for word, names in by_word.items()) + "."

@@ -129,12 +129,13 @@ def _operators(first: ModelFacts, last: ModelFacts) -> Table:
                 Cell(chart=diverging(change, largest, label)),
             ))
         )  # fmt: skip
+    if not largest:
+        rows = [Row(row.cells[:3]) for row in rows]
     kept, shown = cap_rows(rows, len(names))
     columns = (
         Column("Operator"),
         Column("Exported", "num"),
         Column("Final", "num"),
-        Column("Change", "num"),
-        Column("", "chart"),
+        *((Column("Change", "num"), Column("", "chart")) if largest else ()),
     )
     return Table("Operators, as exported and in the end", columns, kept, shown, empty="The graph has no nodes.")

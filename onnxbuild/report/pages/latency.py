@@ -11,6 +11,7 @@ from onnxbuild.proof.timing import Estimate, Latency, Surroundings, Versus
 from onnxbuild.report import numbers
 from onnxbuild.report.charts.distribution import LOW, Line, distribution, scale_end
 from onnxbuild.report.facts import BenchmarkedProvider, TargetFacts, VersusFacts
+from onnxbuild.report.numbers import milliseconds
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows
 
 OWN, OTHER = "a", "b"
@@ -89,13 +90,6 @@ def memory_table(target: TargetFacts) -> Table | None:
         Column("First call", "num"),
     )
     return Table("Memory and loading", columns, tuple(rows))
-
-
-def milliseconds(value: float) -> str:
-    """Return a duration in the unit that reads best, such as "18.7 µs", "5.1 ms" or "2.3 s"."""
-    if value < 1:
-        return f"{numbers.number(value * 1e3)} µs"
-    return f"{numbers.number(value)} ms" if value < 1000 else f"{numbers.number(value / 1e3)} s"
 
 
 def versus_sentence(variant: str, other: str, versus: Versus) -> str:

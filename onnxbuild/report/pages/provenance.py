@@ -115,6 +115,8 @@ def _settings(facts: ReportFacts) -> Table:
     for (key, value), variants in metadata.items():
         where = "" if len(variants) == len(facts.targets) else "only " + ", ".join(variants)
         rows.append(Row((Cell(name=key, note=where), Cell(name=value))))
+    if not any(key.lower() in ("licence", "license") for key, _ in metadata):
+        rows.append(Row((Cell("licence"), Cell("not declared", note="package: {metadata: {licence: …}}"))))
     kept, shown = cap_rows(rows)
     return Table("Machine, seeds and metadata", (Column("What"), Column("Value")), kept, shown,
                  empty="Nothing was recorded.")  # fmt: skip

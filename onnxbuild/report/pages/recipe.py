@@ -21,6 +21,7 @@ from onnxbuild.report.pages import (
     latency,
     provenance,
     providers,
+    recipe_lines,
     size,
     stages,
     tuning,
@@ -33,7 +34,6 @@ MOST_DETAILED = 12
 """Variants with a section of their own on the page; the tables above and the JSON twin have all."""
 MOST_OPEN = 6
 """Variants up to which every section starts open; above, only those that did not pass."""
-_TEXT_LIMIT = 20_000
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class VariantSection:
     trouble: str
     is_open: bool
     files: tuple[tuple[str, str], ...]
+    lines: tuple[recipe_lines.Line, ...]
     accuracy: tuple[accuracy.Accuracy, ...]
     accuracy_empty: str
     nonfinite: str
@@ -76,6 +77,7 @@ class RecipePage:
     comparison: Table | None
     gates: Table
     changes: changes.Changes
+    differences: tuple[recipe_lines.Difference, ...]
     actions: Table
     commands: Table | None
     guards: guards.Guards | None
@@ -87,7 +89,7 @@ class RecipePage:
     left_out: tuple[verdict.VerdictLine, ...]
     provenance: provenance.Provenance
     warnings: Table
-    text: str
+    lines: tuple[recipe_lines.Line, ...]
     twin: str
 
 
@@ -113,6 +115,7 @@ def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage
         comparison=verdict.comparison(facts),
         gates=verdict.gate_table(facts),
         changes=changes.changes(facts),
+        differences=recipe_lines.differences(facts),
         actions=stages.action_table(facts),
         commands=stages.command_table(facts),
         guards=guards.guards(facts),
@@ -124,7 +127,7 @@ def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage
         left_out=tuple(line for t, line in zip(facts.targets, lines, strict=True) if t.name not in names),
         provenance=provenance.provenance(facts),
         warnings=warnings.warning_table(facts),
-        text=(facts.text or "")[:_TEXT_LIMIT],
+        lines=recipe_lines.all_lines(facts),
         twin=f"{facts.name}.json",
     )
 
@@ -148,6 +151,7 @@ def _variant(
         trouble=(summary.trouble(target) or "") if built else summary.target_summary(facts, target),
         is_open=len(facts.targets) <= MOST_OPEN or not _passed(target),
         files=_files(target),
+        lines=recipe_lines.variant_lines(facts, target),
         accuracy=accuracy.accuracy(target),
         accuracy_empty=_accuracy_empty(target),
         nonfinite=f"The source's own outputs hold values that are not finite: {said}." if said else "",

@@ -36,7 +36,8 @@ def size(target: TargetFacts, tones: dict[str, str], largest: int) -> Size | Non
     if not models:
         return None
     last = models[-1][1]
-    return Size(_sentence(last), _steps(models, tones, largest), weight_table(last, tones), list_table(last))
+    sentence = _sentence(last, compressed(target))
+    return Size(sentence, _steps(models, tones, largest), weight_table(last, tones), list_table(last))
 
 
 def dtype_tones(targets: Sequence[TargetFacts]) -> dict[str, str]:
@@ -79,13 +80,19 @@ def sparsity(model: ModelFacts) -> float | None:
     return sum(zeros for zeros, _ in counted) / elements if elements else None
 
 
-def _sentence(model: ModelFacts) -> str:
+def compressed(target: TargetFacts) -> int | None:
+    """Return about how many bytes the delivered model has compressed; None where that was not tried."""
+    return next((step.package.compressed for step in target.steps if step.package is not None), None)
+
+
+def _sentence(model: ModelFacts, small: int | None) -> str:
     zeros = sparsity(model)
     weights = f"{numbers.size(model.weight_bytes)} of it weights in {numbers.plural(model.weight_tensors, 'tensor')}"
     lists = f"{numbers.size(model.list_bytes)} of it in {numbers.plural(model.list_count, 'long list')} of attributes"
     held = ([weights] if model.weight_tensors or not model.lists else []) + ([lists] if model.lists else [])
     parts = [f"{numbers.size(model.bytes)} in all, {', '.join(held)}"]
     parts += [f"{numbers.percent(zeros)} of their elements are zero"] if zeros is not None else []
+    parts += [f"about {numbers.size(small)} compressed with deflate"] if small is not None else []
     if model.weights and model.weight_bytes:
         first = model.weights[0]
         parts.append(f"the largest tensor holds {numbers.percent(first.bytes / model.weight_bytes, 0)} of the weights")

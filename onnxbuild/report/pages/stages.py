@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass
 
@@ -11,13 +12,15 @@ from onnxbuild.report import numbers
 from onnxbuild.report.charts.bars import span
 from onnxbuild.report.charts.lineage import MOST, Box, lineage
 from onnxbuild.report.facts import ActionFacts, ActionRun, ReportFacts, RunFacts, StepFacts
-from onnxbuild.report.names import shorten
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows, short_digest
 from onnxbuild.stages.auto import describe_winner
+from onnxbuild.stages.packages import MODEL
 from onnxbuild.stages.prune import PruneFacts
 from onnxbuild.stages.quantize import QuantizeFacts
 from onnxbuild.stages.repair import describe_choice
 
+TOOLS = 48
+"""Characters of an action's packages above which they are folded; the section on provenance has all of a page's."""
 _DECISIONS = {"up-to-date": "up to date", "restore": "restored", "run": "ran", "blocked": "blocked", "waits": "waits"}
 
 
@@ -37,7 +40,7 @@ def action_table(facts: ReportFacts) -> Table:
         Column("What it did", "limit"),
         Column("In", "num"),
         Column("Out", "num"),
-        Column("Result", "code"),
+        Column("Result", "code", "digest"),
         Column("Tools", "limit"),
         Column("Warnings", "num"),
     )
@@ -131,19 +134,28 @@ def local_name(facts: ReportFacts, action: str) -> str:
     return action
 
 
+def _owner(facts: ReportFacts, action: str) -> str:
+    """Return the recipe that an action is named after where it is another one, which needs the same work."""
+    recipe = re.split("[/:]", action, maxsplit=1)[0]
+    return "" if recipe == facts.name else recipe
+
+
 def _action_cells(facts: ReportFacts, action: ActionFacts, effects: dict[str, str]) -> tuple[Cell, ...]:
     main = action.artifacts[0] if action.artifacts else None
-    tools = ", ".join(f"{name} {version}" for name, version in sorted(action.packages.items()))
+    packages = sorted(action.packages.items(), key=lambda package: (package[0] in MODEL, package))
+    tools = ", ".join(f"{name} {version}" for name, version in packages)
     effect_ = effects.get(action.name, "")
     did = f"failed: {action.failure.message}" if action.failure else effect_
     empty = "" if action.done or action.failure else "has not run"
+    notes = [action.title] if (did or empty) and action.title != action.stage else []
+    notes += [f"shared with {owner}"] if (owner := _owner(facts, action.name)) else []
     return (
-        Cell(name=local_name(facts, action.name), note=action.title if did or empty else "", title=action.name),
+        Cell(name=local_name(facts, action.name), note="; ".join(notes), title=action.name),
         Cell(did or empty or action.title or numbers.NONE, tone="bad" if action.failure else ""),
         Cell(numbers.size(action.bytes_in), title=numbers.exact_size(action.bytes_in) or ""),
         Cell(numbers.size(action.bytes_out), title=numbers.exact_size(action.bytes_out) or ""),
         Cell(short_digest(main.digest) if main else numbers.NONE, title=main.digest if main else "", code=True),
-        Cell(shorten(tools, 120), title=tools),
+        Cell(name=tools, fold=TOOLS),
         Cell(str(len(action.warnings)) if action.warnings else "", href="#warnings" if action.warnings else ""),
     )
 

@@ -14,9 +14,10 @@ from onnxbuild.recipe.lock import LockedTarget
 from onnxbuild.report import numbers, summary
 from onnxbuild.report.change_text import is_recipe_alone
 from onnxbuild.report.facts import ReportFacts, TargetFacts
-from onnxbuild.report.gate_text import doubt_text, gate_name, margin_text, measured_text
+from onnxbuild.report.gate_text import doubt_text, gate_name, margin_text, measured_text, needs_limit
 from onnxbuild.report.pages.guards import left_out_of
-from onnxbuild.report.pages.size import dtype_legend, dtype_tones, model_bar, sparsity
+from onnxbuild.report.pages.recipe_lines import limit_line
+from onnxbuild.report.pages.size import compressed, dtype_legend, dtype_tones, model_bar, sparsity
 from onnxbuild.report.pages.table import Cell, Column, Mark, Row, Table, cap_rows, verdict_mark
 from onnxbuild.targets.locking import gate_key
 
@@ -79,6 +80,7 @@ def comparison(facts: ReportFacts) -> Table | None:
         Column("by dtype", "chart"),
         Column("vs baseline", "num"),
         Column("Zeros", "num"),
+        Column("Compressed", "num", "about"),
         Column("Nodes", "num"),
         Column("Gates passed", "num"),
     ]
@@ -97,7 +99,7 @@ def gate_table(facts: ReportFacts) -> Table:
         Column("Measured", "num"),
         Column("Limit", "limit"),
         Column("Margin", "num"),
-        Column("Accepted", "num"),
+        Column("Accepted", "num wrap"),
         Column("Provider"),
         Column("Remark", "remark"),
     )
@@ -113,7 +115,7 @@ def gate_table(facts: ReportFacts) -> Table:
         if groups:
             rows.append(Row((Cell(name=target.variant, href="#" + summary.anchor(target)),), group=True))
         metric = _metric_name(target)
-        rows += [Row(_gate_cells(gate, metric, target.accepted)) for gate in gates[:fair]]
+        rows += [Row(_gate_cells(facts, target, gate, metric)) for gate in gates[:fair]]
         shown_gates += min(fair, len(gates))
     shown = f"showing {shown_gates} of {left:,}, the worst of each variant first" if shown_gates < left else ""
     return Table(
@@ -170,6 +172,7 @@ def _compare(
     last = delivered(target)
     base = summary.baseline_of(target, facts.targets) if last else None
     passed = sum(gate.verdict is Verdict.PASSED for gate in target.gates)
+    small = compressed(target) if last else None
     return [
         *cells,
         Cell(_largest_error(target) if last else numbers.NONE),
@@ -177,6 +180,7 @@ def _compare(
         Cell(chart=model_bar(last, tones, largest, target.variant)) if last else Cell(),
         Cell(against(base, target.bytes)),
         Cell(numbers.percent(sparsity(last)) if last else numbers.NONE),
+        Cell(numbers.size(small), sort=str(small or 0)),
         Cell(numbers.count(last.nodes) if last else numbers.NONE),
         Cell(f"{passed} of {len(target.gates)}" if target.gates else numbers.NONE),
     ]
@@ -216,21 +220,34 @@ def _accepted_cell(gate: GateResult, metric: str, accepted: LockedTarget | None)
     """Return what the gate measured when the target was accepted."""
     measured = accepted.measured.get(gate_key(gate)) if accepted is not None else None
     waived = "waived" if accepted is not None and gate.gate in accepted.waivers else ""
-    if measured is None:
+    if accepted is None or measured is None:
         return Cell(numbers.NONE, note=waived)
-    return Cell(measured_text(msgspec.structs.replace(gate, measured=measured), metric), note=waived)
+    limit = accepted.limits.get(gate_key(gate))
+    if limit is None and needs_limit(gate):
+        return Cell(numbers.NONE, note=waived, title="the lock does not say what was required, which tells the unit")
+    then = msgspec.structs.replace(gate, measured=measured, limit=limit or gate.limit)
+    required = f"required {limit}" if limit not in (None, gate.limit) else ""
+    return Cell(measured_text(then, metric), note="; ".join(filter(None, (required, waived))))
 
 
-def _gate_cells(gate: GateResult, metric: str, accepted: LockedTarget | None) -> tuple[Cell, ...]:
+def _limit_cell(facts: ReportFacts, target: TargetFacts, gate: GateResult) -> Cell:
+    """Return the limit, which leads to the line that the recipe has it in."""
+    line = limit_line(facts, target, gate_key(gate))
+    if line is None:
+        return Cell(gate.limit)
+    return Cell(gate.limit, href=f"#line-{line}", title=f"{facts.file}, line {line}")
+
+
+def _gate_cells(facts: ReportFacts, target: TargetFacts, gate: GateResult, metric: str) -> tuple[Cell, ...]:
     source = f"source {numbers.metric_value(metric, gate.source)}" if gate.source is not None else ""
     remark = "; ".join(filter(None, (gate.reason, doubt_text(gate, metric))))
     return (
         Cell(name=gate_name(gate.gate), title=gate.gate),
         Cell(mark=verdict_mark(gate.verdict)),
         Cell(measured_text(gate, metric), note=source),
-        Cell(gate.limit),
+        _limit_cell(facts, target, gate),
         Cell(margin_text(gate, metric), tone="bad" if gate.margin is not None and gate.margin < 0 else ""),
-        _accepted_cell(gate, metric, accepted),
+        _accepted_cell(gate, metric, target.accepted),
         Cell(gate.provider or numbers.NONE),
         Cell(remark),
     )

@@ -44,15 +44,32 @@
     said.setAttribute("role", "status");
     label.append("Filter", field, said);
     table.closest(".scroll").before(label);
-    const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase()]);
-    field.addEventListener("input", () => {
+    const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase(), row.cells[1].textContent.trim()]);
+    let verdict = "";
+    const update = () => {
       const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
       let shown = 0;
-      for (const [row, text] of rows) {
-        row.hidden = !words.every((word) => text.includes(word));
+      for (const [row, text, its] of rows) {
+        row.hidden = !(words.every((word) => text.includes(word)) && (!verdict || its === verdict));
         shown += row.hidden ? 0 : 1;
       }
-      said.textContent = words.length ? `${shown} of ${rows.length}` : "";
+      said.textContent = words.length || verdict ? `${shown} of ${rows.length}` : "";
+    };
+    field.addEventListener("input", update);
+    const buttons = all(".tally").map((tally) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "tally";
+      button.append(...tally.childNodes);
+      button.setAttribute("aria-pressed", "false");
+      tally.replaceWith(button);
+      button.addEventListener("click", () => {
+        const word = button.querySelector(".mark").textContent.trim();
+        verdict = verdict === word ? "" : word;
+        buttons.forEach((each) => each.setAttribute("aria-pressed", String(verdict !== "" && each === button)));
+        update();
+      });
+      return button;
     });
   };
 
@@ -72,7 +89,8 @@
   const reveal = () => {
     const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!target) return;
-    all("details", target).slice(0, 1).forEach((part) => { part.open = true; });
+    for (let part = target.closest("details"); part; part = part.parentElement.closest("details")) part.open = true;
+    if (target.tagName === "SECTION") all("details", target).slice(0, 1).forEach((part) => { part.open = true; });
     target.scrollIntoView();
   };
 
