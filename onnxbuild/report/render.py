@@ -72,11 +72,17 @@ def render_index(facts: IndexFacts, drawn: Mapping[str, str] | None = None) -> s
         drawn = {row.target: render_row(row, timed_providers(facts.rows)) for row in facts.rows}
     complete = len(whole) <= EMBED_LIMIT
     data = whole if complete else encode({"complete": False, "twin": "index.json", "targets": len(facts.rows)})
-    return _environment().get_template("index.html.j2").render(
-        page=index_page(facts, {name: Markup(row) for name, row in drawn.items()}),  # noqa: S704  # ours
-        complete="true" if complete else "false",
-        json=script_json(data),
-    )  # fmt: skip
+    page = index_page(facts, {name: Markup(row) for name, row in drawn.items()})  # noqa: S704  # ours
+    return (
+        _environment()
+        .get_template("index.html.j2")
+        .render(
+            page=page,
+            rest=script_json(encode(page.rest)),
+            complete="true" if complete else "false",
+            json=script_json(data),
+        )
+    )
 
 
 def render_model(facts: ModelFacts, name: str) -> str:
