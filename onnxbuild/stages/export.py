@@ -76,6 +76,7 @@ def run(params: ExportParams, work: Workspace) -> ExportFacts:
     origins = canonicalize(model, source=params.source.framework, modules=exported.modules, root=work.recipe_folder)
     folder = work.output("model")
     write_model(model, folder)
+    del model  # a large one must not be there twice while it is read back
     (work.output("origins") / ORIGINS).write_bytes(encode(origins))
     facts = describe(folder)
     check_contract(facts, params.inputs, params.outputs, opset=params.opset, ir_version=params.ir_version)
