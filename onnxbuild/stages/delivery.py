@@ -59,10 +59,8 @@ def write_changed(
     opset = opset if opset is not None else like.opset_imports.get("")
     if opset is not None and model.opset_imports.get("", opset) != opset:
         model = convert_opset(model, opset)
-    names, ir_version = names_of(like), ir_version if ir_version is not None else like.ir_version
-    del like  # a large one need not be there twice while the other is written
-    canonicalize(model, before=names)
-    set_ir_version(model, ir_version)
+    canonicalize(model, before=names_of(like))
+    set_ir_version(model, ir_version if ir_version is not None else like.ir_version)
     write_model(model, folder, like=source)
     try:
         check_model_file(folder)
