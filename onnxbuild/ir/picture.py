@@ -20,7 +20,7 @@ from onnxbuild.ir.walk import nested, subgraphs
 
 MOST = 60
 """Nodes that a person can still follow in one drawing."""
-_HUB = 8
+_HUB = 6
 """Changed readers up to which a node's edges make one part of them; what feeds more has a part of its own."""
 _EDGES = 24
 """Inputs and outputs of the graph that get a box of their own."""
@@ -283,13 +283,13 @@ def _constant(value: ir.Value) -> str | None:
 
 
 def _attributes(node: ir.Node, limit: int) -> str:
-    """Return the attributes that are numbers or words, such as "group 1, kernel_shape 3 3", long lists at the end."""
-    parts, long = [], []
+    """Return the attributes that are numbers or words, such as "group 1, kernel_shape 3 3"; long lists are counted."""
+    parts, long = [], 0
     for name, attribute in sorted(node.attributes.items()):
         if attribute.is_ref() or _is_default(node, attribute):
             continue
         if attribute.type in _LISTS and len(attribute.value) >= LONG:
-            long.append(f"{name} {len(attribute.value):,} values")
+            long += 1
             continue
         match attribute.type:
             case ir.AttributeType.INT:
@@ -306,7 +306,8 @@ def _attributes(node: ir.Node, limit: int) -> str:
                 parts.append(f"{name} {_list(attribute.as_strings(), str)}")
             case _:
                 continue
-    return _cut(", ".join((*parts, *long)), limit)
+    lists = [f"{long} long list" + "s" * (long > 1)] if long else []
+    return _cut(", ".join((*parts, *lists)), limit)
 
 
 def _is_default(node: ir.Node, attribute: ir.Attr) -> bool:
