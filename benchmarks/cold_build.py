@@ -72,10 +72,14 @@ def measure(folder: Path | None, recipes: list[str], rounds: int) -> dict[str, f
         for name, arguments in ways.items():
             root = Path(tempfile.mkdtemp(dir=folder, prefix="cold-"))
             shutil.copytree(ROOT / "recipes", root / "recipes", ignore=shutil.ignore_patterns("__pycache__"))
-            environment = {**os.environ, "PYTHONHASHSEED": "0"}
             began, used = time.perf_counter(), cpu_seconds()
             subprocess.run(
-                [sys.executable, *arguments], cwd=root, env=environment, check=True, stdout=subprocess.DEVNULL
+                [sys.executable, *arguments],
+                cwd=root,
+                env={**os.environ, "PYTHONHASHSEED": "0"},
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # in the script, what the make's stages write to their logs
             )
             times[name].append(time.perf_counter() - began)
             work[name].append(cpu_seconds() - used)

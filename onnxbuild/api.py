@@ -13,6 +13,7 @@ from onnxbuild.base.codec import decode
 from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.engine.alone import MEMORY, run_alone
 from onnxbuild.engine.events import Emit
+from onnxbuild.engine.pool import Pool
 from onnxbuild.engine.run import Options, Run
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.engine.watching import Watched
@@ -79,14 +80,16 @@ def make(
     locked: bool = False,
     rebuild: bool = False,
     began: int = 0,
+    pool: Pool | None = None,
 ) -> Made:
     """Build and prove the selected targets, deliver those that did not fail, draw the reports.
 
     `began` is the file system's time before the project was opened (see targets.evidence.file_clock); without it
-    nothing is said about the next make. `locked` fails what differs from the recipes' locks. `rebuild` asks to rebuild
-    the models elsewhere and to fail when they are not the same; see targets.determinism.
+    nothing is said about the next make. `pool` has workers that were started before; it is closed in the end. `locked`
+    fails what differs from the recipes' locks. `rebuild` asks to rebuild the models elsewhere and to fail when they are
+    not the same; see targets.determinism.
     """
-    make = Making(workplace, options, emit, strict, rebuild, locked)
+    make = Making(workplace, options, emit, strict, rebuild, locked, pool)
     code = make.execute()
     return Made(code, make.no_op(code, began) if not (rebuild or locked) else None, make.account)
 

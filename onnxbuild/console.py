@@ -55,6 +55,7 @@ class Console:
         self._gates: dict[str, list[Gate]] = {}
         self._verdicts: dict[str, int] = {}
         self._acted = False
+        self._touched: set[str] = set()
         self._estimates: list[float] = []
         self._progress: Progress | None = None
 
@@ -110,6 +111,7 @@ class Console:
                 self._targets, self._acted, self._estimates = event.targets, False, []
                 self._gates.clear()
                 self._verdicts.clear()
+                self._touched.clear()
             case ActionStarted():
                 if self.verbose:
                     self.say(f"{self._paint('start', 'dim'):9} {event.action}  {'; '.join(event.reasons)}")
@@ -134,6 +136,8 @@ class Console:
                 self._end(event)
 
     def _action(self, event: ActionDone) -> None:
+        if event.decision is not DecisionKind.UP_TO_DATE:
+            self._touched.update(event.targets)
         if event.status is Status.FAILED:
             self._acted = True
             self._failure(event)
@@ -195,6 +199,10 @@ class Console:
 
     def _verdict(self, event: TargetJudged) -> None:
         self._verdicts[event.verdict] = self._verdicts.get(event.verdict, 0) + 1
+        warnings = [warning for gate in self._gates.get(event.target, ()) for warning in gate.warnings]
+        is_old = event.target not in self._touched and not warnings
+        if event.verdict == "passed" and is_old and not self.verbose:
+            return
         word = self._paint(event.verdict, _VERDICTS[event.verdict])
         where = f"  {event.output}" if event.output else ""
         bad = [gate for gate in self._gates.get(event.target, ()) if gate.verdict != "passed"]
@@ -208,7 +216,7 @@ class Console:
             self.say(f"          {self._paint('culprit', 'yellow')} {culprit}")
         if event.hint:
             self.say(f"          {self._paint('hint', 'bold')} {event.hint}")
-        for warning in (w for gate in self._gates.get(event.target, ()) for w in gate.warnings):
+        for warning in warnings:
             self.say(f"          {self._paint('warning', 'yellow')} {warning.message} [{warning.code}]")
 
     def _end(self, event: RunEnded) -> None:

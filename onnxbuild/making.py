@@ -24,6 +24,7 @@ from onnxbuild.engine.events import (
     Status,
     TargetJudged,
 )
+from onnxbuild.engine.pool import Pool
 from onnxbuild.engine.run import Hooks, Options, Outcome, Run, stretch_of
 from onnxbuild.plan.action import Action, Plan, RecipeGroup, TargetPlan
 from onnxbuild.plan.build import build_plan
@@ -89,6 +90,7 @@ class Making:
     strict: bool
     rebuild: bool
     locked: bool = False
+    pool: Pool | None = None
     began: float = field(default_factory=time.monotonic)
     gates: dict[str, list[Gate]] = field(default_factory=dict)
     heard: dict[str, ActionDone] = field(default_factory=dict)
@@ -121,10 +123,8 @@ class Making:
             prepare_to_draw,
         )
         standing = {recipe: recipe in self.kept for recipe in self.workplace.order} if self.kept else {}
-        run = Run(
-            plan, self.workplace.store, self.workplace.places, self.options, self._hear, self.hooks, standing=standing
-        )
-        self.run = run
+        store, places = self.workplace.store, self.workplace.places
+        self.run = Run(plan, store, places, self.options, self._hear, self.hooks, standing=standing, pool=self.pool)
         self.judge = Judge(plan, self.run.outcomes)
         self.run.execute()
         if self.options.dry_run:

@@ -9,22 +9,25 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from onnxbuild import api, stamp
+from onnxbuild import stamp
 from onnxbuild.base.atomic import write_atomically
 from onnxbuild.base.diagnostics import Diagnostic, UserError
 from onnxbuild.base.units import format_duration
 from onnxbuild.commands.accounts import Accounts
-from onnxbuild.commands.watch import watch
 from onnxbuild.console import Console, transcript
 from onnxbuild.engine.events import Emit, Event, Retold
-from onnxbuild.engine.run import Options
-from onnxbuild.engine.watching import Watched
+from onnxbuild.engine.host import worker_environment
+from onnxbuild.engine.pool import Pool
 from onnxbuild.recipe.project import find_root
-from onnxbuild.targets.evidence import file_clock
-from onnxbuild.targets.kept import write_kept
+from onnxbuild.stages.packages import PRELOAD
+
+if TYPE_CHECKING:  # what takes long to import is imported while the first worker starts
+    from onnxbuild import api
+    from onnxbuild.engine.watching import Watched
 
 EXAMPLES = """\
 examples:
@@ -74,9 +77,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     with _listeners(arguments, console) as emit:
         if not arguments.watch:
             return _make(root, arguments, console, emit, accounts)[0]
+        from onnxbuild.api import watched
+        from onnxbuild.commands.watch import watch
 
         def build() -> Watched:
-            return api.watched(_make(root, arguments, console, emit, accounts)[1])
+            return watched(_make(root, arguments, console, emit, accounts)[1])
 
         watch(root, build, console)
     return 0
@@ -94,6 +99,19 @@ def _make(
 def _make_all(
     root: Path, arguments: argparse.Namespace, console: Console, emit: Emit
 ) -> tuple[api.Made, api.Workplace]:
+    with Pool(worker_environment()) as pool:
+        if not arguments.dry_run:
+            pool.prepare(PRELOAD)  # the stamp knows no answer, so that some stage will most likely run
+        return _open_and_make(root, arguments, console, emit, pool)
+
+
+def _open_and_make(
+    root: Path, arguments: argparse.Namespace, console: Console, emit: Emit, pool: Pool
+) -> tuple[api.Made, api.Workplace]:
+    from onnxbuild import api
+    from onnxbuild.engine.run import Options
+    from onnxbuild.targets.evidence import file_clock
+
     began = file_clock(root) if not arguments.dry_run else 0
     chosen = stamp.selection(arguments.targets, strict=arguments.strict)
     whole = ("dry_run", "force", "remeasure", "rerun", "watch", "check_determinism", "locked")
@@ -114,10 +132,16 @@ def _make_all(
         rerun=frozenset(arguments.rerun),
         limits=workplace.project.limits,
     )
-    rebuild = arguments.check_determinism
     with console.live():
         made = api.make(
-            workplace, options, emit, strict=arguments.strict, locked=arguments.locked, rebuild=rebuild, began=began
+            workplace,
+            options,
+            emit,
+            strict=arguments.strict,
+            locked=arguments.locked,
+            rebuild=arguments.check_determinism,
+            began=began,
+            pool=pool,
         )
     if made.again is not None:
         _write_stamp(root, chosen, made.again, workplace.warnings, made.code)
@@ -128,17 +152,20 @@ def _write_stamp(
     root: Path, chosen: tuple[str, ...], again: api.NoOp, warnings: Sequence[Diagnostic], code: int
 ) -> None:
     """Leave what an equal make needs to see that nothing differs, and all that it would then tell."""
+    from onnxbuild.making import NO_OP_SECONDS
+    from onnxbuild.targets.kept import write_kept
+
     file = stamp.path_of(str(root), chosen)
     if file is None:
         return
     told = {}
-    shown = format_duration(api.NO_OP_SECONDS)
+    shown = format_duration(NO_OP_SECONDS)
     for quiet, coloured in itertools.product((False, True), repeat=2):
         out, err = transcript(again.events, warnings, quiet=quiet, coloured=coloured)
         told["out", quiet, coloured] = out.replace(shown, stamp.PLACEHOLDER)
         told["err", quiet, coloured] = err
     lines = b"".join(msgspec.json.encode(event) + b"\n" for event in again.events).decode()
-    events = lines.replace(msgspec.json.encode(api.NO_OP_SECONDS).decode(), stamp.PLACEHOLDER)
+    events = lines.replace(msgspec.json.encode(NO_OP_SECONDS).decode(), stamp.PLACEHOLDER)
     found = again.evidence
     made = stamp.Stamp(chosen, found.environment, found.files, found.folders, found.stores, told, events, code)
     data = made.encode()

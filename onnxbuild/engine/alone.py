@@ -12,7 +12,7 @@ from onnxbuild.base.units import format_duration, format_size
 from onnxbuild.engine.events import Failure
 from onnxbuild.engine.host import user_environment, worker_environment
 from onnxbuild.engine.job import RESULT, Job, JobResult
-from onnxbuild.engine.pool import Pool
+from onnxbuild.engine.pool import Pool, worker_arguments
 from onnxbuild.stages.stage import AnyStage
 from onnxbuild.store.artifact import Artifact
 
@@ -53,7 +53,7 @@ def run_alone(
     )
     pool = Pool(worker_environment())
     try:
-        file = pool.start(job, stage.preload(params), SECONDS)
+        file = pool.start(job, worker_arguments(stage, params), SECONDS)
         ended = pool.wait(SECONDS + 60)
         if not ended or ended[0].verdict is not None:
             why = ended[0].verdict if ended else "did not end"

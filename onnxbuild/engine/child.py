@@ -9,6 +9,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -27,23 +28,38 @@ from onnxbuild.stages.table import STAGES
 from onnxbuild.store.blobs import BlobStore, CorruptBlobError
 
 
-def run_job(file: Path, owners: Mapping[str, Sequence[str]] | None = None) -> int:
-    """Run the job that `file` describes, write its result beside it and return the process's exit status.
+@dataclass(frozen=True)
+class Order:
+    """A job as it was read from its file, with the stage's parameters."""
+
+    job: Job
+    params: msgspec.Struct
+
+
+def read_order(file: Path) -> Order:
+    """Read a job's file; a worker does so before it forks, since to look up types takes longer than to decode them."""
+    job = decode(file.read_bytes(), Job)
+    return Order(job, msgspec.json.decode(job.params, type=STAGES[job.stage].params))
+
+
+def run_job(order: Order, owners: Mapping[str, Sequence[str]] | None = None) -> int:
+    """Run a job, write its result into its folder and return the process's exit status.
 
     Never raises for what the job did. The status is 0 when the result is written.
     """
+    job = order.job
     try:
-        job = decode(file.read_bytes(), Job)
         _enter(job)
-        write_atomically(file.parent / RESULT, encode(_try(job, owners)), durable=False)
+        write_atomically(Path(job.scratch, RESULT), encode(_try(order, owners)), durable=False)
     except OSError as error:  # not even the log may have room
         return REFUSED + min(error.errno or 0, 127)
     return 0
 
 
-def _try(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
+def _try(order: Order, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
+    job = order.job
     try:
-        result = _run(job, owners)
+        result = _run(job, order.params, owners)
     except CorruptBlobError as error:
         result = JobResult(corrupt=error.digest)
     except StageFailure as failure:
@@ -106,9 +122,8 @@ def _enter(job: Job) -> None:
     sys.dont_write_bytecode = True
 
 
-def _run(job: Job, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
+def _run(job: Job, params: msgspec.Struct, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
     stage = STAGES[job.stage]
-    params = msgspec.json.decode(job.params, type=stage.params)
     scratch = Path(job.scratch)
     blobs = BlobStore(Path(job.store), job.known)
     inputs = {label: scratch / "in" / label for label in job.inputs}

@@ -9,7 +9,7 @@ import functools
 import glob
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, auto
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -99,6 +99,14 @@ External = Callable[[str], Iterable[str]]
 """Returns the files of external data that an ONNX file names."""
 
 
+class _Pair(NamedTuple):
+    """A function of a package, and what stands in its place."""
+
+    package: str
+    plain: object
+    heard: object
+
+
 class NativeReaders:
     """Wraps the rows of the table and notes which files their calls read."""
 
@@ -107,12 +115,14 @@ class NativeReaders:
 
     def start(self) -> None:
         """Wrap what has been imported already."""
-        for name in MODULES:
-            if (module := sys.modules.get(name)) is not None:
-                self.wrap(module)
+        _replace([pair for name in MODULES if (module := sys.modules.get(name)) for pair in self._wrap(module)])
 
     def wrap(self, module: ModuleType) -> None:
         """Wrap the rows of one module, also under the names that its package has given them elsewhere."""
+        _replace([*self._wrap(module)])
+
+    def _wrap(self, module: ModuleType) -> Iterator[_Pair]:
+        """Wrap the rows of one module where they are defined, and yield the functions that have other names too."""
         for row in READERS:
             if row.module != module.__name__:
                 continue
@@ -129,7 +139,7 @@ class NativeReaders:
             heard = self._heard(row, plain, len(path))
             setattr(owner, name, heard)
             if not path:
-                _replace(plain, heard, module.__name__.partition(".")[0])
+                yield _Pair(module.__name__.partition(".")[0], plain, heard)
 
     def _heard(self, row: Reader, function: Callable[..., Any], skip: int) -> Callable[..., Any]:
         @functools.wraps(function)
@@ -207,9 +217,12 @@ class NativeReaders:
         return False
 
 
-def _replace(plain: object, heard: object, package: str) -> None:
-    """Put the wrapped function in place of the plain one wherever the package's modules have it by a name."""
-    for module in [m for name, m in list(sys.modules.items()) if name.partition(".")[0] == package]:
-        names = [name for name, value in list(vars(module).items()) if value is plain]
-        for name in names:
-            setattr(module, name, heard)
+def _replace(pairs: Sequence[_Pair]) -> None:
+    """Put wrapped functions in place of the plain ones wherever modules of their package have them by a name."""
+    table = {(pair.package, id(pair.plain)): pair.heard for pair in pairs}
+    packages = {pair.package for pair in pairs}
+    for name, module in list(sys.modules.items()):
+        if (package := name.partition(".")[0]) in packages:
+            for attribute, value in list(vars(module).items()):
+                if (heard := table.get((package, id(value)))) is not None:
+                    setattr(module, attribute, heard)

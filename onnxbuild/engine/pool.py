@@ -14,6 +14,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import msgspec
 
 from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Remark
@@ -21,12 +24,18 @@ from onnxbuild.base.disk import describe_refusal
 from onnxbuild.base.units import format_duration, format_size
 from onnxbuild.engine.job import REFUSED, Job
 
+if TYPE_CHECKING:  # a make starts its first worker before it imports anything else
+    from onnxbuild.stages.stage import AnyStage
+
 FORKS = sys.platform == "linux"
 """Elsewhere each job gets a spawned process: macOS's system libraries do not survive a fork."""
 
 POLL = 0.1
-"""Seconds between two looks at the resident size of running jobs."""
+"""Seconds between two looks at how long jobs have run."""
 
+LOOK = 0.5
+"""Seconds between two looks at what a job and its children use, which takes a look at every process there is; what one
+process may allocate is limited by the system besides."""
 
 SILENCE = float(os.environ.get("ONNXBUILD_FORK_SILENCE", "20"))
 """Seconds without a stir after which a forked child counts as hung; the environment variable is for tests."""
@@ -70,9 +79,17 @@ class _Running:
     killed: str | None = None
     code: str = ""
     cpu: float = 0.0
+    looked: float = field(default_factory=time.monotonic)
     stirred: float = field(default_factory=time.monotonic)
     hung: bool = False
     remarks: tuple[Remark, ...] = ()
+
+
+def worker_arguments(stage: AnyStage, params: msgspec.Struct) -> tuple[str, ...]:
+    """Return what tells the worker for an action from others: the modules that it imports, and whether it asks for
+    their owners.
+    """
+    return (*(["--owners"] if stage.runs_user_code(params) else []), *stage.preload(params))
 
 
 class Pool:
@@ -90,11 +107,18 @@ class Pool:
         self._selector = selectors.DefaultSelector()
         self._looked = 0.0
 
-    def start(self, job: Job, preload: tuple[str, ...], seconds: float) -> Path:
-        """Start a job and return its file, by which `wait` names it; `seconds` is its limit of wall time."""
+    def prepare(self, arguments: tuple[str, ...]) -> None:
+        """Start a worker that will be needed, so that it imports while others work."""
+        if FORKS and arguments not in self._workers:
+            self._workers[arguments] = self._spawn(*arguments)
+
+    def start(self, job: Job, arguments: tuple[str, ...], seconds: float) -> Path:
+        """Start a job in a worker for `arguments` and return its file, by which `wait` names it.
+
+        `seconds` is the job's limit of wall time; see worker_arguments.
+        """
         file = Path(job.scratch, "job.json")
         file.write_bytes(encode(job))
-        arguments = (*(["--owners"] if job.user_code else []), *preload)
         worker = self._send(arguments, file) if FORKS else self._spawn("--job", str(file))
         running = _Running(worker, time.monotonic(), job.memory, seconds)
         running.pid = None if worker.serves else worker.process.pid
@@ -136,6 +160,12 @@ class Pool:
         self._running.clear()
         self._workers.clear()
         self._selector.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _all(self) -> list[_Worker]:
         workers = [*self._workers.values(), *(running.worker for running in self._running.values())]
@@ -231,17 +261,23 @@ class Pool:
         for running in self._running.values():
             if running.killed is not None or running.hung:
                 continue
-            memory, cpu = _use(running.pid if running.pid is not None else running.worker.process.pid)
-            if running.pid is not None and time.monotonic() - running.started > running.limit:
+            pid = running.pid if running.pid is not None else running.worker.process.pid
+            if running.pid is not None and self._looked - running.started > running.limit:
                 running.killed = f"exceeded its time limit of {format_duration(running.limit)}"
                 running.code = "time-limit"
-            elif running.pid is not None and memory > running.memory:
-                running.killed = f"exceeded its memory limit of {format_size(running.memory)}"
-                running.code = "memory-limit"
-            elif running.worker.serves:
-                running.hung = self._is_silent(running, cpu)
+            elif self._looked - running.looked >= LOOK:
+                running.looked = self._looked
+                self._look(running, pid)
             if running.killed is not None or running.hung:
-                _kill_group(running.pid if running.pid is not None else running.worker.process.pid)
+                _kill_group(pid)
+
+    def _look(self, running: _Running, pid: int) -> None:
+        memory, cpu = _use(pid)
+        if running.pid is not None and memory > running.memory:
+            running.killed = f"exceeded its memory limit of {format_size(running.memory)}"
+            running.code = "memory-limit"
+        elif running.worker.serves:
+            running.hung = self._is_silent(running, cpu)
 
     def _is_silent(self, running: _Running, cpu: float) -> bool:
         now = time.monotonic()

@@ -37,7 +37,7 @@ from onnxbuild.engine.host import (
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.engine.job import PROGRESS, READ_OUTSIDE, RESULT, Job, JobResult
 from onnxbuild.engine.order import Costs, expected_seconds, has_room, longest_ways
-from onnxbuild.engine.pool import Ended, Pool
+from onnxbuild.engine.pool import Ended, Pool, worker_arguments
 from onnxbuild.engine.scratch import Scratch, sweep
 from onnxbuild.engine.state import LastTraces
 from onnxbuild.plan.action import Action, Plan, Ref
@@ -146,7 +146,7 @@ class Run:
     """One walk over a plan; `outcomes` fills up as it goes.
 
     `standing` has all of the project's recipes in order, where the plan is not of all: True for those that stand as
-    they were last time, which `hooks.retell` tells of.
+    they were last time, which `hooks.retell` tells of. `pool` has workers that were started before, if any were.
     """
 
     plan: Plan
@@ -157,6 +157,7 @@ class Run:
     hooks: Hooks = field(default_factory=Hooks)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     standing: Mapping[str, bool] = field(default_factory=dict)
+    pool: Pool | None = None
 
     def __post_init__(self) -> None:
         self.inputs = Inputs(self.places.root, self.places.state / "files.json", self.places.hidden)
@@ -201,7 +202,7 @@ class Run:
         sweep(self.places.scratch, self.hooks.recover)
         lease = Lease(self.store.root)
         self._scratch = Scratch(self.places.scratch)
-        pool = Pool(worker_environment(self.options.hash_seed))
+        pool = self.pool or Pool(worker_environment(self.options.hash_seed))
         try:
             self._advance(pool)
             if self._started:
@@ -387,8 +388,7 @@ class Run:
         way = self._way(action.name)
         del self._pending[action.name]
         job = self._job(action)
-        stage = STAGES[action.stage]
-        file = pool.start(job, stage.preload(action.params), job.seconds)
+        file = pool.start(job, worker_arguments(STAGES[action.stage], action.params), job.seconds)
         self._started[file] = _Started(action, decision, lock, time.monotonic(), file.parent, Path(job.log))
         self.emit(
             ActionStarted(

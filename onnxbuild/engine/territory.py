@@ -15,6 +15,10 @@ _SYSTEM = (
     *("/System", "/Library", "/Applications", "/private/etc", "/private/var/db"),
 )
 
+_OURS = os.path.dirname(os.path.abspath(onnxbuild.__file__))
+
+_LIBRARIES = (sys.prefix, sys.exec_prefix, sys.base_prefix, *sysconfig.get_paths().values(), _OURS)
+
 _SETTINGS = (
     *(".config", ".fonts", ".local/share/fonts", ".cache/fontconfig", ".cache/matplotlib"),
     *(".keras/keras.json", ".netrc", ".nv", ".triton"),
@@ -34,8 +38,7 @@ class Territory:
     def __init__(self, project: str, hidden: Iterable[str]) -> None:
         self.project = project
         self._bases = tuple(dict.fromkeys((project, os.path.realpath(project))))
-        libraries = {sys.prefix, sys.exec_prefix, sys.base_prefix, *sysconfig.get_paths().values(), _OURS}
-        nobodys = {*hidden, *libraries, *_SYSTEM, *(os.path.expanduser(f"~/{name}") for name in _SETTINGS)}
+        nobodys = {*hidden, *_LIBRARIES, *_SYSTEM, *(os.path.expanduser(f"~/{name}") for name in _SETTINGS)}
         nobodys |= {os.path.realpath(folder) for folder in nobodys}
         inside = {name for folder in nobodys if (name := self._inside(folder)) not in (None, ".")}
         self._hidden = tuple(f"{name}/" for name in inside)
@@ -75,9 +78,6 @@ class Territory:
             if absolute.startswith(f"{base}/"):
                 return absolute[len(base) + 1 :]
         return None
-
-
-_OURS = os.path.dirname(os.path.abspath(onnxbuild.__file__))
 
 
 def is_outside(name: str) -> bool:

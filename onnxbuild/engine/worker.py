@@ -3,7 +3,9 @@
 So no interpreter runs user code twice.
 Reads job files' paths from standard input, one a line, and writes one JSON line when a child starts and one when it
 ends. When its input closes, it kills the children that still run and leaves. It never runs a framework's operators:
-a TensorFlow that has run anything hangs its forked children.
+a TensorFlow that has run anything hangs its forked children. What a child has imported of the packages that are there
+it imports too, so that a kind of stage loads its code once and not in each of its actions; from a child that ran user
+code it learns only of this package, for that code's imports are nobody else's.
 """
 
 from __future__ import annotations
@@ -18,14 +20,17 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
-from onnxbuild.engine.child import run_job
+from onnxbuild.engine.child import read_order, run_job
 from onnxbuild.engine.packages import module_owners
 
 LIBC = ctypes.CDLL(None)
 """The C library, opened before any fork: opening takes the loader's lock."""
+
+OURS = frozenset({__package__.partition(".")[0]})
+"""The package whose modules a child may tell of whatever it ran."""
 
 
 def main(preload: Sequence[str], *, owners: bool) -> None:
@@ -41,8 +46,8 @@ def main(preload: Sequence[str], *, owners: bool) -> None:
 
 
 def _serve(channel: int, owners: Mapping[str, Sequence[str]] | None) -> None:
-    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC) if hasattr(os, "pipe2") else os.pipe()
-    os.set_blocking(wake_write, False)
+    wake_read, wake_write = _pipe()
+    lessons = _pipe()
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     children: dict[int, str] = {}
@@ -52,6 +57,7 @@ def _serve(channel: int, owners: Mapping[str, Sequence[str]] | None) -> None:
         if wake_read in ready:
             os.read(wake_read, 4096)
             _reap(channel, children)
+            _learn(lessons[0])
         if 0 in ready:
             data = os.read(0, 65536)
             if not data:
@@ -60,14 +66,41 @@ def _serve(channel: int, owners: Mapping[str, Sequence[str]] | None) -> None:
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
                 job = line.decode()
-                children[_fork(job, owners, channel, (wake_read, wake_write))] = job
+                children[_fork(job, owners, lessons[1], (channel, wake_read, wake_write, lessons[0]))] = job
 
 
-def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, channel: int, wake: tuple[int, int]) -> int:
-    worker = os.getpid()
+def _pipe() -> tuple[int, int]:
+    ends = os.pipe()
+    for end in ends:
+        os.set_blocking(end, False)
+    return ends
+
+
+def _learn(lessons: int) -> None:
+    """Import what children have imported, so that the next ones find it there."""
+    with contextlib.suppress(BlockingIOError):
+        for name in os.read(lessons, 1 << 16).decode().split():
+            with contextlib.suppress(Exception):  # whoever needs it will say what is wrong
+                importlib.import_module(name)
+        gc.freeze()
+
+
+def _teach(lessons: int, before: Set[str], packages: Set[str]) -> None:
+    """Name the modules of `packages` that this child has imported since `before`."""
+    names = b""
+    for name in sys.modules:
+        if name not in before and name.partition(".")[0] in packages and len(names) + len(name) < select.PIPE_BUF:
+            names += name.encode() + b" "
+    with contextlib.suppress(OSError):  # the pipe is full, which loses time only
+        os.write(lessons, names)
+
+
+def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, lessons: int, ours: Sequence[int]) -> int:
+    """Run a job in a child that has none of the descriptors `ours`, the first of which tells of it."""
+    worker, before, order = os.getpid(), {*sys.modules}, read_order(Path(job))
     pid = os.fork()
     if pid:
-        _tell(channel, {"job": job, "pid": pid})
+        _tell(ours[0], {"job": job, "pid": pid})
         return pid
     status = 1
     try:
@@ -75,10 +108,11 @@ def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, channel: int, wa
         _die_with(worker)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for descriptor in (0, channel, *wake):
+        for descriptor in (0, *ours):
             os.close(descriptor)
         os.open(os.devnull, os.O_RDONLY)
-        status = run_job(Path(job), owners)
+        status = run_job(order, owners)
+        _teach(lessons, before, OURS if order.job.user_code else before)
     finally:
         with contextlib.suppress(Exception):  # a full disk takes no log; whatever happens, this is no second worker
             sys.stdout.flush()
@@ -124,7 +158,7 @@ def run_once(job: str) -> None:
     line = os.dup(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     threading.Thread(target=_end_with, args=(line,), daemon=True).start()
-    sys.exit(run_job(Path(job), None))
+    sys.exit(run_job(read_order(Path(job))))
 
 
 def _end_with(line: int) -> None:

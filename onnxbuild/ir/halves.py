@@ -20,9 +20,24 @@ def nodes_around(model: ir.Model, tensors: Collection[str]) -> list[ir.Node]:
     return [node for node in model.graph if not wanted.isdisjoint(_touched(node))]
 
 
-def has_branches(node: ir.Node) -> bool:
-    """Say whether a node holds graphs of its own."""
-    return any(True for _ in subgraphs(node))
+def in_float(model: ir.Model, names: Collection[str]) -> dict[str, ir.Value]:
+    """Return a float32 value for each of these of the main graph that were float32: themselves, or a cast of them."""
+    found = {}
+    casts = {node.name: node.outputs[0] for node in model.graph if _is_added(node, _TO_FLOAT)}
+    around = {value.name or "": value for value in (*model.graph.inputs, *(v for n in model.graph for v in n.outputs))}
+    for name in names:
+        value = around[name]
+        if value.dtype == ir.DataType.FLOAT:
+            found[name] = value
+            continue
+        label = f"{name}{_TO_FLOAT[0]}"
+        if label not in casts:
+            node = ir.Node("", "Cast", [value], [ir.AttrInt64("to", ir.DataType.FLOAT)], num_outputs=1, name=label)
+            node.outputs[0].name, node.outputs[0].type = f"{name}_cast_to_fp32", ir.TensorType(ir.DataType.FLOAT)
+            model.graph.append(node)
+            casts[label] = node.outputs[0]
+        found[name] = casts[label]
+    return found
 
 
 def bypass_casts(model: ir.Model) -> int:

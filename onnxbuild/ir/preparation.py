@@ -1,4 +1,4 @@
-"""Making a graph readable for quantisers: functions inlined, constants lifted, Gemm as MatMul; quantises nothing."""
+"""Making a graph readable for quantisers: functions inlined, constants in reach, Gemm as MatMul; quantises nothing."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from onnx_ir.passes.common import (
     RemoveInitializersFromInputsPass,
 )
 
+from onnxbuild.ir.invariants import free_invariants
 from onnxbuild.ir.walk import nodes
 
 
@@ -20,16 +21,17 @@ def prepare(model: ir.Model) -> ir.Model:
     """Return the same computation without functions and with every constant tensor as an initializer.
 
     Quantisers look at initializers only, pass over functions, and some raise on weights in Constant nodes. An
-    initializer that is also a graph input becomes an initializer only: it is a weight, not something to feed.
+    initializer that is also a graph input becomes an initializer only: it is a weight, not something to feed. So is
+    what a loop hands on unchanged from one iteration to the next.
     """
     for transform in (
         *((InlinePass(),) if model.functions else ()),
         LiftConstantsToInitializersPass(size_limit=1),
         RemoveInitializersFromInputsPass(),
-        NameFixPass(),
     ):
         model = transform(model).model
-    return model
+    free_invariants(model)
+    return NameFixPass()(model).model
 
 
 def has_foreign_operators(model: ir.Model) -> bool:

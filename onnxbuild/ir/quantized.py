@@ -86,15 +86,14 @@ def count_float16(model: ir.Model) -> tuple[dict[str, int], dict[str, int]]:
     return dict(sorted(quantized.items())), dict(sorted(kept.items()))
 
 
-def overflowing(model: ir.Model) -> list[str]:
-    """Return the names of float32 initializers with finite elements beyond float16's range."""
+def overflowing(graph: ir.Graph) -> list[str]:
+    """Return the names of float32 initializers of a graph with finite elements beyond float16's range."""
     found = []
-    for graph in model.graphs():
-        for value in graph.initializers.values():
-            if value.const_value is not None and value.const_value.dtype == _SINGLE:
-                array = np.abs(value.const_value.numpy())
-                if np.any(np.isfinite(array) & (array > 65504)):
-                    found.append(value.name or "")
+    for value in graph.initializers.values():
+        if value.const_value is not None and value.const_value.dtype == _SINGLE:
+            array = np.abs(value.const_value.numpy())
+            if np.any(np.isfinite(array) & (array > 65504)):
+                found.append(value.name or "")
     return found
 
 

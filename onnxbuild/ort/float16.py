@@ -26,6 +26,13 @@ def convert(file: Path, keep_io: bool, exclude: Sequence[str], scratch: Path) ->
     return converted  # type: ignore[no-any-return]  # onnxruntime is untyped
 
 
+def special_op_types() -> frozenset[str]:
+    """Return the operator types around which the converter adds casts: to the main graph, wherever the node is."""
+    from onnxruntime.transformers.float16 import ALWAYS_FLOAT_INPUTS, DEFAULT_OP_BLOCK_LIST
+
+    return frozenset((*DEFAULT_OP_BLOCK_LIST, *ALWAYS_FLOAT_INPUTS))
+
+
 def _drop_repeated_casts(graph: onnx.GraphProto) -> None:
     """Leave one of the casts that the tool writes for each use of a tensor by nodes that stay float32, all alike."""
     seen: set[str] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -111,7 +112,8 @@ class StaticQuantizer:
             check_static_quant_arguments(
                 _FORMATS[quantization.format], _TYPES[quantization.activations], _TYPES[quantization.weights]
             )
-            tool = _static_tool(self._load(), quantization, exclude, ranges)
+            model = self._load()
+            tool = _static_tool(model, quantization, [*exclude, *_wronged(model.graph, quantization.format)], ranges)
             tool.quantize_model()
             tool.model.save_model_to_file(str(out), self._large)
 
@@ -132,6 +134,8 @@ class StaticQuantizer:
         try:
             return self._collect(quantization, types, CallReader(self._calls, self._inputs))
         except StageFailure as failure:
+            if "Histogram has not been collected" in failure.message:
+                return TensorsData(_METHODS[quantization.calibrate], {})  # no operator of these types is there
             if "inhomogeneous" not in failure.message:
                 raise
             # Histograms stack a group's tensors, and here their shapes depend on the data.
@@ -168,6 +172,19 @@ class StaticQuantizer:
 
 def _static_types(quantization: Quantization) -> tuple[str, ...]:
     return tuple(quantization.op_types or static_op_types(quantization.format))
+
+
+def _wronged(graph: onnx.GraphProto, quant_format: str) -> list[str]:
+    """Return the Relu and Clip nodes that the tool does wrong by, to be left in float.
+
+    It gives what one of them reads the range of what it writes, and takes the node away: wrong where what it reads
+    is an output. In the format qoperator it takes it away without that where other nodes read the same.
+    """
+    readers = Counter(name for node in graph.node for name in node.input)
+    outputs = {value.name for value in graph.output}
+    several = 1 if quant_format == "qoperator" else len(graph.node)
+    found = (node for node in graph.node if node.op_type in ("Relu", "Clip"))
+    return [node.name for node in found if node.input[0] in outputs or readers[node.input[0]] > several]
 
 
 def _static_tool(

@@ -26,7 +26,7 @@ MOST_BYTES = 1_000_000
 """Bytes of a file above which it is not read."""
 MOST_READ = 64_000_000
 """Bytes that are read in all."""
-_SECONDS = 10
+_SECONDS = 5
 _CHANGE = re.compile(r":\d+ \d+ [0-9a-f]+ ([0-9a-f]+) [A-Z]\d*")
 
 

@@ -66,7 +66,9 @@ def change_sentence(changes: TargetChanges, *, figures: bool = True) -> str:
             return "never accepted"
         case "removed":
             return "no longer accepted"
-    if not figures and not is_recipe_alone(changes):
+    if is_recipe_alone(changes):
+        return "as accepted, but for lines of the recipe"
+    if not figures:
         changes = msgspec.structs.replace(changes, metrics=(), bytes=None, timings=())
     return "; ".join(_parts(changes)) or "nothing but figures"
 
@@ -84,8 +86,6 @@ def told_of(changes: TargetChanges) -> str:
 
 
 def _parts(changes: TargetChanges) -> list[str]:
-    if is_recipe_alone(changes):
-        return ["as accepted, but for lines of the recipe"]
     said = [_metric_sentence(metric) for metric in changes.metrics]
     if changes.bytes is not None:
         said.append(f"size {_size(*changes.bytes).change or 'another'}")

@@ -245,7 +245,7 @@ def _steps(plan: TargetPlan, whole: Plan, outcomes: Outcomes) -> tuple[StepFacts
             )
         )
     if (package := _facts(plan.package, outcomes, PackageFacts)) is not None:
-        steps.append(StepFacts(label="package", action=plan.package, title="package", package=package))
+        steps.append(StepFacts(label="package", action=plan.package, title="files to deliver", package=package))
     return tuple(steps)
 
 

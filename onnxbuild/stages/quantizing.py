@@ -14,23 +14,22 @@ from onnxbuild.base.units import format_size
 from onnxbuild.data.calls import Calls
 from onnxbuild.ir.layers import layers
 from onnxbuild.ir.leftover import Leftover, float_weights
-from onnxbuild.ir.model import MODEL, read_model, write_model
+from onnxbuild.ir.model import MODEL, read_model
 from onnxbuild.ir.passes.onnxoptimizer import weight_bytes
-from onnxbuild.ir.preparation import has_foreign_operators, prepare, set_types, split_gemms
+from onnxbuild.ir.preparation import prepare, split_gemms
 from onnxbuild.ir.quantized import beside_quantized, count_float16, count_integer, find_quantized
 from onnxbuild.ir.walk import nodes
 from onnxbuild.ort import float16, int4, quantizer
-from onnxbuild.ort.inference import infer_types
 from onnxbuild.recipe.types import Quantization
 from onnxbuild.stages.delivery import write_changed
 from onnxbuild.stages.halving import halve
 from onnxbuild.stages.quantize import Left
+from onnxbuild.stages.static import Static, is_large, lay_out
 
 EXCLUDED, NOT_ASKED = "excluded", "not of the operator types asked for"
+UNSEEN = "no calibration data went through their branch or loop"
 WORTH_SAYING = 0.05
 """The share of a model's weights from which it is said that they stay in float."""
-LARGE = 1_000_000_000
-"""Bytes of weights from which tools are told to write them to a file of their own."""
 
 TOOLS = {
     "dynamic": quantizer.DYNAMIC,
@@ -87,7 +86,7 @@ class Requantizer:
 
     def __init__(self, source: Path, calls: Calls | None, scratch: Path) -> None:
         self._source, self._calls, self._scratch = source, calls, scratch
-        self._static: quantizer.StaticQuantizer | None = None
+        self._static: Static | None = None
         self._number = 0
         self.skips_quantized = False
         scratch.mkdir(parents=True)
@@ -98,7 +97,7 @@ class Requantizer:
         scratch = self._folder()
         weights = weight_bytes(model)
         made = self._quantize(model, quantization, excluded, scratch)
-        left = _left(made.model, quantization, excluded)
+        left = _left(made.model, quantization, excluded, self._static)
         if not made.quantized:
             warnings = (*made.warnings, Remark("no-effect", _why_nothing(quantization, made.kept, left)))
             return Quantized(
@@ -165,7 +164,8 @@ class Requantizer:
             case "dynamic":
                 return _dynamic(model, quantization, excluded, scratch)
             case "static":
-                return _counted(self._quantize_static(model, quantization, excluded, scratch), quantization.op_types)
+                made = _counted(self._quantize_static(model, quantization, excluded, scratch), quantization.op_types)
+                return msgspec.structs.replace(made, warnings=tuple(_unseen(self._static)))
             case "float16":
                 return _float16(model, quantization, excluded, self._calls, scratch)
             case "int4":
@@ -178,9 +178,7 @@ class Requantizer:
         if not self._calls:
             raise StageFailure("no-calibration-data", "the calibration data has no calls")
         if self._static is None:
-            inputs = [value.name or "" for value in model.graph.inputs]
-            file = _lay_out(model, self._scratch)
-            self._static = quantizer.StaticQuantizer(file, self._calls, inputs, large=_is_large(model))
+            self._static = Static(model, self._calls, self._scratch)
         out = scratch / "quantized" / MODEL
         out.parent.mkdir()
         self._static.quantize(quantization, excluded, out)
@@ -200,10 +198,10 @@ def _op_types(quantization: Quantization) -> tuple[str, ...] | None:
 def _dynamic(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
     quantizer.require_op_types(quantization.op_types, quantizer.dynamic_op_types(), "dynamic")
     op_types, left_out = _gemm_as_matmul(model, quantization.op_types, excluded, split_excluded=True)
-    file = _lay_out(model, scratch)
+    file = lay_out(model, scratch)
     out = scratch / "quantized" / "model.onnx"
     out.parent.mkdir()
-    quantizer.quantize_dynamic(file, out, quantization, op_types, left_out, large=_is_large(model))
+    quantizer.quantize_dynamic(file, out, quantization, op_types, left_out, large=is_large(model))
     return _counted(out, op_types)
 
 
@@ -211,7 +209,7 @@ def _float16(
     model: ir.Model, quantization: Quantization, excluded: list[str], calls: Calls | None, scratch: Path
 ) -> _Made:
     had, _ = count_float16(model)
-    file = _lay_out(model, scratch)
+    file = lay_out(model, scratch)
     halved = halve(model, file, calls, scratch, keep_io=quantization.keep_io, exclude=excluded)
     quantized, kept = count_float16(halved.model)
     return _Made(halved.model, quantized if quantized != had else {}, kept, halved.warnings, halved.held)
@@ -220,7 +218,7 @@ def _float16(
 def _int4(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
     quantizer.require_op_types(quantization.op_types, int4.OP_TYPES, "int4")
     _, left_out = _gemm_as_matmul(model, quantization.op_types, excluded, split_excluded=False)
-    proto = int4.quantize(_lay_out(model, scratch), quantization.block_size, quantization.symmetric, left_out, scratch)
+    proto = int4.quantize(lay_out(model, scratch), quantization.block_size, quantization.symmetric, left_out, scratch)
     model = ir.from_proto(proto)
     return _Made(model, *count_integer(model, int4.OP_TYPES))
 
@@ -250,23 +248,6 @@ def _gemm_as_matmul(
 def _counted(out: Path, op_types: tuple[str, ...] | None) -> _Made:
     model = ir.load(out)
     return _Made(model, *count_integer(model, op_types or ()))
-
-
-def _lay_out(model: ir.Model, scratch: Path) -> Path:
-    """Write the prepared model where the tools can write beside it, and return its file.
-
-    The tools pass over tensors whose type they do not know, or raise; of fused operators only the runtime knows it.
-    """
-    folder = scratch / "prepared"
-    write_model(model, folder)
-    if has_foreign_operators(model):
-        set_types(model, infer_types(folder / MODEL))
-        write_model(model, folder)
-    return folder / MODEL
-
-
-def _is_large(model: ir.Model) -> bool:
-    return weight_bytes(model) > LARGE
 
 
 def needed_opset(quantization: Quantization) -> int:
@@ -314,12 +295,15 @@ def _module(node: str) -> str:
     return node.rpartition("/")[0].replace("/", ".")
 
 
-def _left(model: ir.Model, quantization: Quantization, excluded: Collection[str]) -> tuple[Left, ...]:
+def _left(
+    model: ir.Model, quantization: Quantization, excluded: Collection[str], static: Static | None
+) -> tuple[Left, ...]:
     if quantization.mode == "float16":
         return ()
+    unseen = static.untouched if static is not None and quantization.mode == "static" else ()
     return tuple(
         Left(op_type=one.op_type, nodes=one.nodes, bytes=one.bytes, reason=_why_left(one, quantization))
-        for one in float_weights(model, excluded)
+        for one in float_weights(model, excluded, unseen)
     )
 
 
@@ -331,14 +315,21 @@ def _why_left(left: Leftover, quantization: Quantization) -> str:
         return f"{quantization.mode} quantisation has no {left.op_type}"
     if quantization.op_types is not None and left.op_type not in quantization.op_types:
         return NOT_ASKED
-    if left.is_nested and quantization.mode == "static":
-        return "static quantisation does not reach into branches and loop bodies"
+    if left.is_unseen:
+        return UNSEEN
     return f"{TOOLS[quantization.mode]} leaves them"
+
+
+def _unseen(static: Static | None) -> Iterator[Remark]:
+    """Yield a warning of branches and loops that cannot be calibrated."""
+    then = "stays in float, and what reads its result knows no range of it"
+    for why, names in static.missed.items() if static is not None else ():
+        yield Remark("uncalibrated-branch", f"{why} {', '.join(names)}: it {then}")
 
 
 def _remarks(left: Sequence[Left], weights: int) -> Iterator[Remark]:
     """Yield a warning where much stays in float that nobody asked to keep."""
-    unasked = [one for one in left if one.reason not in (EXCLUDED, NOT_ASKED)]
+    unasked = [one for one in left if one.reason not in (EXCLUDED, NOT_ASKED, UNSEEN)]
     size = sum(one.bytes for one in unasked)
     if size > WORTH_SAYING * weights:
         share = f"{format_size(size)} of {format_size(weights)} of weights stay in float"

@@ -33,7 +33,7 @@ CALLS = st.lists(st.sampled_from(["x", "ids", "Ä b/c"]), unique=True, min_size=
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=CALLS)
 def test_calls_round_trip(tmp_path: Path, calls: list[dict[str, np.ndarray]]) -> None:
     assert write_calls(tmp_path, calls) == len(calls)

@@ -12,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from onnxbuild.recipe.cache import GRAIN
 from tests.project import ENVIRONMENT, Done, Project
 
 
@@ -56,3 +57,13 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60) -> N
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
         time.sleep(0.02)
+
+
+def wait_until_settled(project: Project) -> None:
+    """Wait until no file below recipes/ is too young for the recipes' cache."""
+    files = [path for path in (project.root / "recipes").rglob("*") if path.is_file()]
+
+    def are_older() -> bool:
+        return max(path.stat().st_ctime_ns for path in files) < time.time_ns() - GRAIN
+
+    wait_for(are_older, "the grain of the recipes' cache")

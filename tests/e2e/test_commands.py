@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import psutil
 import pytest
 
 from onnxbuild import __version__, cli
@@ -191,6 +192,13 @@ def test_verbose_names_what_was_up_to_date(built: Project) -> None:
     assert "up to date other" not in built.make("other").out
 
 
+def test_of_passed_targets_only_those_with_which_something_was_done_are_named(built: Project) -> None:
+    built.recipe("other", MLP.replace("opset: 20", "opset: 19"))
+    told = built.make("-k").out.splitlines()
+    assert [line.split()[:2] for line in told if line.startswith("passed")] == [["passed", "other:default"]]
+    assert told[-1].startswith("1 failed, 2 passed: ")
+
+
 def test_no_escape_codes_where_nobody_sees_colours(built: Project) -> None:
     built.write("recipes/bad.yaml", "format: 2\n")
     done = [built.run("check"), built.make("-n", "mlp"), built.make("other"), built.run("doctor")]
@@ -307,6 +315,8 @@ def test_check_places_every_error_and_runs_nothing(built: Project) -> None:
     made = built.make()
     assert made.code == 2
     assert made.events == []
+    left = [p for p in psutil.process_iter(["cwd", "cmdline"]) if p.info["cwd"] == str(built.root)]
+    assert left == [], "a worker that was started before the recipes were read"
 
 
 def test_broken_recipe_that_is_not_selected_is_a_warning(built: Project) -> None:

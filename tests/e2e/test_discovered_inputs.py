@@ -17,6 +17,10 @@ import os
 import subprocess
 import sys
 
+MET = "json.tool" in sys.modules
+
+import json.tool
+
 import numpy as np
 
 import net
@@ -36,6 +40,7 @@ def load():
         "environment": dict(os.environ),
         "net": [net.NAME, net.__file__],
         "shared": shared.NAME,
+        "met": MET,
     }
     with open(os.path.join(os.environ["TMPDIR"], "look.json"), "w") as file:
         json.dump(look, file)
@@ -58,7 +63,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         project.write(f"recipes/{name}/load.py", LOADER)
         project.write(f"recipes/{name}/net.py", f"NAME = 'of {name}'\n")
         project.recipe(name, RECIPE.replace("NAME", name))
-    done = project.make(env=ENVIRONMENT)
+    done = project.make("-j1", env=ENVIRONMENT)
     assert done.code == 0, done.out + done.err
     assert done.event("action", action="a/data")["warnings"] == []
     return project.root
@@ -86,6 +91,10 @@ def look(root: Path, name: str) -> dict[str, Any]:
 def test_two_recipes_with_their_own_net_never_meet(built: Path) -> None:
     for name in "ab":
         assert look(built, name)["net"] == [f"of {name}", str(built / f"recipes/{name}/net.py")]
+
+
+def test_what_one_recipe_s_code_imports_no_other_finds_imported(built: Path) -> None:
+    assert [look(built, name)["met"] for name in "ab"] == [False, False]
 
 
 def test_user_code_runs_in_the_recipe_s_folder_with_its_own_folder_first_then_the_project_on_the_path(

@@ -23,7 +23,8 @@ BAD = {
     "gobbles": "def run(outputs, labels, inputs):\n    return bytearray(3_000_000_000)\n",
     # Shared pages are outside the limit that the kernel enforces; the engine watches what is resident.
     "swells": "import mmap, time\n\n\ndef run(outputs, labels, inputs):\n    pages = mmap.mmap(-1, 1_200_000_000)\n"
-    f"    for at in range(0, len(pages), 4096):\n        pages[at] = 1\n{BUSY}    return 1.0\n",
+    f"    for at in range(0, len(pages), 1_000_000):\n        pages[at : at + 1_000_000] = bytes(1_000_000)\n"
+    f"{BUSY}    return 1.0\n",
 }
 DEPTHS = "def fall(outputs):\n    raise ValueError('the bottom of ' + min(outputs))\n"
 REASONS = {

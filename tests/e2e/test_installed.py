@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sysconfig
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from benchmarks.install import install
+from tests.e2e.running import wait_until_settled
 from tests.project import ENVIRONMENT, MLP, Project, write_mlp
 
 LIBRARIES = {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript"}
@@ -64,7 +64,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     project.recipe("mlp", MLP)
     found = Installed(programs, project)
     found.modules("make")
-    time.sleep(0.06)  # the grain of the recipes' cache
+    wait_until_settled(project)
     found.modules("status")
     return found
 

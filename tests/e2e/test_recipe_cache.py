@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from onnxbuild.recipe import cache as module
 from onnxbuild.recipe.cache import RecipeCache
 from onnxbuild.recipe.load import Loaded, load_recipes
 from onnxbuild.recipe.project import load_project
+from tests.e2e.running import wait_until_settled
 from tests.project import MLP, Project
 
 FILE = ".onnxbuild/state/recipes.msgpack"
@@ -106,7 +106,7 @@ def test_a_damaged_cache_is_no_cache(mlp: Project) -> None:
 
 def test_nothing_imports_yaml_or_numpy_when_all_is_known(mlp: Project) -> None:
     (mlp.root / FILE).parent.mkdir(parents=True)
-    time.sleep(0.06)  # the grain of the cache
+    wait_until_settled(mlp)
     script = "import sys; from pathlib import Path; from onnxbuild import api; api.open_project(Path('.').resolve())\n"
     script += "print([n for n in ('yaml', 'numpy', 'onnx', 'onnxruntime', 'jsonschema') if n in sys.modules])"
     out = ""

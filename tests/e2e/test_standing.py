@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from tests.e2e.running import wait_until_settled
 from tests.project import ENVIRONMENT, MLP, Done, Project, write_mlp
 
 ROOT = Path(__file__).parents[2]
@@ -122,7 +123,7 @@ def test_explain_knows_targets_and_actions_only(made: Project) -> None:
     "call", [["--help"], ["status"], ["explain", "mlp/quantize"], ["gc", "-n"], ["store", "stats"], ["make", "-n"]]
 )
 def test_light_commands_import_no_model_library(made: Project, call: list[str]) -> None:
-    time.sleep(0.06)  # the grain of the recipes' cache
+    wait_until_settled(made)
     assert made.run("status").code == 0
     done = subprocess.run(
         [sys.executable, "-X", "importtime", str(ROOT / "onnxbuild/bin/onnxbuild"), *call],

@@ -314,7 +314,7 @@ def topological_shuffle(nodes: list[onnx.NodeProto], seed: int) -> list[onnx.Nod
     return order
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 10**6), st.integers(1, 25), st.integers(0, 10**6))
 def test_the_order_in_which_a_tool_wrote_the_nodes_does_not_matter(seed, size, shuffle):
     nodes = random_graph(seed, size)

@@ -175,7 +175,7 @@ def test_cosines_do_not_overflow() -> None:
 POSITIVE = st.one_of(st.just(0.0), st.floats(0, 8).map(lambda v: round(v, 1)), st.floats(0, 1e300), st.just(INF))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(calls=st.lists(st.lists(st.tuples(POSITIVE, POSITIVE), min_size=1, max_size=30), max_size=4))
 def test_frontier_is_the_pareto_front(calls: list[list[tuple[float, float]]]) -> None:
     frontier = EMPTY
@@ -187,7 +187,7 @@ def test_frontier_is_the_pareto_front(calls: list[list[tuple[float, float]]]) ->
     assert [tuple(p) for p in frontier.tolist()] == sorted(brute, reverse=True)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     r=arrays.arrays(np.float32, 20, elements=st.floats(-4, 4, width=32)),
     x=arrays.arrays(np.float32, 20, elements=st.floats(-4, 4, width=32)),

@@ -290,7 +290,7 @@ def _mutations() -> st.SearchStrategy[Any]:
     )
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.sampled_from(sorted(_leaves() | {"quantization", "providers", "inputs", "passes", "variants"})), _mutations())
 def test_the_fast_verdict_is_that_of_the_schema(key: str, value: Any):
     document = _with(BASE, key, value)

@@ -151,7 +151,7 @@ def test_columns_count_characters():
     assert str(node.entries["ü"].node.entries["日本"].node.place) == "a.yaml:1:9"
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.text(alphabet="ab:-[]{},&*!|>'\"# \n\t?<%@`01.é\x00\x85", max_size=60))
 def test_any_text_is_a_tree_or_diagnostics(text: str):
     problems = Problems()

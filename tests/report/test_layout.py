@@ -26,7 +26,7 @@ def boxes(sizes: list[Size], placed: Placed) -> list[tuple[float, float, float, 
     return [(x - w / 2, y - h / 2, x + w / 2, y + h / 2) for (w, h), (x, y) in zip(sizes, placed.centres, strict=True)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(graphs())
 def test_boxes_keep_apart_and_edges_lead_down(graph: tuple[list[Size], list[tuple[int, int]]]) -> None:
     sizes, edges = graph
@@ -44,7 +44,7 @@ def test_boxes_keep_apart_and_edges_lead_down(graph: tuple[list[Size], list[tupl
         assert all(p[1] <= q[1] + 1e-6 for p, q in itertools.pairwise(points))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(graphs())
 def test_no_edge_runs_under_a_box(graph: tuple[list[Size], list[tuple[int, int]]]) -> None:
     """Straight parts keep clear of boxes; bends run where no box is: between two layers."""

@@ -11,9 +11,11 @@ import pytest
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import OutputMeasures, WithinShare
 from onnxbuild.proof.timing import Estimate
+from onnxbuild.recipe.changes import RECIPE, Change, TargetChanges
 from onnxbuild.recipe.types import Bound, OutputTolerance
 from onnxbuild.report import numbers
 from onnxbuild.report.budget import limit_text, metric_sentence, metric_used, used
+from onnxbuild.report.change_text import change_sentence
 from onnxbuild.report.charts.histogram import used_bins
 from onnxbuild.report.charts.lineage import HEIGHT, Box, place
 from onnxbuild.report.facts import ReportFacts
@@ -184,6 +186,16 @@ def test_what_is_not_failed_and_not_as_accepted_is_to_accept(digits: ReportFacts
     whole = msgspec.structs.replace(digits, targets=digits.targets[1:2])
     assert changes(whole).accept == "onnxbuild accept digits-cnn"
     assert changes(msgspec.structs.replace(digits, targets=digits.targets[:1])).accept == ""
+
+
+def test_without_figures_what_differs_in_them_alone_is_called_so() -> None:
+    size = TargetChanges(variant="v", kind="changed", bytes=(10, 20))
+    assert change_sentence(size) == "size +100%"
+    assert change_sentence(size, figures=False) == "nothing but figures"
+    lines = TargetChanges(variant="v", kind="changed", inputs=(Change(what=RECIPE, old="a", new="b", kind="digest"),))
+    assert change_sentence(lines, figures=False) == "as accepted, but for lines of the recipe"
+    both = msgspec.structs.replace(lines, bytes=(10, 20))
+    assert change_sentence(both, figures=False) == "other lines in the recipe"
 
 
 def test_index_rows(digits: ReportFacts) -> None:

@@ -133,7 +133,6 @@ MODELS: dict[str, tuple[Callable[[], onnx.ModelProto], list[dict[str, np.ndarray
 UNCHANGED = {
     ("trees", "dynamic"), ("trees", "static"), ("trees", "int4"), ("trees", "float16"),
     ("nothing", "dynamic"), ("nothing", "static"), ("nothing", "int4"),
-    ("loop", "static"), ("scan", "static"),
 }  # fmt: skip
 """Where there is nothing that the mode can quantise: delivered as it is, and said."""
 MOST = {"dynamic": 0.1, "static": 0.1, "int4": 0.5, "float16": 0.02}
@@ -167,6 +166,15 @@ def test_quantised(tmp_path: Path, name: str, mode: str) -> None:
         assert facts.changed
         assert facts.quantized
         assert "no-effect" not in codes
+
+
+@pytest.mark.parametrize("calibrate", ["entropy", "percentile", "distribution"])
+def test_nothing_to_calibrate_is_no_failure(tmp_path: Path, calibrate: str) -> None:
+    make, calls = MODELS["trees"]
+    ws = workspace(tmp_path, make(), calls)
+    facts = QUANTIZE.run(QuantizeParams(quantization=Quantization(mode="static", calibrate=calibrate)), ws)
+    assert not facts.changed
+    assert [warning.code for warning in ws.warnings] == ["no-effect"]
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,9 @@ def branches() -> onnx.ModelProto:
     )
 
 
-@pytest.mark.parametrize(("mode", "operator"), [("dynamic", "MatMulInteger"), ("int4", "MatMulNBits")])
+@pytest.mark.parametrize(
+    ("mode", "operator"), [("dynamic", "MatMulInteger"), ("int4", "MatMulNBits"), ("static", "MatMul")]
+)
 def test_weights_in_branches_are_quantized(tmp_path: Path, mode: str, operator: str) -> None:
     calls = [{**call, "flag": np.array(flag)} for call in floats("x", (3, 8)) for flag in (True, False)]
     facts, ws = quantize(tmp_path, branches(), calls, mode=mode, block_size=16)
@@ -362,17 +364,6 @@ def test_what_the_recipe_keeps_in_float_is_counted_without_a_warning(tmp_path: P
     facts, ws = quantize(tmp_path, cnn(), IMAGES, mode="static", exclude=("conv2",))
     assert [(left.op_type, left.bytes, left.reason) for left in facts.left] == [("Conv", 16 * 8 * 9 * 4, "excluded")]
     assert ws.warnings == []
-
-
-def test_static_cannot_reach_branches_and_says_so(tmp_path: Path) -> None:
-    calls = [{**call, "flag": np.array(True)} for call in floats("x", (3, 8))]
-    facts, ws = quantize(tmp_path, branches(), calls, mode="static")
-    assert not facts.changed
-    assert facts.kept == {"MatMul": 2}
-    assert [w.code for w in ws.warnings] == ["no-effect"]
-    assert "does not reach into branches" in ws.warnings[0].message
-    assert sum(left.bytes for left in facts.left) == 2 * 8 * 4 * 4
-    assert (ws.out / "model/model.onnx").read_bytes() == (ws.inputs["model"] / "model.onnx").read_bytes()
 
 
 @pytest.mark.parametrize("mode", ["dynamic", "static", "int4", "float16"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import onnxruntime as ort
 import pytest
 from onnx import helper, numpy_helper
 
+from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.opset import convert_opset
 from onnxbuild.recipe.types import (
     OnnxoptimizerPass,
@@ -20,9 +23,12 @@ from onnxbuild.recipe.types import (
     Pass,
     TransformersPass,
 )
-from tests.stages.models import delivered, floats, mlp, model, node, outputs_of, value, weight
+from onnxbuild.stages.optimize import OPTIMIZE, OptimizeParams
+from onnxbuild.stages.stage import Workspace
+from tests.stages.models import FLOAT, delivered, floats, mlp, model, node, outputs_of, value, weight, workspace
 from tests.stages.test_optimize import codes, optimize
 
+EXTERNAL = onnx.TensorProto.EXTERNAL
 TOOLS = [
     OnnxscriptPass(),
     OnnxoptimizerPass(),
@@ -120,3 +126,55 @@ def test_models_in_the_wild_come_through_every_tool(tmp_path: Path, step: Pass) 
     assert graph.metadata_props == {"licence": "MIT", "note": "a 'b' \"c\": d"}
     expected = plain_session(wild().SerializeToString()).run(None, calls[1])[0]
     np.testing.assert_allclose(outputs_of(ws.out / "model", calls[1])["out y"], expected, rtol=1e-5, atol=1e-5)
+
+
+WIDE = 23_500
+"""A weight of this many rows and columns takes 2.2 GB."""
+RAW_ABOVE_2_GB = f"""
+import onnx, onnxoptimizer
+from onnx import helper
+x, y = (helper.make_tensor_value_info(name, 1, ["batch", {WIDE}]) for name in "xy")
+nodes = [helper.make_node("Identity", ["x"], ["i"]), helper.make_node("MatMul", ["i", "w"], ["y"])]
+proto = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=[helper.make_opsetid("", 17)])
+proto.ir_version = 8
+weight = proto.graph.initializer.add()
+weight.name, weight.data_type, weight.raw_data = "w", 1, bytes(4 * {WIDE} ** 2)
+weight.dims.extend([{WIDE}, {WIDE}])
+result = onnxoptimizer.optimize(proto, ["eliminate_identity"])
+print(len(result.graph.node), len(result.graph.initializer), result.ByteSize())
+"""
+
+
+def above_2_gb(folder: Path) -> Workspace:
+    """Return a workspace with a model whose weights are a file with a hole of 2.2 GB in it."""
+    tiny = model(
+        [node("Identity", ["x"], ["i"], name="same"), node("MatMul", ["i", "w"], ["y"], name="fc/MatMul")],
+        [weight("w", 1, 1)],
+        inputs=[value("x", "batch", WIDE)],
+        outputs=[value("y", "batch", WIDE)],
+    )
+    ws = workspace(folder, tiny)
+    proto = onnx.load(ws.inputs["model"] / "model.onnx")
+    (stored,) = proto.graph.initializer
+    stored.CopyFrom(onnx.TensorProto(name="w", data_type=FLOAT, dims=[WIDE, WIDE], data_location=EXTERNAL))
+    for key, text in (("location", "model.onnx.data"), ("offset", "0"), ("length", str(4 * WIDE**2))):
+        stored.external_data.add(key=key, value=text)
+    (ws.inputs["model"] / "model.onnx").write_bytes(proto.SerializeToString())
+    with (ws.inputs["model"] / "model.onnx.data").open("wb") as file:
+        file.truncate(4 * WIDE**2)
+    return ws
+
+
+def test_a_model_above_2_gb_is_refused_where_the_optimizer_would_return_nothing(tmp_path: Path) -> None:
+    with pytest.raises(StageFailure, match="2 GB") as caught:
+        OPTIMIZE.run(
+            OptimizeParams(step=OnnxoptimizerPass(), opset=None, ir_version=None, limits={}), above_2_gb(tmp_path)
+        )
+    assert caught.value.code == "model-too-large"
+    assert not (tmp_path / "out/model").exists()
+
+
+@pytest.mark.soak  # 6.5 GB of memory
+def test_the_optimizer_itself_returns_nothing_of_a_model_above_2_gb() -> None:
+    done = subprocess.run([sys.executable, "-c", RAW_ABOVE_2_GB], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "0 0 0\n"), "an empty model, and no exception"

@@ -1,0 +1,78 @@
+"""Constants that a Loop or Scan only hands on from one iteration to the next, read from around it instead.
+
+TensorFlow's loops take their weights that way: as state, where no quantiser sees a weight. Knows no quantiser.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from onnxbuild.ir.walk import nested
+
+
+def free_invariants(model: ir.Model) -> int:
+    """Take constants out of the state of each Loop and Scan whose body leaves them as they are; return how many."""
+    freed = 0
+    for body in list(nested(model.graph)):  # outermost first: what is freed around a loop is a constant inside it
+        for node in [node for node in body if node.op_type in ("Loop", "Scan") and node.domain in ("", "ai.onnx")]:
+            freed += _free(node)
+    return freed
+
+
+def _free(node: ir.Node) -> int:
+    inner = node.attributes["body"].as_graph()
+    leading = 2 if node.op_type == "Loop" else 0  # a Loop's body is given its number and condition first
+    scanned = node.attributes["num_scan_inputs"].as_int() if node.op_type == "Scan" else 0
+    states = len(inner.inputs) - leading - scanned
+    first_out = 1 if node.op_type == "Loop" else 0  # and returns a condition first
+    found = [
+        number
+        for number in range(states)
+        if _is_constant(node.inputs[leading + number])
+        and _handed_on(inner.outputs[first_out + number]) is inner.inputs[leading + number]
+        and not node.outputs[number].is_graph_output()
+    ]
+    if found:
+        _take_out(node, inner, found, leading, first_out)
+    return len(found)
+
+
+def _take_out(node: ir.Node, inner: ir.Graph, numbers: list[int], leading: int, first_out: int) -> None:
+    assert node.graph is not None
+    constants = [node.inputs[leading + number] for number in numbers]
+    for number, constant in zip(numbers, constants, strict=True):
+        assert constant is not None
+        _replace(inner, inner.inputs[leading + number], constant)
+        node.outputs[number].replace_all_uses_with(constant)
+    for number in reversed(numbers):
+        del inner.outputs[first_out + number]
+        del inner.inputs[leading + number]
+    gone = {*numbers}
+    kept = [value for number, value in enumerate(node.outputs) if number not in gone]
+    inputs = [value for number, value in enumerate(node.inputs) if number - leading not in gone]
+    attributes = list(node.attributes.values())
+    node.attributes.clear()
+    new = ir.Node(node.domain, node.op_type, inputs, attributes, num_outputs=len(kept), name=node.name)
+    ir.convenience.replace_nodes_and_values(node.graph, node, [node], [new], kept, new.outputs)
+
+
+def _is_constant(value: ir.Value | None) -> bool:
+    return value is not None and value.is_initializer() and not value.is_graph_input()
+
+
+def _handed_on(value: ir.Value) -> ir.Value | None:
+    """Return the value that this one is without being computed."""
+    producer = value.producer()
+    while producer is not None and producer.op_type == "Identity" and producer.inputs[0] is not None:
+        value = producer.inputs[0]
+        producer = value.producer()
+    return value
+
+
+def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+    """Let the nodes of `graph` and of all graphs in it read `new` for `old`; a graph's output stays what it is."""
+    for body in nested(graph):
+        for node in body:
+            for index, value in enumerate(node.inputs):
+                if value is old:
+                    node.replace_input_with(index, new)
