@@ -136,7 +136,7 @@ def _parts(graph: _Graph, changes: Mapping[ir.Node, str], compared: bool) -> tup
         return [PartFacts(_boxes(graph, group, changes, whole=len(group) == len(graph.drawn)))], len(group)
     alike: dict[Signature, list[tuple[list[ir.Node], list[ir.Node]]]] = {}
     for seeds in _components(graph, changes):
-        around = {n for seed in seeds for n in (*graph.producers(seed), *graph.readers[seed][:_HUB])}
+        around = {n for seed in seeds for n in (*graph.producers(seed), *_first(graph.readers[seed]))}
         group = sorted({*seeds, *around}, key=graph.number.__getitem__)
         alike.setdefault(_look(graph, group, changes), []).append((seeds, group))
     parts: list[PartFacts] = []
@@ -154,13 +154,17 @@ def _parts(graph: _Graph, changes: Mapping[ir.Node, str], compared: bool) -> tup
     return parts, len(shown)
 
 
+def _first(readers: Sequence[ir.Node]) -> list[ir.Node]:
+    return list(dict.fromkeys(readers))[:_HUB]
+
+
 def _components(graph: _Graph, changes: Mapping[ir.Node, str]) -> list[list[ir.Node]]:
     """Return the changed nodes, grouped by the edges between them, in graph order.
 
     A node that feeds many joins none of them: what a shape or a mask feeds would be one part, too large to read.
     """
     group = {node: [node] for node in graph.drawn if node in changes}
-    hubs = {node for node in group if sum(reader in changes for reader in graph.readers[node]) > _HUB}
+    hubs = {node for node in group if len(set(graph.readers[node]) & changes.keys()) > _HUB}
     for node in list(group):
         for producer in graph.producers(node):
             if producer in changes and producer not in hubs and (other := group[producer]) is not group[node]:

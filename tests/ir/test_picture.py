@@ -114,6 +114,22 @@ def test_what_feeds_many_joins_none_of_them() -> None:
     assert sum(node.kind == "node" for part in found.parts for node in part.nodes) <= MOST
 
 
+def test_who_reads_two_values_of_a_node_is_one_reader() -> None:
+    def graph(op: str) -> onnx.ModelProto:
+        nodes, at = [], "x"
+        for n in range(30):
+            nodes.append(helper.make_node("Split", [at], [f"a{n}", f"b{n}"], f"split_{n}", axis=op == "Add"))
+            nodes += [helper.make_node(op, [f"a{n}", f"b{n}"], [f"{k}{n}"], f"{k}_{n}") for k in "pqrs"]
+            nodes.append(helper.make_node("Sum", [f"{k}{n}" for k in "pqrs"], [f"y{n}"], f"sum_{n}"))
+            at = f"y{n}"
+        return model(nodes, {}, at)
+
+    found = picture(read(graph("Add")), read(graph("Mul")))
+    part = max(found.parts, key=lambda part: part.times)
+    assert part.times >= 28
+    assert len(names(part.nodes, "changed")) == 5
+
+
 def test_subgraphs_are_one_box_that_reads_what_they_read() -> None:
     found = picture(read(branches(50)), None)
     boxes = found.parts[0].nodes
