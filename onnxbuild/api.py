@@ -11,7 +11,7 @@ from pathlib import Path
 
 from onnxbuild.base.codec import decode
 from onnxbuild.base.diagnostics import Diagnostic, UserError
-from onnxbuild.engine.alone import run_alone
+from onnxbuild.engine.alone import MEMORY, run_alone
 from onnxbuild.engine.events import Emit
 from onnxbuild.engine.options import Options
 from onnxbuild.engine.pool import Pool
@@ -344,7 +344,7 @@ def diff(old: Path, new: Path) -> ComparisonFacts:
             raise UserError(Diagnostic(code="missing-file", message=f"there is no file {model}"))
     with tempfile.TemporaryDirectory(prefix="onnxbuild-") as scratch:
         files = {"old": old.resolve(), "new": new.resolve()}
-        result = run_alone(COMPARE, CompareParams(), files, Path(scratch))
+        result = run_alone(COMPARE, CompareParams(), files, Path(scratch), memory=2 * MEMORY)  # two models
     if result.failure is not None:
         raise UserError(Diagnostic(code="not-a-model", message=f"{old} or {new}: {result.failure.message}"))
     return decode(bytes(result.facts), ComparisonFacts)

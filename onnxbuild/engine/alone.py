@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from onnxbuild.base.codec import decode, encode
+from onnxbuild.base.units import format_duration, format_size
 from onnxbuild.engine.events import Failure
 from onnxbuild.engine.host import user_environment, worker_environment
 from onnxbuild.engine.job import RESULT, Job, JobResult
@@ -26,8 +27,12 @@ def run_alone(
     scratch: Path,
     inputs: Mapping[str, Artifact] | None = None,
     store: Path | None = None,
+    memory: int = MEMORY,
 ) -> JobResult:
-    """Run `stage` on `files`, and on artifacts in `store`, with at most 4 GB and two minutes; nothing is kept."""
+    """Run `stage` on `files`, and on artifacts in `store`, with at most `memory` bytes and two minutes.
+
+    Nothing is kept.
+    """
     job = Job(
         action=stage.name,
         stage=stage.name,
@@ -43,7 +48,7 @@ def run_alone(
         environment=user_environment(()),
         reads=(),
         user_code=False,
-        memory=MEMORY,
+        memory=memory,
         seconds=SECONDS,
     )
     pool = Pool(worker_environment())
@@ -52,7 +57,8 @@ def run_alone(
         ended = pool.wait(SECONDS + 60)
         if not ended or ended[0].verdict is not None:
             why = ended[0].verdict if ended else "did not end"
-            return JobResult(failure=Failure(code="crashed", message=f"the stage {why}"))
+            allowed = f"it may take {format_size(memory)} and {format_duration(SECONDS)}"
+            return JobResult(failure=Failure(code="crashed", message=f"the stage {why}; {allowed}"))
         return decode((file.parent / RESULT).read_bytes(), JobResult)
     finally:
         pool.close()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -12,6 +13,7 @@ import onnx_ir as ir
 from onnxbuild.ir.describe import describe_model
 from onnxbuild.ir.dtypes import dtype_name
 from onnxbuild.ir.facts import ComparisonFacts, Field, ModelFacts, NodeDifference, TensorDifference, ValueFacts
+from onnxbuild.ir.lists import LONG
 from onnxbuild.ir.model import read_model_file, tensor_blocks, weight_file_bytes
 from onnxbuild.ir.picture import picture
 from onnxbuild.ir.walk import Tensor, subgraphs, tensor_slots
@@ -147,7 +149,7 @@ def _attributes(old: ir.Node, new: ir.Node) -> Iterator[str]:
         a, b = old.attributes.get(name), new.attributes.get(name)
         if a is None or b is None or _plain(a) != _plain(b):
             texts = ["absent" if value is None else _cut(_text(_plain(value)), 80) for value in (a, b)]
-            if texts[0] == texts[1]:
+            if texts[0] == texts[1] or (_length(a) == _length(b) >= LONG):
                 yield f"{name}: {_count_different(a, b)}"
             else:
                 yield f"{name}: {texts[0]} → {texts[1]}"
@@ -171,10 +173,25 @@ def _text(value: object) -> str:
 
 
 def _count_different(a: ir.Attr | None, b: ir.Attr | None) -> str:
-    values = [attribute.value if attribute is not None else None for attribute in (a, b)]
-    if isinstance(values[0], list | tuple) and isinstance(values[1], list | tuple):
-        return f"{sum(x != y for x, y in zip(*values, strict=False)):,} of {len(values[1]):,} values differ"
+    old, new = (attribute.value if attribute is not None else None for attribute in (a, b))
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        count = sum(x != y for x, y in zip(old, new, strict=False))
+        return f"{count:,} of {len(new):,} values differ{_largest(old, new)}"
     return "another value"
+
+
+def _length(attribute: ir.Attr | None) -> int:
+    value = attribute.value if attribute is not None else None
+    return len(value) if isinstance(value, list | tuple) else 0
+
+
+def _largest(old: Sequence[Any], new: Sequence[Any]) -> str:
+    """Return the largest difference of two lists of numbers in words; nothing where there is none or no number."""
+    if len(old) != len(new) or not all(isinstance(value, int | float) for value in (*old[:1], *new[:1])):
+        return ""
+    with np.errstate(invalid="ignore", over="ignore"):
+        largest = np.abs(np.asarray(new, np.float64) - np.asarray(old, np.float64)).max(initial=0.0)
+    return f", by at most {largest:.4g}" if np.isfinite(largest) else ""
 
 
 def _operator(node: ir.Node) -> str:

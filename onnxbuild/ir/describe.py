@@ -10,13 +10,14 @@ import onnx_ir as ir
 
 from onnxbuild.ir.dtypes import dtype_name
 from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
+from onnxbuild.ir.lists import long_lists
 from onnxbuild.ir.model import MODEL, read_model_file, tensor_blocks, weight_file_bytes
 from onnxbuild.ir.picture import MOST, picture
 from onnxbuild.ir.structure import digest_structure
 from onnxbuild.ir.walk import Tensor, TensorSlot, nodes, tensor_slots
 
 LARGEST = 50
-"""How many tensors `ModelFacts.weights` lists."""
+"""How many tensors `ModelFacts.weights` lists, and how many lists in attributes `ModelFacts.lists`."""
 COUNTED_BYTES = 1 << 30
 """Zeros are counted in the largest tensors until so many bytes were read."""
 
@@ -41,6 +42,7 @@ def describe_model(model: ir.Model, size: int, before: ir.Model | None = None) -
         by_dtype[dtype_name(slot.tensor.dtype)] += _bytes_of(slot.tensor)
     largest = sorted(slots, key=lambda slot: (-_bytes_of(slot.tensor), slot.name))[:LARGEST]
     operators = Counter(_operator(node) for node in nodes(model))
+    lists = long_lists(model)
     return ModelFacts(
         inputs=tuple(_value(value) for value in model.graph.inputs if not value.is_initializer()),
         outputs=tuple(_value(value) for value in model.graph.outputs),
@@ -53,6 +55,9 @@ def describe_model(model: ir.Model, size: int, before: ir.Model | None = None) -
         weight_tensors=len(slots),
         weight_bytes_by_dtype=dict(sorted(by_dtype.items(), key=lambda item: (-item[1], item[0]))),
         weights=_initializers(largest),
+        lists=tuple(lists[:LARGEST]),
+        list_count=len(lists),
+        list_bytes=sum(one.bytes for one in lists),
         metadata=dict(sorted(model.metadata_props.items())),
         picture=picture(model, before),
         structure=digest_structure(model),

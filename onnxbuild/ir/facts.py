@@ -26,6 +26,16 @@ class InitializerFacts(msgspec.Struct, frozen=True, kw_only=True):
     zeros: int | None = None
 
 
+class ListFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A long list in a node's attribute, as trees have them; `bytes` is what it takes in the graph file."""
+
+    node: str
+    attribute: str
+    dtype: str
+    length: int
+    bytes: int
+
+
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """One box of a picture of a graph.
 
@@ -77,6 +87,7 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     `opsets` maps a domain ("" is ONNX's own) to its version; `operators` an operator ("Conv",
     "com.microsoft.FusedConv") to its count, subgraphs and functions included; `bytes` is the graph file and its
     external data; `weights` the largest tensors first (Constant nodes included), at most 50 of `weight_tensors`;
+    `lists` are the largest of `list_count` long lists in attributes, which take `list_bytes` of the graph file;
     `structure` is the digest of the graph without the values of its weights.
     """
 
@@ -91,6 +102,9 @@ class ModelFacts(msgspec.Struct, frozen=True, kw_only=True):
     weight_tensors: int
     weight_bytes_by_dtype: dict[str, int]
     weights: tuple[InitializerFacts, ...]
+    lists: tuple[ListFacts, ...] = ()
+    list_count: int = 0
+    list_bytes: int = 0
     metadata: dict[str, str] = {}
     picture: PictureFacts | None = None
     structure: str = ""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from onnxbuild.base.units import format_size
-from onnxbuild.ir.facts import InitializerFacts, ModelFacts, ValueFacts
+from onnxbuild.ir.facts import InitializerFacts, ListFacts, ModelFacts, ValueFacts
 
 
 def describe_text(facts: ModelFacts) -> str:
@@ -15,16 +17,30 @@ def describe_text(facts: ModelFacts) -> str:
         f"opset      {opsets or 'none'}",
         f"IR         {facts.ir_version}",
         f"size       {format_size(facts.bytes)}",
-        f"weights    {facts.weight_tensors} tensors, {format_size(facts.weight_bytes)}{_by_dtype(facts)}",
+        f"weights    {facts.weight_tensors:,} tensors, {format_size(facts.weight_bytes)}{_by_dtype(facts)}",
+        *([f"in lists   {format_size(facts.list_bytes)} of attributes"] if facts.lists else []),
         f"nodes      {facts.nodes}",
-        *_table("operators", [[operator, str(count)] for operator, count in facts.operators.items()]),
+        *_table("operators", [[operator, f"{count:,}"] for operator, count in most_common(facts.operators)]),
         *_table("largest", [_weight_row(weight) for weight in facts.weights]),
     ]
     left = facts.weight_tensors - len(facts.weights)
     if left > 0:
         lines.append(f"           and {left} smaller ones")
+    lines += _table("lists", [_list_row(one) for one in facts.lists])
+    left = facts.list_count - len(facts.lists)
+    if left > 0:
+        lines.append(f"           and {left} smaller ones")
     lines += _table("metadata", [[key, value.split("\n", 1)[0]] for key, value in facts.metadata.items()])
     return "\n".join(line.rstrip() for line in lines)
+
+
+def most_common(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return names with their counts, the highest first."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def _list_row(one: ListFacts) -> list[str]:
+    return [f"{one.node} {one.attribute}", one.dtype, f"{one.length:,} values", format_size(one.bytes)]
 
 
 def _by_dtype(facts: ModelFacts) -> str:

@@ -15,10 +15,13 @@ import onnx_ir as ir
 
 from onnxbuild.ir.dtypes import dtype_name
 from onnxbuild.ir.facts import NodeFacts, PartFacts, PictureFacts
+from onnxbuild.ir.lists import LONG
 from onnxbuild.ir.walk import nested, subgraphs
 
 MOST = 60
 """Nodes that a person can still follow in one drawing."""
+_HUB = 6
+"""Changed readers up to which a node's edges make one part of them; what feeds more has a part of its own."""
 _EDGES = 24
 """Inputs and outputs of the graph that get a box of their own."""
 _NAME, _TEXT = 120, 90
@@ -30,6 +33,7 @@ _PLAIN = frozenset((
     ir.AttributeType.INT, ir.AttributeType.FLOAT, ir.AttributeType.STRING,
     ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS,
 ))  # fmt: skip
+_LISTS = frozenset((ir.AttributeType.INTS, ir.AttributeType.FLOATS, ir.AttributeType.STRINGS))
 _QUANTIZERS = frozenset(("QuantizeLinear", "DequantizeLinear"))
 
 Signature = tuple[object, ...]
@@ -132,7 +136,7 @@ def _parts(graph: _Graph, changes: Mapping[ir.Node, str], compared: bool) -> tup
         return [PartFacts(_boxes(graph, group, changes, whole=len(group) == len(graph.drawn)))], len(group)
     alike: dict[Signature, list[tuple[list[ir.Node], list[ir.Node]]]] = {}
     for seeds in _components(graph, changes):
-        around = {n for seed in seeds for n in (*graph.producers(seed), *graph.readers[seed])}
+        around = {n for seed in seeds for n in (*graph.producers(seed), *_first(graph.readers[seed]))}
         group = sorted({*seeds, *around}, key=graph.number.__getitem__)
         alike.setdefault(_look(graph, group, changes), []).append((seeds, group))
     parts: list[PartFacts] = []
@@ -150,12 +154,20 @@ def _parts(graph: _Graph, changes: Mapping[ir.Node, str], compared: bool) -> tup
     return parts, len(shown)
 
 
+def _first(readers: Sequence[ir.Node]) -> list[ir.Node]:
+    return list(dict.fromkeys(readers))[:_HUB]
+
+
 def _components(graph: _Graph, changes: Mapping[ir.Node, str]) -> list[list[ir.Node]]:
-    """Return the changed nodes, grouped by the edges between them, in graph order."""
+    """Return the changed nodes, grouped by the edges between them, in graph order.
+
+    A node that feeds many joins none of them: what a shape or a mask feeds would be one part, too large to read.
+    """
     group = {node: [node] for node in graph.drawn if node in changes}
+    hubs = {node for node in group if len(set(graph.readers[node]) & changes.keys()) > _HUB}
     for node in list(group):
         for producer in graph.producers(node):
-            if producer in changes and (other := group[producer]) is not group[node]:
+            if producer in changes and producer not in hubs and (other := group[producer]) is not group[node]:
                 small, large = sorted((group[node], other), key=len)
                 large.extend(small)
                 for member in small:
@@ -275,10 +287,13 @@ def _constant(value: ir.Value) -> str | None:
 
 
 def _attributes(node: ir.Node, limit: int) -> str:
-    """Return the attributes that are numbers or words, such as "group 1, kernel_shape 3 3"."""
-    parts = []
+    """Return the attributes that are numbers or words, such as "group 1, kernel_shape 3 3"; long lists are counted."""
+    parts, long = [], 0
     for name, attribute in sorted(node.attributes.items()):
         if attribute.is_ref() or _is_default(node, attribute):
+            continue
+        if attribute.type in _LISTS and len(attribute.value) >= LONG:
+            long += 1
             continue
         match attribute.type:
             case ir.AttributeType.INT:
@@ -295,7 +310,8 @@ def _attributes(node: ir.Node, limit: int) -> str:
                 parts.append(f"{name} {_list(attribute.as_strings(), str)}")
             case _:
                 continue
-    return _cut(", ".join(parts), limit)
+    lists = [f"{long} long list" + "s" * (long > 1)] if long else []
+    return _cut(", ".join((*parts, *lists)), limit)
 
 
 def _is_default(node: ir.Node, attribute: ir.Attr) -> bool:
@@ -315,8 +331,8 @@ def _defaults(domain: str, op_type: str, version: int) -> dict[str, object]:
 
 
 def _list(values: Sequence[T], shown: Callable[[T], str]) -> str:
-    """Return the first of what may be millions."""
-    more = f" and {len(values) - 8} more" if len(values) > 8 else ""
+    """Return the first of what may be hundreds."""
+    more = f" and {len(values) - 8:,} more" if len(values) > 8 else ""
     return " ".join(map(shown, values[:8])) + more
 
 

@@ -19,6 +19,9 @@ from onnxbuild.ir.wire import WireError, count
 
 MAX_NODES = 1_000_000
 MAX_FIELDS = 30_000_000
+"""Strings and messages; a parsed one takes tens to hundreds of bytes."""
+MAX_NUMBERS = 120_000_000
+"""Numbers outside tensors, such as those of trees: 50 million in a file of 190 MB."""
 MAX_DEPTH = 100
 MAX_DIM = 2**31
 MAX_NAME = 65_536
@@ -37,7 +40,7 @@ def preflight(path: Path) -> onnx.ModelProto:
     """
     _check_file(path)
     try:
-        counts = count(path, max_nodes=MAX_NODES, max_fields=MAX_FIELDS, max_depth=MAX_DEPTH)
+        counts = count(path, max_nodes=MAX_NODES, max_fields=MAX_FIELDS, max_numbers=MAX_NUMBERS, max_depth=MAX_DEPTH)
     except WireError as error:
         code = "hostile-model" if "more than" in str(error) else "bad-onnx-file"
         raise StageFailure(code, f"{path.name} is refused: {error}") from None

@@ -49,8 +49,10 @@ def _inferred(model: ir.Model) -> dict[str, tuple[int | str | None, ...] | None]
     proto = ir.to_proto(copy)
     if proto.ByteSize() > PROTOBUF_LIMIT:
         return {}
+    del copy
     try:
-        result = ir.from_proto(onnx.shape_inference.infer_shapes(proto, data_prop=True))
+        result = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+        outputs = [ir.serde.deserialize_value_info_proto(value, None) for value in result.graph.output]
     except Exception:  # a model that cannot be inferred keeps what it declares
         return {}
-    return {value.name or "": value_shape(value) for value in result.graph.outputs}
+    return {value.name or "": value_shape(value) for value in outputs}

@@ -40,13 +40,12 @@ def markup_name(name: str, fold: int | None = LONG) -> Markup:
     if fold is None and len(text) > CUT:
         text = text[:CUT] + "…"
     if fold is None or len(text) <= fold:
-        whole_line = Markup(' class="short"') if len(text) <= SHORT else ""
-        return Markup("<bdi{}>{}</bdi>").format(whole_line, _breakable(text))
-    head = text[: fold - 20].rstrip()
+        short = ' class="short"' if len(text) <= SHORT else ""
+        return Markup(f"<bdi{short}>{_breakable(text)}</bdi>")  # noqa: S704  # escaped by _breakable
+    head = _breakable(text[: fold - 20].rstrip())
     whole = text if len(text) <= CUT else f"{text[:CUT]}… ({len(text):,} characters, whole in the JSON twin)"
-    return Markup('<details class="name"><summary><bdi>{}</bdi>…</summary><bdi>{}</bdi></details>').format(
-        _breakable(head), _breakable(whole)
-    )
+    inside = f"<summary><bdi>{head}</bdi>…</summary><bdi>{_breakable(whole)}</bdi>"
+    return Markup(f'<details class="name">{inside}</details>')  # noqa: S704  # escaped by _breakable
 
 
 def markup_text(text: str) -> Markup:
@@ -66,9 +65,14 @@ def _code(match: re.Match[str]) -> str:
     return f"[U+{ord(match[0]):04X}]"
 
 
-def _breakable(text: str) -> Markup:
-    """Allow a line to end after the characters that join the parts of a name; what is copied stays the same."""
-    return Markup("<wbr>").join(_JOINT.split(text))
+def _breakable(text: str) -> str:
+    """Return markup that lets a line end after the characters that join the parts of a name.
+
+    What is copied stays the same.
+    """
+    if text.isalnum():
+        return text
+    return "<wbr>".join([str(escape(part)) for part in _JOINT.split(text)])
 
 
 def shorten(text: str, limit: int) -> str:

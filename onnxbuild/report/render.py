@@ -18,19 +18,21 @@ from onnxbuild.base.codec import encode
 from onnxbuild.ir.facts import ComparisonFacts, ModelFacts
 from onnxbuild.recipe.changes import LockChanges
 from onnxbuild.report.facts import IndexFacts, IndexRow, ReportFacts
-from onnxbuild.report.names import markup_name, markup_text, script_json, visible
+from onnxbuild.report.names import markup_name, script_json, visible
 from onnxbuild.report.pages.comparison import comparison_page
 from onnxbuild.report.pages.index import columns, index_page, index_row, timed_providers
 from onnxbuild.report.pages.locks import locks_page
 from onnxbuild.report.pages.model import model_page
-from onnxbuild.report.pages.recipe import recipe_page
+from onnxbuild.report.pages.recipe import MOST_DETAILED, recipe_page
+from onnxbuild.report.pages.table import Mark
+from onnxbuild.report.rows import row_markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 EMBED_LIMIT = 350_000
 """Bytes of JSON that a page carries inside; above, it holds a summary and points to the twin."""
 PAGE_LIMIT = 1_000_000
-"""Characters of a page above which fewer variants are shown in detail, which the page then says."""
-_DETAILED = (12, 6, 3, 1, 0)
+"""Characters above which a page holds a summary of its JSON, then fewer variants in detail; it says both."""
+_FEWER = (8, 6, 4, 3, 2, 1, 0)
 _SUMMARY_GATES = 50
 _TOO_LARGE = b'{"complete":false}'
 
@@ -44,16 +46,15 @@ def load_templates() -> None:
 def render_recipe(facts: ReportFacts) -> str:
     """Return one recipe's page: identical facts give identical bytes, volatile ones only inside `data-volatile`."""
     stable = encode(msgspec.structs.replace(facts, volatile=None))
-    complete = len(stable) <= EMBED_LIMIT
-    volatile = encode(facts.volatile)
+    run = encode(facts.volatile)
+    volatile = script_json(run if len(run) <= EMBED_LIMIT // 2 else _TOO_LARGE)
     template = _environment().get_template("recipe.html.j2")
-    for detailed in _DETAILED:
-        html = template.render(
-            page=recipe_page(facts, detailed),
-            complete=complete,
-            json=script_json(stable if complete else _summary(facts)),
-            volatile_json=script_json(volatile if len(volatile) <= EMBED_LIMIT // 2 else _TOO_LARGE),
-        )
+    most = min(len(facts.targets), MOST_DETAILED)
+    tries = [(most, True)] if len(stable) <= EMBED_LIMIT else []
+    for detailed, complete in (*tries, (most, False), *((fewer, False) for fewer in _FEWER if fewer < most)):
+        json = script_json(stable if complete else _summary(facts))
+        page = recipe_page(facts, detailed)
+        html = template.render(page=page, complete=complete, json=json, volatile_json=volatile)
         if len(html) <= PAGE_LIMIT:
             break
     return html
@@ -61,8 +62,7 @@ def render_recipe(facts: ReportFacts) -> str:
 
 def render_row(row: IndexRow, providers: tuple[str, ...]) -> str:
     """Return one target's row of the index, with columns for the latency on `providers`."""
-    parts: Any = _environment().get_template("parts.html.j2").module
-    return str(parts.table_row(index_row(row, providers), columns(providers)))
+    return str(row_markup(index_row(row, providers), columns(providers), _mark))
 
 
 def render_index(facts: IndexFacts, drawn: Mapping[str, str] | None = None) -> str:
@@ -72,11 +72,17 @@ def render_index(facts: IndexFacts, drawn: Mapping[str, str] | None = None) -> s
         drawn = {row.target: render_row(row, timed_providers(facts.rows)) for row in facts.rows}
     complete = len(whole) <= EMBED_LIMIT
     data = whole if complete else encode({"complete": False, "twin": "index.json", "targets": len(facts.rows)})
-    return _environment().get_template("index.html.j2").render(
-        page=index_page(facts, {name: Markup(row) for name, row in drawn.items()}),  # noqa: S704  # ours
-        complete="true" if complete else "false",
-        json=script_json(data),
-    )  # fmt: skip
+    page = index_page(facts, {name: Markup(row) for name, row in drawn.items()})  # noqa: S704  # ours
+    return (
+        _environment()
+        .get_template("index.html.j2")
+        .render(
+            page=page,
+            rest=script_json(encode(page.rest)),
+            complete="true" if complete else "false",
+            json=script_json(data),
+        )
+    )
 
 
 def render_model(facts: ModelFacts, name: str) -> str:
@@ -111,6 +117,12 @@ def content_policy(style: str, script: str) -> str:
 
 
 @functools.cache
+def _mark(mark: Mark) -> str:
+    parts: Any = _environment().get_template("parts.html.j2").module
+    return str(parts.mark(mark))
+
+
+@functools.cache
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -124,8 +136,8 @@ def _environment() -> Environment:
     style = (TEMPLATES / "style.css").read_text("utf-8")
     script = (TEMPLATES / "script.js").read_text("utf-8")
     environment.filters["name"] = markup_name
-    environment.filters["cell"] = markup_text
     environment.filters["text"] = _cut_text
+    environment.globals["draw_row"] = functools.partial(row_markup, draw_mark=_mark)
     environment.globals.update(
         style=Markup(style), script=Markup(script), policy=content_policy(style, script)  # noqa: S704  # our own files
     )  # fmt: skip

@@ -264,7 +264,7 @@ def name_of(mode: str | None) -> str:
 
 AUTO = Stage(
     name="auto",
-    version=4,
+    version=5,
     params=AutoParams,
     facts=AutoFacts,
     run=run,

@@ -27,7 +27,7 @@ def run(params: CompareParams, workspace: Workspace) -> ComparisonFacts:
 
 COMPARE = Stage(
     name="compare",
-    version=1,
+    version=2,
     params=CompareParams,
     facts=ComparisonFacts,
     run=run,

@@ -5,6 +5,8 @@ Knows no framework: `sources` does. For an ONNX source the stage is called canon
 
 from __future__ import annotations
 
+import gc
+
 import msgspec
 
 from onnxbuild.base.codec import encode
@@ -16,6 +18,8 @@ from onnxbuild.stages.packages import MODEL, ONNXRUNTIME
 from onnxbuild.stages.stage import Stage, Workspace
 
 ORIGINS = "origins.json"
+LARGE = 50_000_000
+"""Bytes of a graph file, without external weights, from which memory counts."""
 
 
 class ExportParams(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +80,9 @@ def run(params: ExportParams, work: Workspace) -> ExportFacts:
     origins = canonicalize(model, source=params.source.framework, modules=exported.modules, root=work.recipe_folder)
     folder = work.output("model")
     write_model(model, folder)
+    del model
+    if (folder / MODEL).stat().st_size > LARGE:
+        gc.collect()  # graphs are cycles: a large one would be there twice while it is read back
     (work.output("origins") / ORIGINS).write_bytes(encode(origins))
     facts = describe(folder)
     check_contract(facts, params.inputs, params.outputs, opset=params.opset, ir_version=params.ir_version)
@@ -96,7 +103,7 @@ def _packages(params: ExportParams) -> tuple[str, ...]:
 def _stage(name: str) -> Stage[ExportParams, ExportFacts]:
     return Stage(
         name=name,
-        version=3,
+        version=4,
         params=ExportParams,
         facts=ExportFacts,
         run=run,

@@ -33,7 +33,7 @@ def run(params: InspectParams, workspace: Workspace) -> InspectFacts:
 
 INSPECT = Stage(
     name="inspect",
-    version=2,
+    version=3,
     params=InspectParams,
     facts=InspectFacts,
     run=run,

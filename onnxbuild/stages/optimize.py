@@ -170,7 +170,7 @@ def _runs_user_code(params: OptimizeParams) -> bool:
 
 OPTIMIZE = Stage(
     name="optimize",
-    version=4,
+    version=5,
     params=OptimizeParams,
     facts=OptimizeFacts,
     run=run,

@@ -148,7 +148,7 @@ def _check_portable(facts: ModelFacts) -> None:
 
 PACKAGE = Stage(
     name="package",
-    version=4,
+    version=5,
     params=PackageParams,
     facts=PackageFacts,
     run=run,

@@ -58,7 +58,7 @@ def run(params: PruneParams, ws: Workspace) -> PruneFacts:
 
 PRUNE = Stage(
     name="prune",
-    version=3,
+    version=4,
     params=PruneParams,
     facts=PruneFacts,
     run=run,

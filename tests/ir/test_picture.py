@@ -95,6 +95,41 @@ def test_a_part_that_is_too_large_is_cut_and_says_so() -> None:
     assert (first.shown, first.whole, first.changed) == (MOST, False, None)
 
 
+def test_what_feeds_many_joins_none_of_them() -> None:
+    def graph(number: int) -> onnx.ModelProto:
+        nodes, at = [helper.make_node("Shape", ["x"], ["shape"], "shape", start=number)], "x"
+        for n in range(30):
+            nodes.append(helper.make_node("Relu", [at], [f"r{n}"], f"relu_{n}"))
+            nodes.append(helper.make_node("Reshape", [f"r{n}", "shape"], [f"s{n}"], f"reshape_{n}", allowzero=number))
+            at = f"s{n}"
+        return model(nodes, {}, at)
+
+    found = picture(read(graph(1)), read(graph(0)))
+    assert found.changed == 31
+    chains = max(found.parts, key=lambda part: part.times)
+    assert chains.times >= 28
+    assert len(chains.nodes) < 6
+    (hub,) = [part for part in found.parts if sum(node.op == "Reshape" for node in part.nodes) == 6]
+    assert next(node for node in hub.nodes if node.name == "shape").cut == 24
+    assert sum(node.kind == "node" for part in found.parts for node in part.nodes) <= MOST
+
+
+def test_who_reads_two_values_of_a_node_is_one_reader() -> None:
+    def graph(op: str) -> onnx.ModelProto:
+        nodes, at = [], "x"
+        for n in range(30):
+            nodes.append(helper.make_node("Split", [at], [f"a{n}", f"b{n}"], f"split_{n}", axis=op == "Add"))
+            nodes += [helper.make_node(op, [f"a{n}", f"b{n}"], [f"{k}{n}"], f"{k}_{n}") for k in "pqrs"]
+            nodes.append(helper.make_node("Sum", [f"{k}{n}" for k in "pqrs"], [f"y{n}"], f"sum_{n}"))
+            at = f"y{n}"
+        return model(nodes, {}, at)
+
+    found = picture(read(graph("Add")), read(graph("Mul")))
+    part = max(found.parts, key=lambda part: part.times)
+    assert part.times >= 28
+    assert len(names(part.nodes, "changed")) == 5
+
+
 def test_subgraphs_are_one_box_that_reads_what_they_read() -> None:
     found = picture(read(branches(50)), None)
     boxes = found.parts[0].nodes

@@ -59,16 +59,6 @@ def test_hostile_names_in_a_browser(page: Any, tmp_path: Path, digits: ReportFac
     assert page.evaluate("document.querySelector('h1').textContent") in (NAME, NAME[:52] + "…" + NAME)
 
 
-@pytest.mark.parametrize("width", [390, 768, 1440])
-def test_no_page_scrolls_sideways(page: Any, tmp_path: Path, digits: ReportFacts, width: int) -> None:
-    write_reports([digits, msgspec.structs.replace(digits, name="other")], tmp_path)
-    page.set_viewport_size({"width": width, "height": 900})
-    for name in ("digits-cnn", "index"):
-        page.goto((tmp_path / f"{name}.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert page.trouble == []
-
-
 def test_the_index_filters_and_sorts(page: Any, tmp_path: Path, digits: ReportFacts) -> None:
     write_reports([digits], tmp_path)
     page.goto((tmp_path / "index.html").as_uri())
@@ -122,11 +112,80 @@ def pages(tmp_path_factory: pytest.TempPathFactory, digits: ReportFacts, single:
     return {name: folder / f"{name}.html" for name in ("digits-cnn", "ocr", "index", "model", "diff", "locks")}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 768, 1440])
+def test_no_page_scrolls_sideways(page: Any, pages: dict[str, Path], width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    for path in pages.values():
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path.name
+    assert page.trouble == []
+
+
+PORTRAIT, LANDSCAPE = 703, 1032
+"""Pixels of A4 between margins of 12 mm."""
+
+
+def test_paper_shows_all_and_no_controls(browser: Any, pages: dict[str, Path]) -> None:
+    context = browser.new_context(color_scheme="dark")
+    page = context.new_page()
+    for name, path in pages.items():
+        page.goto(path.as_uri())
+        page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = false; })")
+        page.set_viewport_size({"width": LANDSCAPE if name == "index" else PORTRAIT, "height": 1000})
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, name
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll('.scroll, pre')].filter(
+            box => box.offsetHeight && box.scrollWidth > box.clientWidth + 1).map(box => box.ariaLabel)"""
+        )
+        assert cut == [], name
+        tables = "[...document.querySelectorAll('details table')].filter(table => !table.closest('.same'))"
+        assert page.evaluate(f"{tables}.filter(table => !table.checkVisibility()).length") == 0, name
+        controls = page.locator("button.copy, button.more, .filter, .contents, .skip, .same, .name > summary")
+        assert not any(controls.nth(n).is_visible() for n in range(controls.count())), name
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert page.evaluate("getComputedStyle(document.documentElement).getPropertyValue('--panel')") == "#f5f7f8"
+    context.close()
+
+
+def test_everything_works_from_the_keyboard(page: Any, pages: dict[str, Path]) -> None:
+    def press_until(selector: str, key: str = "Tab", most: int = 60) -> None:
+        for _ in range(most):
+            page.keyboard.press(key)
+            if page.evaluate("(what) => document.activeElement.matches(what)", selector):
+                return
+        raise AssertionError(f"{selector} is not reached")
+
+    page.goto(pages["index"].as_uri())
+    press_until("button.tally")
+    page.keyboard.press("Enter")
+    assert page.locator("tbody tr:visible").count() < page.locator("tbody tr").count()
+    page.keyboard.press("Space")
+    press_until(".filter input")
+    page.keyboard.type("int8")
+    assert page.locator("tbody tr:visible").count() == 1
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Delete")
+    press_until("th button.sort")
+    page.keyboard.press("Enter")
+    assert page.locator("th[aria-sort=ascending]").inner_text() == "Target"
+    page.keyboard.press("Enter")
+    assert page.locator("th[aria-sort=descending]").inner_text() == "Target"
+    press_until("tbody a")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/ocr.html#*")
+    page.goto(pages["digits-cnn"].as_uri())
+    page.evaluate("document.querySelector('.variant > details > summary').focus()")
+    was = page.locator(".variant > details").first.get_attribute("open")
+    page.keyboard.press("Enter")
+    assert page.locator(".variant > details").first.get_attribute("open") != was
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (768, "dark")])
 @pytest.mark.parametrize("name", ["digits-cnn", "ocr", "index", "model", "diff", "locks"])
-def test_axe_finds_nothing_serious(browser: Any, pages: dict[str, Path], name: str, scheme: str) -> None:
+def test_axe_finds_nothing_serious(browser: Any, pages: dict[str, Path], name: str, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
-    context = browser.new_context(viewport={"width": 1440, "height": 900}, color_scheme=scheme)
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page = context.new_page()
     page.goto(pages[name].as_uri())
     found = axe.Axe().run(page).response["violations"]
@@ -166,21 +225,49 @@ def test_pictures_are_drawn_without_script(browser: Any, pages: dict[str, Path])
 def test_thousands_of_rows_stay_usable(page: Any, tmp_path: Path, digits: ReportFacts) -> None:
     row = index_facts([digits]).rows[1]
     rows = tuple(
-        msgspec.structs.replace(row, target=f"net-{n}:int8", recipe=f"net-{n}", bytes=n * 1000, size_ratio=None)
+        msgspec.structs.replace(
+            row,
+            target=f"net-{n}:int8" if n != 2000 else NAME,
+            recipe=f"net-{n}",
+            link=f"./net-{n}.html#int8",
+            bytes=n * 1000,
+            size_ratio=None,
+        )
         for n in range(5000)
     )
     assert row.bytes_trend, "with lines there is no room for as many"
     (tmp_path / "index.html").write_text(render_index(IndexFacts(rows=rows)), "utf-8")
     assert (tmp_path / "index.html").stat().st_size < 1_100_000
     page.goto((tmp_path / "index.html").as_uri())
-    shown = re.fullmatch("showing ([0-9,]+) of 5,000", page.locator(".shown").inner_text())
+    said = "showing ([0-9,]+) of 5,000; the filter finds ([0-9,]+) more, in short"
+    shown = re.fullmatch(said, page.locator(".shown").inner_text())
     assert shown is not None
-    rows_shown = int(shown[1].replace(",", ""))
-    assert rows_shown == page.locator("tbody tr").count() > 1000
+    in_full, in_short = (int(shown[n].replace(",", "")) for n in (1, 2))
+    assert in_full == page.locator("tbody tr").count() > 800
+    assert page.locator("tbody tr:visible").count() == 200, "as many as are laid out in no time"
+    page.click("thead button:has-text('Size')")
+    page.click("thead button:has-text('Size')")
+    assert page.locator("tbody tr:visible").first.inner_text().startswith(f"net-{in_full - 1}:int8")
+    assert page.locator("tbody tr:visible").count() == 200
+    page.fill(".filter input", f"net-{in_full + in_short - 1}:")
+    assert page.locator("tbody tr:visible").count() == 1
+    assert page.locator("tbody tr:visible a").get_attribute("href") == f"./net-{in_full + in_short - 1}.html#int8"
+    page.fill(".filter input", "<img")
+    assert page.locator("tbody tr:visible a").inner_text() == NAME
     page.fill(".filter input", "net-77:")
     assert page.locator("tbody tr:visible").count() == 1
     page.fill(".filter input", "")
-    page.click("thead button:has-text('Size')")
-    page.click("thead button:has-text('Size')")
-    assert page.locator("tbody tr").first.inner_text().startswith(f"net-{rows_shown - 1}:int8")
+    page.click("button.more")
+    assert page.evaluate("document.querySelectorAll('tbody tr:not([hidden], .beyond)').length") == in_full + in_short
     assert page.trouble == []
+
+
+def test_paper_has_the_rows_that_the_screen_keeps_back(page: Any, tmp_path: Path, digits: ReportFacts) -> None:
+    row = msgspec.structs.replace(index_facts([digits]).rows[1], bytes_trend=(), metric_trend=())
+    rows = tuple(msgspec.structs.replace(row, target=f"net-{n}:int8") for n in range(300))
+    (tmp_path / "index.html").write_text(render_index(IndexFacts(rows=rows)), "utf-8")
+    page.goto((tmp_path / "index.html").as_uri())
+    assert page.locator("tbody tr:visible").count() == 200
+    assert page.locator("button.more").inner_text() == "Show all 300 rows"
+    page.emulate_media(media="print")
+    assert page.locator("tbody tr:visible").count() == 300

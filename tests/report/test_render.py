@@ -208,10 +208,47 @@ def test_long_tables_are_capped_and_say_so(digits: ReportFacts) -> None:
     text = visible_text(html)
     assert len(html.encode()) < 1_000_000 * 1.02
     assert "showing 50 of 812" in text
-    assert re.search("showing (6|3|1) of 30 variants in detail", text)
+    assert re.search("Showing (8|6|4|3|2|1) of 30 variants in detail", text)
+    assert dead_links(html) == []
     assert text.count("the.worst") >= 1, "the worst gates are the ones shown"
     assert json.loads(read(html).scripts["facts"])["complete"] is False
     assert "holds a summary" in text
+
+
+def test_what_variants_share_is_drawn_once(digits: ReportFacts) -> None:
+    boxes = tuple(NodeFacts(name=f"n{i}", op="Relu", reads=(i - 1,) if i else (), change="new") for i in range(4))
+    picture = PictureFacts(whole=False, parts=(PartFacts(boxes, 7),), nodes=300, shown=28, changed=28)
+    step = next(s for s in digits.targets[0].steps if s.export is not None)
+    assert step.export is not None
+    model = msgspec.structs.replace(step.export.model, picture=picture)
+    step = msgspec.structs.replace(step, export=msgspec.structs.replace(step.export, model=model))
+    targets = tuple(msgspec.structs.replace(t, steps=(step,)) for t in digits.targets[:3])
+    html = render_recipe(replaced(digits, targets=targets))
+    text = visible_text(html)
+    assert html.count('<svg class="graph"') == 1
+    assert text.count(f"What {step.label} changed is drawn under {targets[0].variant}, which shares it.") == 2
+    assert dead_links(html) == []
+
+
+def test_a_large_page_gives_up_its_json_before_a_variant(digits: ReportFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = render_recipe(digits)
+    monkeypatch.setattr("onnxbuild.report.render.PAGE_LIMIT", len(whole) - 1)
+    html = render_recipe(digits)
+    assert json.loads(read(html).scripts["facts"])["complete"] is False
+    assert "in detail, to keep this page small" not in visible_text(html)
+    monkeypatch.setattr("onnxbuild.report.render.PAGE_LIMIT", len(html) - 1)
+    html = render_recipe(digits)
+    assert f"Showing 4 of {len(digits.targets)} variants in detail" in visible_text(html)
+    assert dead_links(html) == []
+
+
+def dead_links(html: str) -> list[str]:
+    """Return the links into the page that lead nowhere."""
+    elements = read(html).elements
+    ids = [a["id"] for _, a in elements if a.get("id")]
+    assert len(ids) == len(set(ids))
+    links = [a["href"] for _, a in elements if a.get("href")]
+    return [link for link in links if link and link.startswith("#") and link[1:] not in ids]
 
 
 def test_empty_parts_say_why(single: ReportFacts) -> None:
@@ -255,8 +292,4 @@ def test_pages_are_accessible_in_structure(digits: ReportFacts) -> None:
         if tag == "th":
             assert attributes.get("scope") in ("row", "col", "rowgroup")
     assert tags.count("caption") == tags.count("table")
-    ids = [a["id"] for _, a in elements if a.get("id")]
-    assert len(ids) == len(set(ids))
-    for _, attributes in elements:
-        link = attributes.get("href") or ""
-        assert not link.startswith("#") or link[1:] in ids, link
+    assert dead_links(render_recipe(digits)) == []

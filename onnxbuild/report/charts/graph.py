@@ -15,6 +15,7 @@ EDGE = 6
 _LEAST, _MOST = 64, 250
 _LONGEST = 30
 """Characters of an operator with its place in the source."""
+_OPERATOR = 28
 _TITLE, _DETAIL = 7.1, 6.0
 """About how wide a character is in either type."""
 SIGNS = {"new": "+", "changed": "±", "moved": "↷"}
@@ -53,7 +54,8 @@ def _lines(node: NodeFacts) -> tuple[str, str, str]:
     if node.nested:
         detail = f"holds {node.nested} nodes" if node.nested != 1 else "holds one node"
     scope = node.name.rpartition("/")[0] if node.op in node.name else node.name
-    return shorten(node.op, 28), _tail(scope, _LONGEST - len(node.op)), shorten(detail, 36)
+    operator = node.op if len(node.op) <= _OPERATOR else node.op.rpartition(".")[2]  # the domain is in the tooltip
+    return shorten(operator, _OPERATOR), _tail(scope, _LONGEST - len(operator)), shorten(detail, 36)
 
 
 def _tail(scope: str, limit: int) -> str:

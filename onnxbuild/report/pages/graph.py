@@ -10,7 +10,7 @@ from onnxbuild.recipe.types import Axis
 from onnxbuild.report import numbers
 from onnxbuild.report.charts.bars import diverging
 from onnxbuild.report.facts import TargetFacts
-from onnxbuild.report.pages.picture import Picture, pictures
+from onnxbuild.report.pages.picture import Elsewhere, Picture, pictures
 from onnxbuild.report.pages.table import CAP, Cell, Column, Row, Table, cap_rows
 
 STANDARD = ("", "ai.onnx", "ai.onnx.ml")
@@ -22,20 +22,26 @@ class Graph:
 
     facts: tuple[tuple[str, str], ...]
     pictures: tuple[Picture, ...]
+    elsewhere: tuple[Elsewhere, ...]
     interface: Table
     axes: Table | None
     operators: Table
 
 
-def graph(target: TargetFacts, tones: Mapping[str, str]) -> Graph | None:
-    """Return the graph as exported and as delivered, in the recipe's colours; None where no model was made."""
+def graph(
+    target: TargetFacts, tones: Mapping[str, str], shown: Mapping[str, tuple[str, str]] | None = None
+) -> Graph | None:
+    """Return the graph as exported and as delivered, in the recipe's colours; None where no model was made.
+
+    `shown` are the actions whose pictures another variant shows, with its name and link.
+    """
     models = [step.model for step in target.steps if step.model is not None]
     if not models:
         return None
     first, last = models[0], models[-1]
     facts = _facts(target, first, last)
-    drawn = pictures(target.steps, tones)
-    return Graph(facts, drawn, _interface(target, last), _axes(target), _operators(first, last))
+    drawn, elsewhere = pictures(target.steps, tones, shown or {})
+    return Graph(facts, drawn, elsewhere, _interface(target, last), _axes(target), _operators(first, last))
 
 
 def dims(shape: tuple[int | str | None, ...] | None) -> str:

@@ -99,7 +99,7 @@ def _left_out(facts: ReportFacts, steps: list[tuple[StepFacts, OptimizeFacts]]) 
     columns = (
         Column("Left out"),
         Column("Of", "limit"),
-        Column("How it broke the model"),
+        Column("How it broke the model", "told"),
         Column("Off by", "num"),
         Column("Smallest model", "num"),
         Column("What shows it", "code"),

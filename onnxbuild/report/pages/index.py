@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from onnxbuild.base.codec import encode
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import numbers
 from onnxbuild.report.charts.spark import spark
@@ -24,6 +25,8 @@ CAP = 1200
 """Rows on the page; the worst verdicts are kept."""
 ROOM = 1_000_000
 """Characters that rows may have together, so that the page stays about a megabyte."""
+SHORT_ROOM = 200_000
+"""How many of these are for rows in short, where there is no room for all; a script shows those that are looked for."""
 MOST_PROVIDERS = 4
 """Columns of latencies; on further providers it stands beside the provider's name."""
 TRENDS = (
@@ -34,15 +37,23 @@ _SAME, _SAME_TIME = 1e-9, 5e-4
 """How near, relatively, two values are one; a lock has times in four digits."""
 
 
+ShortRow = tuple[str, str, str, str, str, str]
+"""A target, its link, the kind of its verdict and what that is sorted by, its size and the bytes."""
+
+
 @dataclass(frozen=True)
 class IndexPage:
-    """Everything that the template of the index prints; `counts` are marks with how many targets bear them."""
+    """Everything that the template of the index prints.
+
+    `counts` are marks with how many targets bear them, `rest` is what the table has no room for.
+    """
 
     lead: str
     version: str
     counts: tuple[tuple[Mark, str], ...]
     table: Table
     note: str
+    rest: tuple[ShortRow, ...]
     twin: str
 
 
@@ -72,6 +83,8 @@ def columns(providers: tuple[str, ...]) -> tuple[Column, ...]:
 def index_page(facts: IndexFacts, drawn: Mapping[str, Markup]) -> IndexPage:
     """Return the index page; `drawn` is the markup of its rows by target."""
     rows, drawn, note = _fitting(facts.rows, drawn)
+    full = {row.target for row in rows}
+    rest = _in_short(row for row in facts.rows if row.target not in full)
     shown = f"showing {len(rows):,} of {len(facts.rows):,}" if len(rows) < len(facts.rows) else ""
     table = Table("All targets", columns(timed_providers(facts.rows)),
                   tuple(Row(drawn=drawn[row.target]) for row in rows), shown,
@@ -81,7 +94,21 @@ def index_page(facts: IndexFacts, drawn: Mapping[str, Markup]) -> IndexPage:
     counts = tuple((mark, numbers.count(n)) for mark, n in sorted(marks.items(), key=lambda p: order.index(p[0].kind)))
     recipes = len({row.recipe for row in facts.rows})
     said = f"{numbers.plural(len(facts.rows), 'target')} of {numbers.plural(recipes, 'recipe')}"
-    return IndexPage(said, facts.version, counts, table, note, "index.json")
+    return IndexPage(said, facts.version, counts, table, note, rest, "index.json")
+
+
+def _in_short(rows: Iterable[IndexRow]) -> tuple[ShortRow, ...]:
+    """Return as many rows in short as there is room for, those that are not passed first."""
+    kept: list[ShortRow] = []
+    room = SHORT_ROOM
+    for row in sorted(rows, key=lambda row: row.verdict is Verdict.PASSED):
+        short = (row.target, row.link, verdict_mark(row.verdict).kind, _verdict_key(row), numbers.size(row.bytes),
+                 _key(row.bytes))  # fmt: skip
+        room -= len(encode(short)) + 1
+        if room < 0:
+            break
+        kept.append(short)
+    return tuple(kept)
 
 
 def _fitting(rows: Sequence[IndexRow], drawn: Mapping[str, Markup]) -> tuple[list[IndexRow], Mapping[str, Markup], str]:
@@ -94,7 +121,7 @@ def _fitting(rows: Sequence[IndexRow], drawn: Mapping[str, Markup]) -> tuple[lis
         drawn = {target: Markup(_LINE.sub("", markup)) for target, markup in drawn.items()}  # noqa: S704  # less of ours
         note = "There are too many rows for lines of what was accepted."
     kept: list[int] = []
-    room = ROOM
+    room = ROOM if sum(map(len, drawn.values())) <= ROOM and len(rows) <= CAP else ROOM - SHORT_ROOM
     for at in sorted(range(len(rows)), key=lambda at: rows[at].verdict is Verdict.PASSED):
         room -= len(drawn[rows[at].target])
         if room < 0 or len(kept) == CAP:
@@ -116,7 +143,7 @@ def index_row(row: IndexRow, providers: tuple[str, ...]) -> Row:
     ]
     cells = (
         Cell(name=row.target, href=row.link),
-        Cell(mark=verdict_mark(row.verdict), sort=str(list(Verdict).index(row.verdict)) if row.verdict else "9"),
+        Cell(mark=verdict_mark(row.verdict), sort=_verdict_key(row)),
         Cell(
             numbers.metric_value(name, value) if row.metric else numbers.NONE,
             note=name.replace("_", " "),
@@ -171,6 +198,10 @@ def _latency(found: IndexLatency | None) -> Cell:
 def _shift(old: float, new: float) -> str:
     change = new / old - 1 if old else 0.0
     return numbers.signed(f"{abs(change):.0%}", change) if abs(change) >= 0.005 else ""
+
+
+def _verdict_key(row: IndexRow) -> str:
+    return str(list(Verdict).index(row.verdict)) if row.verdict else "9"
 
 
 def _key(value: float | None) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onnxbuild.ir.facts import ModelFacts, ValueFacts
+from onnxbuild.ir.inspect import most_common
 from onnxbuild.report import numbers
 from onnxbuild.report.charts.bars import bar
 from onnxbuild.report.pages.graph import dims
 from onnxbuild.report.pages.picture import Picture, picture_of
-from onnxbuild.report.pages.size import type_tones, weight_table
+from onnxbuild.report.pages.size import list_table, type_tones, weight_table
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows
 
 
@@ -24,6 +25,7 @@ class ModelPage:
     picture: Picture | None
     operators: Table
     weights: Table
+    lists: Table | None
     metadata: Table | None
 
 
@@ -38,6 +40,7 @@ def model_page(facts: ModelFacts, name: str, version: str) -> ModelPage:
         picture=picture_of(facts, tones),
         operators=_operators(facts),
         weights=weight_table(facts, tones),
+        lists=list_table(facts),
         metadata=_metadata(facts),
     )
 
@@ -48,6 +51,7 @@ def _facts(facts: ModelFacts) -> tuple[tuple[str, str], ...]:
     return (
         ("Size", numbers.size(facts.bytes)),
         ("Weights", weights),
+        *((("Lists in attributes", numbers.size(facts.list_bytes)),) if facts.lists else ()),
         ("Nodes", numbers.count(facts.nodes)),
         ("Opset", opsets or "none"),
         ("IR version", str(facts.ir_version)),
@@ -69,7 +73,7 @@ def _operators(facts: ModelFacts) -> Table:
     largest = max(facts.operators.values(), default=0)
     rows = [
         Row((Cell(name=name), Cell(numbers.count(n)), Cell(chart=bar(n, largest, f"{name}: {n:,}"))))
-        for name, n in facts.operators.items()
+        for name, n in most_common(facts.operators)
     ]
     kept, shown = cap_rows(rows)
     columns = (Column("Operator"), Column("Nodes", "num"), Column("", "chart"))

@@ -38,18 +38,35 @@ class Picture:
     signs: tuple[tuple[str, str], ...]
 
 
-def pictures(steps: Sequence[StepFacts], tones: Mapping[str, str]) -> tuple[Picture, ...]:
-    """Return what to show of a target's graph; nothing where no step left a description of one."""
+@dataclass(frozen=True)
+class Elsewhere:
+    """What another variant shows, because the two share the step: its name and a link to it."""
+
+    step: str
+    variant: str
+    href: str
+
+
+def pictures(
+    steps: Sequence[StepFacts], tones: Mapping[str, str], shown: Mapping[str, tuple[str, str]]
+) -> tuple[tuple[Picture, ...], tuple[Elsewhere, ...]]:
+    """Return what to show of a target's graph, and what others show; nothing where no step left a description of one.
+
+    `shown` are actions whose changes another variant shows.
+    """
     models = [(step, step.model.picture) for step in steps if step.model is not None and step.model.picture is not None]
     if not models:
-        return ()
+        return (), ()
     first, last = models[0][1], models[-1][1]
     if last.whole:
         compared = _against(first, last) if first.whole and len(models) > 1 else _unmarked(last)
-        return (_picture("The graph in the end", compared, tones),)
-    changed = [(step, found) for step, found in models if not found.whole and found.changed]
-    shown = [_picture(f"What {step.label} changed in the graph", found, tones) for step, found in reversed(changed)]
-    return tuple(shown) if shown else (_picture("The graph", _unmarked(first), tones),)
+        return (_picture("The graph in the end", compared, tones),), ()
+    changed = [(step, found) for step, found in reversed(models) if not found.whole and found.changed]
+    drawn = [(step, found) for step, found in changed if step.action not in shown]
+    elsewhere = tuple(Elsewhere(step.label, *shown[step.action]) for step, _ in changed if step.action in shown)
+    if not changed:
+        return (_picture("The graph", _unmarked(first), tones),), ()
+    return tuple(_picture(f"What {step.label} changed in the graph", found, tones) for step, found in drawn), elsewhere
 
 
 def picture_of(model: ModelFacts, tones: Mapping[str, str]) -> Picture | None:
@@ -84,13 +101,14 @@ def _sentence(facts: PictureFacts) -> str:
             said.append(f"{numbers.plural(facts.folded, 'constant')} drawn as part of what reads them")
     else:
         once = ", parts that look the same once" if any(part.times > 1 for part in facts.parts) else ""
-        said = [f"Showing {facts.shown:,} of {numbers.plural(facts.nodes, 'node')}{once}"]
+        first = "the first " if facts.changed is None else ""
+        said = [f"Showing {first}{facts.shown:,} of {numbers.plural(facts.nodes, 'node')}{once}"]
     if facts.changed is not None:
-        what = numbers.plural(facts.changed, "node is", "nodes are") + " new or changed"
+        what = numbers.plural(facts.changed, "node is", "nodes are") if facts.changed else "nothing is"
         gone = f", {numbers.plural(facts.removed, 'is', 'are')} gone" if facts.removed else ""
-        said.append(f"{what}{gone}")
-        if not facts.whole:
-            said.append("dots beside a node are edges to nodes that are not shown")
+        said.append(f"{what} new or changed{gone}")
+    if any(node.cut for part in facts.parts for node in part.nodes):
+        said.append("dots beside a node are edges to nodes that are not shown")
     return "; ".join(said) + "."
 
 

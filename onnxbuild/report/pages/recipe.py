@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -86,7 +86,7 @@ class RecipePage:
     time: Table | None
     times: Table | None
     variants: tuple[VariantSection, ...]
-    variants_left_out: str
+    left_out: tuple[verdict.VerdictLine, ...]
     provenance: provenance.Provenance
     warnings: Table
     lines: tuple[recipe_lines.Line, ...]
@@ -99,15 +99,18 @@ def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage
     tones = size.dtype_tones(facts.targets)
     shown = sorted(facts.targets, key=_passed)[:detailed]
     names = {target.name for target in shown}
-    sections = tuple(_variant(facts, t, tones, largest) for t in facts.targets if t.name in names)
-    left_out = len(facts.targets) - len(sections)
+    drawn: dict[str, str] = {}
+    for target in facts.targets:
+        for step in target.steps if target.name in names else ():
+            drawn.setdefault(step.action, target.name)
+    lines = verdict.verdict_lines(facts)
     return RecipePage(
         name=facts.name,
         description=facts.description,
         file=facts.file,
         version=facts.version,
         lead=verdict.lead(facts),
-        verdicts=verdict.verdict_lines(facts),
+        verdicts=lines,
         failures=verdict.failures(facts),
         comparison=verdict.comparison(facts),
         gates=verdict.gate_table(facts),
@@ -120,8 +123,8 @@ def recipe_page(facts: ReportFacts, detailed: int = MOST_DETAILED) -> RecipePage
         scan=stages.scan(facts),
         time=providers.time_table(facts),
         times=culprits.times(facts),
-        variants=sections,
-        variants_left_out=f"showing {len(sections)} of {len(facts.targets)} variants in detail" if left_out else "",
+        variants=tuple(_variant(facts, t, tones, largest, drawn) for t in facts.targets if t.name in names),
+        left_out=tuple(line for t, line in zip(facts.targets, lines, strict=True) if t.name not in names),
         provenance=provenance.provenance(facts),
         warnings=warnings.warning_table(facts),
         lines=recipe_lines.all_lines(facts),
@@ -133,7 +136,10 @@ def _passed(target: TargetFacts) -> bool:
     return verdict.target_mark(target).kind == "passed"
 
 
-def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], largest: int) -> VariantSection:
+def _variant(
+    facts: ReportFacts, target: TargetFacts, tones: dict[str, str], largest: int, drawn: Mapping[str, str]
+) -> VariantSection:
+    """Return a variant's section; `drawn` names of each action the variant that shows what it did to the graph."""
     built = target.verdict is not None and target.failed_action is None
     nonfinite = target.reference.nonfinite if target.reference else {}
     said = ", ".join(f"{n:,} in {name}" for name, n in sorted(nonfinite.items()) if n)
@@ -157,9 +163,15 @@ def _variant(facts: ReportFacts, target: TargetFacts, tones: dict[str, str], lar
         size=size.size(target, tones, largest),
         memory=latency.memory_table(target),
         tuning=tuning.tuning(target.tuning),
-        graph=graph.graph(target, tones),
+        graph=graph.graph(target, tones, _elsewhere(facts, target, drawn)),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",
     )
+
+
+def _elsewhere(facts: ReportFacts, target: TargetFacts, drawn: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return of each action whose picture another variant shows that variant's name and link."""
+    owners = {t.name: (t.variant, "#" + summary.anchor(t)) for t in facts.targets}
+    return {action: owners[owner] for action, owner in drawn.items() if owner != target.name}
 
 
 def _files(target: TargetFacts) -> tuple[tuple[str, str], ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from onnxbuild.ir.facts import InitializerFacts, ModelFacts
+from onnxbuild.ir.facts import InitializerFacts, ListFacts, ModelFacts
 from onnxbuild.report import numbers
 from onnxbuild.report.charts.bars import bar, stacked
 from onnxbuild.report.facts import StepFacts, TargetFacts
@@ -16,6 +16,8 @@ from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows
 
 _TONES = ("a", "b", "c", "d", "e")
 _GRAPH = "graph"
+_LISTS = "plain"
+"""The tone of long lists in attributes, which are no tensors."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Size:
     sentence: str
     steps: Table
     weights: Table
+    lists: Table | None
 
 
 def size(target: TargetFacts, tones: dict[str, str], largest: int) -> Size | None:
@@ -33,7 +36,8 @@ def size(target: TargetFacts, tones: dict[str, str], largest: int) -> Size | Non
     if not models:
         return None
     last = models[-1][1]
-    return Size(_sentence(last, compressed(target)), _steps(models, tones, largest), weight_table(last, tones))
+    sentence = _sentence(last, compressed(target))
+    return Size(sentence, _steps(models, tones, largest), weight_table(last, tones), list_table(last))
 
 
 def dtype_tones(targets: Sequence[TargetFacts]) -> dict[str, str]:
@@ -54,15 +58,18 @@ def type_tones(models: Iterable[ModelFacts]) -> dict[str, str]:
 def dtype_legend(tones: dict[str, str], models: Sequence[ModelFacts]) -> tuple[tuple[str, str], ...]:
     """Return the key to the colours of `model_bar`, of the dtypes that `models` have."""
     there = {dtype for model in models for dtype, n in model.weight_bytes_by_dtype.items() if n}
-    return (*((tone, dtype) for dtype, tone in tones.items() if dtype in there), (_GRAPH, "graph and metadata"))
+    lists = [(_LISTS, "lists in attributes")] if any(model.list_bytes for model in models) else []
+    return (*((tones[dtype], dtype) for dtype in tones if dtype in there), *lists, (_GRAPH, "graph and metadata"))
 
 
 def model_bar(model: ModelFacts, tones: dict[str, str], largest: int, name: str) -> Markup:
     """Return a model's bytes by dtype as one bar on a scale that ends at `largest`."""
     parts = sorted(model.weight_bytes_by_dtype.items(), key=lambda pair: (-pair[1], pair[0]))
-    rest = max(0, model.bytes - sum(n for _, n in parts))
-    said = ", ".join(f"{numbers.size(n)} {dtype}" for dtype, n in [*parts, (_GRAPH, rest)] if n)
-    drawn = [(tones[dtype], float(n)) for dtype, n in parts] + [(_GRAPH, float(rest))]
+    rest = max(0, model.bytes - sum(n for _, n in parts) - model.list_bytes)
+    others = [("lists in attributes", model.list_bytes), (_GRAPH, rest)]
+    said = ", ".join(f"{numbers.size(n)} {dtype}" for dtype, n in [*parts, *others] if n)
+    drawn = [(tones[dtype], float(n)) for dtype, n in parts]
+    drawn += [(_LISTS, float(model.list_bytes)), (_GRAPH, float(rest))]
     return stacked(drawn, largest, f"{name}: {said}")
 
 
@@ -80,10 +87,10 @@ def compressed(target: TargetFacts) -> int | None:
 
 def _sentence(model: ModelFacts, small: int | None) -> str:
     zeros = sparsity(model)
-    parts = [
-        f"{numbers.size(model.bytes)} in all, {numbers.size(model.weight_bytes)} of it weights"
-        f" in {numbers.plural(model.weight_tensors, 'tensor')}"
-    ]
+    weights = f"{numbers.size(model.weight_bytes)} of it weights in {numbers.plural(model.weight_tensors, 'tensor')}"
+    lists = f"{numbers.size(model.list_bytes)} of it in {numbers.plural(model.list_count, 'long list')} of attributes"
+    held = ([weights] if model.weight_tensors or not model.lists else []) + ([lists] if model.lists else [])
+    parts = [f"{numbers.size(model.bytes)} in all, {', '.join(held)}"]
     parts += [f"{numbers.percent(zeros)} of their elements are zero"] if zeros is not None else []
     parts += [f"about {numbers.size(small)} compressed with deflate"] if small is not None else []
     if model.weights and model.weight_bytes:
@@ -131,6 +138,32 @@ def weight_table(model: ModelFacts, tones: dict[str, str]) -> Table:
     rows, shown = cap_rows([Row(_weight_cells(w, model, tones, largest)) for w in model.weights], model.weight_tensors)
     return Table("Largest tensors", columns, rows, shown, empty="The model has no weight tensors.",
                  hide_caption=True)  # fmt: skip
+
+
+def list_table(model: ModelFacts) -> Table | None:
+    """Return a model's largest lists in attributes; None where it has no long ones."""
+    if not model.lists:
+        return None
+    largest = model.lists[0].bytes
+    rows, shown = cap_rows([Row(_list_cells(one, model, largest)) for one in model.lists], model.list_count)
+    columns = (
+        Column("Node"), Column("Attribute"), Column("Dtype"), Column("Values", "num"), Column("Size", "num"),
+        Column("Of the file", "num"), Column("", "chart"),
+    )  # fmt: skip
+    return Table("Long lists in attributes", columns, rows, shown)
+
+
+def _list_cells(one: ListFacts, model: ModelFacts, largest: int) -> tuple[Cell, ...]:
+    share = numbers.percent(one.bytes / model.bytes if model.bytes else 0.0)
+    return (
+        Cell(name=one.node),
+        Cell(name=one.attribute),
+        Cell(one.dtype),
+        Cell(numbers.count(one.length)),
+        Cell(numbers.size(one.bytes), title=numbers.exact_size(one.bytes) or "", sort=str(one.bytes)),
+        Cell(share),
+        Cell(chart=bar(one.bytes, largest, f"{share} of the file", tone=_LISTS)),
+    )
 
 
 def _weight_cells(w: InitializerFacts, model: ModelFacts, tones: dict[str, str], largest: int) -> tuple[Cell, ...]:

@@ -17,6 +17,8 @@
     return way * collator.compare(s, t);
   };
 
+  const refresh = new Map();  // by table: what to do when the order of its rows is another
+
   const makeSortable = (table) => {
     const body = table.tBodies[0];
     all("thead th", table).forEach((head, column) => {
@@ -32,8 +34,35 @@
         head.setAttribute("aria-sort", way === 1 ? "ascending" : "descending");
         const rows = [...body.rows].map((row) => [value(row, column), row]);
         body.append(...rows.sort(order(way)).map(([, row]) => row));
+        refresh.get(table)?.();
       });
     });
+  };
+
+  const MOST = 200;  // rows that are laid out at a time: thousands would make every sort wait for seconds
+
+  // Rows for which the page has no room are there in short, and become rows when something is looked for.
+  const addRest = (table) => {
+    const data = document.getElementById("rest"), rows = data ? JSON.parse(data.textContent) : [];
+    const said = document.querySelector(".shown");
+    if (rows.length && said) said.textContent += `; the filter finds ${rows.length.toLocaleString("en")} more, in short`;
+    const heads = all("thead th", table).map((head) => head.textContent.trim());
+    return () => {
+      for (const [target, link, kind, verdictKey, size, bytes] of rows) {
+        const row = table.tBodies[0].insertRow(), head = document.createElement("th"), to = document.createElement("a");
+        head.scope = "row";
+        to.href = link;
+        to.textContent = target;
+        head.append(to);
+        row.append(head);
+        heads.slice(1).forEach((name, at) => {
+          const cell = row.insertCell();
+          if (at === 0) { cell.append(document.querySelector(`.tally .mark.${kind}`).cloneNode(true)); cell.dataset.sort = verdictKey; }
+          if (name.startsWith("Size")) { cell.className = "num"; cell.textContent = size; cell.dataset.sort = bytes; }
+        });
+      }
+      return rows.splice(0).length;
+    };
   };
 
   const addFilter = (table) => {
@@ -44,17 +73,31 @@
     said.setAttribute("role", "status");
     label.append("Filter", field, said);
     table.closest(".scroll").before(label);
-    const rows = [...table.tBodies[0].rows].map((row) => [row, row.textContent.toLowerCase(), row.cells[1].textContent.trim()]);
-    let verdict = "";
+    const body = table.tBodies[0], known = new Map(), rest = addRest(table);
+    const learn = () => [...body.rows].forEach((row) => known.set(row, [row.textContent.toLowerCase(), row.cells[1].textContent.trim()]));
+    learn();
+    const more = document.createElement("button");
+    more.type = "button";
+    more.className = "more";
+    table.closest(".scroll").after(more);
+    let verdict = "", most = MOST;
     const update = () => {
-      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
-      let shown = 0;
-      for (const [row, text, its] of rows) {
+      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean), asked = words.length || verdict;
+      if (asked && rest()) learn();
+      let found = 0;
+      for (const row of body.rows) {
+        const [text, its] = known.get(row);
         row.hidden = !(words.every((word) => text.includes(word)) && (!verdict || its === verdict));
-        shown += row.hidden ? 0 : 1;
+        if (!row.hidden) found += 1;
+        row.classList.toggle("beyond", !row.hidden && found > most);
       }
-      said.textContent = words.length || verdict ? `${shown} of ${rows.length}` : "";
+      more.hidden = found <= most;
+      more.textContent = `Show all ${found.toLocaleString("en")} rows`;
+      said.textContent = asked ? `${found.toLocaleString("en")} of ${known.size.toLocaleString("en")}` : "";
     };
+    more.addEventListener("click", () => { most = Infinity; update(); });
+    refresh.set(table, update);
+    update();
     field.addEventListener("input", update);
     const buttons = all(".tally").map((tally) => {
       const button = document.createElement("button");
