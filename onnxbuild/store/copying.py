@@ -16,7 +16,7 @@ LARGE = 16 * BLOCK
 """Bytes from which other threads are worth their start."""
 PIECE = 2 * BLOCK
 """Bytes that the kernel copies at once, while the piece before is hashed."""
-SYNC_EVERY = 16 * BLOCK
+SYNC_EVERY = 8 * BLOCK
 """Bytes after which what was written is sent to the disk, rather than all at the end."""
 _NO_KERNEL_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
 
