@@ -10,8 +10,8 @@ import pytest
 from onnxbuild.base.codec import decode
 from onnxbuild.report.facts import IndexFacts, ReportFacts
 from tests.report.page_text import read
+from tests.report.regold import SAMPLE, sample_pages
 
-SAMPLE = Path(__file__).parents[2] / "reports/sample"
 PAGES = sorted(SAMPLE.glob("*.html"))
 
 
@@ -24,6 +24,10 @@ def test_all_links_of_the_sample_lead_somewhere(page: Path) -> None:
         name, _, fragment = link.removeprefix("./").partition("#")
         assert (SAMPLE / (name or page.name)).is_file(), link
         assert not fragment or fragment in ids[name or page.name], link
+
+
+def test_the_sample_is_as_its_facts_are_drawn_now() -> None:
+    assert {page.name: page.read_text("utf-8") for page in PAGES} == sample_pages()
 
 
 def test_the_sample_has_an_index_with_what_was_accepted_and_its_twins_are_readable() -> None:
