@@ -35,12 +35,14 @@ class PruneFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 def run(params: PruneParams, ws: Workspace) -> PruneFacts:
     """Prune the model's weights; a model without prunable weights is delivered as it is, with a warning."""
+    from onnxbuild.ir.invariants import free_invariants
     from onnxbuild.ir.model import read_model
     from onnxbuild.ir.pruning import prune
     from onnxbuild.stages import delivery
 
     source = ws.inputs["model"]
     model = read_model(source)
+    free_invariants(model)
     pruned = prune(model, params.pruning)
     if all(tensor.zeros == tensor.zeros_before for tensor in pruned):
         reason = "no element was to become zero" if pruned else "no MatMul, Gemm or Conv has constant float weights"
@@ -58,7 +60,7 @@ def run(params: PruneParams, ws: Workspace) -> PruneFacts:
 
 PRUNE = Stage(
     name="prune",
-    version=4,
+    version=5,
     params=PruneParams,
     facts=PruneFacts,
     run=run,

@@ -31,6 +31,7 @@ from tests.stages.models import (
     weight,
     workspace,
 )
+from tests.stages.test_branches import carried
 
 MAGNITUDE = Pruning(method="magnitude", sparsity=0.5)
 
@@ -184,6 +185,11 @@ def test_weights_in_subgraphs_are_pruned(tmp_path: Path) -> None:
     arrays = [v.const_value.numpy() for g in again.graphs() for v in g.initializers.values() if v.const_value]
     arrays += [n.attributes["value"].as_tensor().numpy() for g in again.graphs() for n in g if n.op_type == "Constant"]
     assert [int(np.count_nonzero(a == 0)) for a in arrays if a.shape == (8, 4)] == [16, 16]
+
+
+def test_weights_that_a_loop_carries_as_state_are_pruned(tmp_path: Path) -> None:
+    facts, _ = prune(tmp_path, carried(), MAGNITUDE)
+    assert [(t.name, t.node, t.zeros) for t in facts.tensors] == [("w", "body/MatMul", 512)]
 
 
 def test_weights_passed_to_a_function_and_in_its_body_are_pruned(tmp_path: Path) -> None:
