@@ -28,7 +28,8 @@ _INSIDE: dict[str, dict[int, str]] = {
 _NODE_SIZE = "node"
 _ROW = 64
 """Numbers of one field in a row from which the rest of the row is counted at once: trees have millions."""
-_BLOCK = 1 << 20
+_FIRST, _BLOCK = 1 << 8, 1 << 20
+"""Bytes of a row that are looked at first, and at most at a time: many short rows cost no more than they hold."""
 _LONGEST_VARINT = 10
 
 
@@ -111,7 +112,10 @@ def _children(
         if position > end:
             raise WireError("a field is longer than the file; the file is cut off or damaged")
         if wire != _BYTES:
-            more, position = _skip_row(data, position, end, tag) if row >= _ROW else (0, position)
+            more = 0
+            if row >= _ROW:
+                more, position = _skip_row(data, position, end, tag)
+                row = 0  # what follows is no plain part of it
             counts.numbers += 1 + more
             if counts.numbers > max_numbers:
                 raise WireError(f"it has more than {max_numbers:,} numbers")
@@ -123,14 +127,15 @@ def _skip_row(data: mmap.mmap, position: int, end: int, tag: int) -> tuple[int, 
 
     What is not plainly such a row is left to the caller.
     """
-    skipped = 0
+    skipped, size = 0, min(_FIRST, _BLOCK)
     while tag < 0x80 and position < end:
-        block = np.frombuffer(data, np.uint8, min(end - position, _BLOCK), position)
+        block = np.frombuffer(data, np.uint8, min(end - position, size), position)
         found, length = _row_of_varints(block, tag) if tag & 7 == _VARINT else _row_of_fixed(block, tag)
         skipped += found
         position += length
         if not found or len(block) - length > _LONGEST_VARINT:
             break
+        size = min(8 * size, _BLOCK)
     return skipped, position
 
 

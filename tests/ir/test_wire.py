@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,6 +51,31 @@ def test_rows_are_bounded_and_numbers_weigh_less_than_messages(tmp_path: Path) -
     assert count(path, **{**PLENTY, "max_fields": 100}).numbers > 5000
     with pytest.raises(WireError, match="more than 4,999 numbers"):
         count(path, **{**PLENTY, "max_numbers": 4999})
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [(b"\x40\x01" * 64 + b"\x18\x01") * 200, b"\xc0\x00\x01" * 5000, b"\xc0\x00\x01\x40\x01" * 3000],
+    ids=["short rows", "padded tags", "some padded tags"],
+)
+def test_rows_that_end_at_once_cost_no_more_than_they_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hostile: bytes
+) -> None:
+    content = hostile
+    for field in (5, 1, 7):  # an attribute, in a node, in a graph
+        size = len(content)
+        content = bytes((field << 3 | 2, size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14)) + content
+    (tmp_path / "a.onnx").write_bytes(content)
+    looked_at, look = [0], wire._row_of_varints
+
+    def counted(block: np.ndarray, tag: int) -> tuple[int, int]:
+        looked_at[0] += len(block)
+        return look(block, tag)
+
+    monkeypatch.setattr(wire, "_row_of_varints", counted)
+    found = count(tmp_path / "a.onnx", **PLENTY)
+    assert 0 < looked_at[0] < 4 * len(hostile)
+    assert found == one_by_one(tmp_path / "a.onnx", monkeypatch)
 
 
 @pytest.mark.parametrize("damage", ["cut", "endless"])
