@@ -13,6 +13,8 @@ from onnxbuild.ir.quantized import WEIGHTED
 from onnxbuild.ir.walk import nested, subgraphs
 
 HOLDERS = ("If", "Loop", "Scan")
+FIRST_SCAN = 9
+"""The opset from which Scan is what it is now: before it had a batch axis of its own."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,9 @@ def share(model: ir.Model) -> None:
     for graph in model.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
-            if tensor is not None and len(tensor.shape) > 1 and not value.is_graph_output():
+            if tensor is None or tensor.dtype == ir.DataType.STRING or value.is_graph_output():
+                continue
+            if len(tensor.shape) > 1:
                 digest = hashlib.sha256(tensor.tobytes()).digest()
                 found.setdefault((tensor.dtype, tuple(tensor.shape.numpy()), digest), []).append(value)
     for first, *others in found.values():

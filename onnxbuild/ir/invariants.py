@@ -1,20 +1,22 @@
 """Constants that a Loop or Scan only hands on from one iteration to the next, read from around it instead.
 
-TensorFlow's loops take their weights that way: as state, where neither a quantiser nor pruning sees a weight. Knows neither.
+TensorFlow's loops take their weights that way: as state, where neither a quantiser nor pruning sees one. Knows neither.
 """
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
+from onnxbuild.ir.bodies import FIRST_SCAN
 from onnxbuild.ir.walk import nested
 
 
 def free_invariants(model: ir.Model) -> int:
     """Take constants out of the state of each Loop and Scan whose body leaves them as they are; return how many."""
     freed = 0
+    loops = ("Loop", "Scan") if model.opset_imports.get("", FIRST_SCAN) >= FIRST_SCAN else ("Loop",)
     for body in list(nested(model.graph)):  # outermost first: what is freed around a loop is a constant inside it
-        for node in [node for node in body if node.op_type in ("Loop", "Scan") and node.domain in ("", "ai.onnx")]:
+        for node in [node for node in body if node.op_type in loops and node.domain in ("", "ai.onnx")]:
             freed += _free(node)
     return freed
 
@@ -30,10 +32,12 @@ def _free(node: ir.Node) -> int:
         for number in range(states)
         if _is_constant(node.inputs[leading + number])
         and _handed_on(inner.outputs[first_out + number]) is inner.inputs[leading + number]
+        and not _is_output_elsewhere(inner, leading + number, first_out + number)
         and not node.outputs[number].is_graph_output()
     ]
-    if found:
-        _take_out(node, inner, found, leading, first_out)
+    if not found or len(found) == len(node.outputs):  # a loop must return something
+        return 0
+    _take_out(node, inner, found, leading, first_out)
     return len(found)
 
 
@@ -67,6 +71,11 @@ def _handed_on(value: ir.Value) -> ir.Value | None:
         value = producer.inputs[0]
         producer = value.producer()
     return value
+
+
+def _is_output_elsewhere(inner: ir.Graph, number: int, own: int) -> bool:
+    """Say whether a body returns the input of this number as it is in another place than its own."""
+    return any(value is inner.inputs[number] for at, value in enumerate(inner.outputs) if at != own)
 
 
 def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:

@@ -60,7 +60,7 @@ def run(params: PruneParams, ws: Workspace) -> PruneFacts:
 
 PRUNE = Stage(
     name="prune",
-    version=5,
+    version=6,
     params=PruneParams,
     facts=PruneFacts,
     run=run,

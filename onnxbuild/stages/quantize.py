@@ -98,7 +98,7 @@ def _holds(params: QuantizeParams, facts: QuantizeFacts) -> bool:
 
 QUANTIZE = Stage(
     name="quantize",
-    version=6,
+    version=7,
     params=QuantizeParams,
     facts=QuantizeFacts,
     run=run,

@@ -16,14 +16,12 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.ir.bodies import Body, cut, expose, holders, set_input_types
+from onnxbuild.ir.bodies import FIRST_SCAN, Body, cut, expose, holders, set_input_types
 from onnxbuild.ir.model import MODEL, write_model
 from onnxbuild.ort.session import UNOPTIMIZED, open_session, run_call
 
 Call = Mapping[str, np.ndarray]
 
-FIRST_SCAN = 9
-"""The opset from which Scan is what it is now."""
 MOST_CALLS = 256
 MOST_BYTES = 100_000_000
 """Calls of one body, and their bytes, that are kept in memory: of more, some from all over them."""

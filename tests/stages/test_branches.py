@@ -183,6 +183,16 @@ def test_weights_that_branches_and_the_main_graph_share_are_one_tensor_still(tmp
     )
 
 
+def test_words_beside_branches_are_left_alone(tmp_path: Path) -> None:
+    proto = decoder()
+    proto.graph.initializer.append(helper.make_tensor("words", onnx.TensorProto.STRING, [1, 2], [b"a", b"b"]))
+    proto.graph.node.append(node("Identity", ["words"], ["said"], name="words/Identity"))
+    proto.graph.output.append(value("said", 1, 2, dtype=onnx.TensorProto.STRING))
+    facts, ws = quantize(tmp_path, proto, both(64), mode="static")
+    assert facts.quantized["MatMul"] == 4
+    assert outputs_of(ws.out / "model", both(64)[0])["said"].tolist() == [["a", "b"]]
+
+
 def test_the_static_tool_writes_an_invalid_model_where_a_branch_reads_what_it_takes_away(tmp_path: Path) -> None:
     onnx.save(decoder(), tmp_path / "m.onnx")
     with pytest.raises(Exception, match=r"input 'h' of node"):
