@@ -168,6 +168,8 @@ def _cut(node: ir.Node, attribute: str, graph: ir.Graph, model: ir.Model) -> Bod
         if value not in own and value not in taken:
             taken[value] = ir.Value(name=value.name)
     for number, value in enumerate(inner.outputs):
+        if isinstance(value.type, ir.SequenceType | ir.OptionalType):  # of which older opsets have no Identity
+            continue
         if value not in own or value.producer() is None:  # handed on: tools fail where what comes in goes out
             same = ir.Node("", "Identity", [value], num_outputs=1, name=f"{node.name}/{attribute}/output_{number}")
             same.outputs[0].name = same.name

@@ -374,3 +374,33 @@ def test_a_branch_that_a_sequence_goes_into_stays_in_float_and_that_is_said(tmp_
     (warning,) = ws.warnings
     assert "sequences and the like go into if/then_branch" in warning.message
     assert "else_branch" not in warning.message
+
+
+def test_a_sequence_that_a_loop_hands_on_needs_no_identity_which_opset_13_has_not(tmp_path: Path) -> None:
+    sequence = helper.make_tensor_sequence_value_info("kept", FLOAT, None)
+    body = helper.make_graph(
+        [
+            node("MatMul", ["state", "w"], ["next"], name="body/MatMul"),
+            node("Identity", ["cond"], ["go"], name="body/Go"),
+        ],
+        "body",
+        [value("i", dtype=INT64), value("cond", dtype=BOOL), untyped("state"), sequence],
+        [value("go", dtype=BOOL), untyped("next"), sequence],
+    )
+    proto = model(
+        [
+            node("SequenceConstruct", ["x"], ["first"], name="seq"),
+            node("Loop", ["times", "", "x", "first"], ["h", "last"], name="loop", body=body),
+            node("SequenceAt", ["last", "zero"], ["same"], name="at"),
+            node("Add", ["h", "same"], ["s"], name="add"),
+            node("MatMul", ["s", "v"], ["y"], name="fc"),
+        ],
+        [weight("w", 8, 8), weight("v", 8, 4), array("times", 2, np.int64), array("zero", 0, np.int64)],
+        inputs=[value("x", "batch", 8)],
+        outputs=[value("y", "batch", 4)],
+        opset=13,
+    )
+    calls = floats("x", (1, 8), (4, 8))
+    facts, ws = quantize(tmp_path, proto, calls, mode="static")
+    assert facts.quantized["MatMul"] == 1
+    assert min(sqnr(ws, call) for call in calls) > 20
