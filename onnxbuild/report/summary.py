@@ -91,6 +91,8 @@ def speed_sentence(target: TargetFacts) -> str | None:
     ratio, where = target.versus.versus.ratio, f"{target.versus.other} on {target.versus.provider}"
     if not ratio.decides(1.0):
         return f"not significantly faster or slower than {where}"
+    if 1 / 1.05 < ratio.value < 1.05:  # which "1.0x" would call as fast
+        return f"slightly {'faster' if ratio.value > 1 else 'slower'} than {where}"
     return (
         f"{ratio.value:.1f}x as fast as {where}" if ratio.value >= 1 else f"{1 / ratio.value:.1f}x slower than {where}"
     )

@@ -177,6 +177,9 @@ def test_speed_is_in_the_sentence_where_it_was_measured(digits: ReportFacts) -> 
         return speed_sentence(msgspec.structs.replace(int8, versus=msgspec.structs.replace(int8.versus, versus=versus)))
 
     assert said(0.5, 0.4, 0.6) == "2.0x slower than fp32 on cpu"
+    assert said(1.03, 1.02, 1.04) == "slightly faster than fp32 on cpu"
+    assert said(0.97, 0.96, 0.98) == "slightly slower than fp32 on cpu"
+    assert said(1.06, 1.05, 1.07) == "1.1x as fast as fp32 on cpu"
     assert said(1.01, 0.9, 1.1) == "not significantly faster or slower than fp32 on cpu"
     assert speed_sentence(digits.targets[0]) is None
 
