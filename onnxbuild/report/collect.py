@@ -366,12 +366,18 @@ def _data_sets(targets: list[TargetPlan], outcomes: Outcomes) -> tuple[DataSetFa
 
 
 def _seeds(targets: list[TargetPlan]) -> dict[str, int]:
-    """Return the seeds that a build goes by: of every process, and of generated data."""
-    seeds = {"processes of stages": 0}
+    """Return the seeds that a build goes by: of every process, and of generated data, by variant where they differ."""
+    found: dict[str, dict[str, int]] = {}
     for plan in targets:
         for role, declared in (("evaluation", plan.target.evaluation), ("calibration", plan.target.calibration)):
             if declared is not None and isinstance(declared.data, RandomData):
-                seeds[f"{role} data"] = declared.data.seed
+                found.setdefault(f"{role} data", {})[plan.target.variant] = declared.data.seed
+    seeds = {"processes of stages": 0}
+    for what, by_variant in found.items():
+        if len({*by_variant.values()}) == 1:
+            seeds[what] = next(iter(by_variant.values()))
+        else:
+            seeds.update((f"{what} of {variant}", seed) for variant, seed in by_variant.items())
     return seeds
 
 
