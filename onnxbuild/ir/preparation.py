@@ -40,12 +40,15 @@ def has_foreign_operators(model: ir.Model) -> bool:
 
 
 def set_types(model: ir.Model, types: Mapping[str, tuple[int, Sequence[int | str | None]]]) -> None:
-    """Give the values of the main graph that have no type the ONNX element types and dims in `types`, by name."""
+    """Give the values of the main graph that have no type the ONNX element types and dims in `types`, by name.
+
+    No dims give no shape: ONNX Runtime says so of a scalar, and of what has a rank that it does not know.
+    """
     for node in model.graph:
         for value in node.outputs:
             if value.type is None and value.name is not None and value.name in types:
                 dtype, dims = types[value.name]
-                value.type, value.shape = ir.TensorType(ir.DataType(dtype)), ir.Shape(dims)
+                value.type, value.shape = ir.TensorType(ir.DataType(dtype)), ir.Shape(dims) if dims else None
 
 
 def split_gemms(model: ir.Model, wanted: Callable[[ir.Node], bool]) -> list[str]:

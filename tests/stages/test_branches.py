@@ -404,3 +404,19 @@ def test_a_sequence_that_a_loop_hands_on_needs_no_identity_which_opset_13_has_no
     facts, ws = quantize(tmp_path, proto, calls, mode="static")
     assert facts.quantized["MatMul"] == 1
     assert min(sqnr(ws, call) for call in calls) > 20
+
+
+def test_what_a_loop_returns_in_a_rank_that_nobody_knows_is_not_taken_for_a_scalar(tmp_path: Path) -> None:
+    body = helper.make_graph(
+        [node("Add", ["state", "one"], ["next"], name="body/Add"), node("Identity", ["cond"], ["go"], name="body/Go")],
+        "body",
+        [value("i", dtype=INT64), value("cond", dtype=BOOL), untyped("state")],
+        [value("go", dtype=BOOL), untyped("next")],
+    )
+    proto = decoder()
+    proto.graph.node.insert(0, node("Loop", ["times", "", "x"], ["grown"], name="loop", body=body))
+    proto.graph.node[1].input[0] = "grown"
+    proto.graph.initializer.extend([array("times", 2, np.int64), weight("one", 64)])
+    facts, ws = quantize(tmp_path, proto, both(64), mode="static")
+    assert facts.quantized["MatMul"] == 4
+    assert min(sqnr(ws, call) for call in both(64)) > 20
