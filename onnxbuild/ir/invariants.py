@@ -6,6 +6,7 @@ TensorFlow's loops take their weights that way: as state, where neither a quanti
 from __future__ import annotations
 
 import onnx_ir as ir
+from onnx_ir.passes.common import NameFixPass
 
 from onnxbuild.ir.bodies import FIRST_SCAN
 from onnxbuild.ir.walk import nested
@@ -18,6 +19,8 @@ def free_invariants(model: ir.Model) -> int:
     for body in list(nested(model.graph)):  # outermost first: what is freed around a loop is a constant inside it
         for node in [node for node in body if node.op_type in loops and node.domain in ("", "ai.onnx")]:
             freed += _free(node)
+    if freed:
+        NameFixPass()(model)  # a name inside may be that of a constant which is now read there
     return freed
 
 

@@ -16,6 +16,8 @@ CARRIED = """(float[2] y) <float[2] w = {1, 2}, bool t = {1}> {
     y, last = Loop (n, t, x, w) <body = b (int64 i, bool c, float[2] a, float[2] v)
         => (bool go, float[2] next, float[2] same) { go = Identity(c) next = Add(a, v) same = Identity(v) }>
 }"""
+SHADOWED = CARRIED.replace("float[2] a,", "float[2] w,").replace("Add(a, v)", "Add(w, v)")
+"""The constant has the name of another state inside."""
 ALSO_SCANNED = """(float[2] y, float[k, 2] s) <float[2] w = {1, 2}, bool t = {1}> {
     y, last, s = Loop (n, t, x, w) <body = b (int64 i, bool c, float[2] a, float[2] v)
         => (bool go, float[2] next, float[2] v, float[2] v) { go = Identity(c) next = Add(a, v) }>
@@ -42,12 +44,13 @@ SCAN_8 = """<ir_version: 4, opset_import: ["" : 8]> g (float[2, 3, 2] x, float[2
     ("text", "freed"),
     [
         (HEAD + CARRIED, 1),
+        (HEAD + SHADOWED, 1),
         (HEAD + ALSO_SCANNED, 0),
         (HEAD + ALSO_ANOTHER_STATE, 0),
         (HEAD + NOTHING_ELSE, 0),
         (SCAN_8, 0),
     ],
-    ids=["carried", "also scanned", "also another state", "nothing else", "scan of opset 8"],
+    ids=["carried", "shadowed", "also scanned", "also another state", "nothing else", "scan of opset 8"],
 )
 def test_what_is_freed_changes_no_result(text: str, freed: int) -> None:
     proto = parser.parse_model(text)
