@@ -16,7 +16,7 @@ import msgspec
 
 from onnxbuild.base.digest import digest_bytes
 from onnxbuild.base.git import GitError, git
-from onnxbuild.recipe.lock import FORMAT, lock_path
+from onnxbuild.recipe.lock import FORMAT, Size, lock_path
 
 MOST_REVISIONS = 300
 """Commits that are looked at, of all recipes of a project together."""
@@ -91,7 +91,7 @@ class _Estimate(msgspec.Struct, frozen=True):
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    bytes: int | None = None
+    bytes: Size | None = None
     metrics: dict[str, _Metric] = {}
     latencies: dict[str, _Estimate] = {}
 

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -21,6 +21,8 @@ from onnxbuild.recipe.types import Choice, TunedSession
 
 FORMAT = 1
 ENDING = ".lock.json"
+Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""Bytes of files: what no file system holds is no size, and no number to calculate with."""
 _ROUNDING = 1e-9
 """How far two sums of the same numbers may be apart, relatively."""
 
@@ -80,7 +82,7 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     recipe: str = ""
     sources: dict[str, str]
     output: dict[str, str]
-    bytes: int | None = None
+    bytes: Size | None = None
     opset: dict[str, int]
     ir_version: int
     interface: dict[str, str] = {}

@@ -161,6 +161,8 @@ def test_odd_names_are_names(repository: Path) -> None:
         "<<<<<<< ours\n",
         '{"format": 2, "targets": {"fp32": {"bytes": 1}}}',
         '{"format": 1, "targets": {"fp32": {"bytes": "many"}}}',
+        '{"format": 1, "targets": {"fp32": {"bytes": -1}}}',
+        '{"format": 1, "targets": {"fp32": {"bytes": 1' + "0" * 400 + "}}}",
         '{"format": 1, "targets": {"fp32": {"metrics": {"cpu": {"name": "a", "model": NaN}}}}}',
         '{"format": 1, "targets": {"fp32": ' + "[" * 100_000 + "]" * 100_000 + "}}",
         '{"format": 1, "targets": ["\\ud800"]}',
