@@ -154,7 +154,7 @@ def parse_lock(text: str, file: str, problems: Problems, variants: Iterable[str]
             continue
         try:
             lock[variant] = msgspec.json.decode(raw, type=LockedTarget)
-        except msgspec.ValidationError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             _refuse(problems, text, file, variant, str(error))
     return lock
 
@@ -181,7 +181,7 @@ def _parse(text: str, file: str, problems: Problems) -> _File | None:
         problems.error("broken-lock", message, place, hint=hint)
     except _TwiceError as error:
         problems.error("broken-lock", f"the key '{error}' stands twice", _place(text, file, str(error)), hint=hint)
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:  # NaN, half a surrogate, nesting, endless digits
         problems.error("broken-lock", f"the lock does not have its form: {error}", Place(file, 1, 1), hint=hint)
     return None
 
