@@ -93,7 +93,7 @@ class Bench:
         openings: list[int] = []
         for number in range(MOST_ROUNDS * count):
             if number and count > 1:
-                del pair
+                del pair, run  # each holds a session
                 pair = self._pair(models, batch, number)
                 for run in pair:
                     collect(run, time.perf_counter_ns, SETTLING, least=2)
