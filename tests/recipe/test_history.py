@@ -69,6 +69,12 @@ def test_versions_come_in_order_and_the_lock_as_it_is_last(repository: Path) -> 
     assert (last.metrics, last.names, last.latencies) == ({"cpu": 0.95}, {"cpu": "accuracy"}, {"p50, batch 1@cpu": 2.5})
 
 
+@pytest.mark.parametrize("setting", ["log.showRoot=false", "log.follow=true", "log.showSignature=true"])
+def test_no_setting_of_the_user_leaves_a_version_out(repository: Path, setting: str) -> None:
+    git(repository, "config", *setting.split("="))
+    assert sizes(read_history(repository, [RECIPE])) == [100, 90, 80]
+
+
 def test_to_commit_a_lock_changes_nothing(repository: Path) -> None:
     write(repository, LOCK, lock(70))
     before = read_history(repository, [RECIPE]).of(RECIPE, "fp32")
