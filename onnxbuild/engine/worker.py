@@ -98,7 +98,7 @@ def _teach(lessons: int, before: Set[str], packages: Set[str]) -> None:
 
 def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, lessons: int, ours: Sequence[int]) -> int:
     """Run a job in a child that has none of the descriptors `ours`, the first of which tells of it."""
-    worker, before, order = os.getpid(), {*sys.modules}, read_order(Path(job))
+    worker, before, order, pipe = os.getpid(), {*sys.modules}, read_order(Path(job)), os.fstat(lessons)
     pid = os.fork()
     if pid:
         _tell(ours[0], {"job": job, "pid": pid})
@@ -113,7 +113,8 @@ def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, lessons: int, ou
             os.close(descriptor)
         os.open(os.devnull, os.O_RDONLY)
         status = run_job(order, owners)
-        _teach(lessons, before, OURS if order.job.user_code else before)
+        if os.path.samestat(os.fstat(lessons), pipe):  # user code may have closed it, and opened a file of its own
+            _teach(lessons, before, OURS if order.job.user_code else before)
     finally:
         with contextlib.suppress(Exception):  # a full disk takes no log; whatever happens, this is no second worker
             sys.stdout.flush()

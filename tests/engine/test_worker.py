@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -31,19 +32,26 @@ def serve(told: str) -> None:
 
     def run_job(order: Any, _: object) -> int:
         found = NEW in sys.modules
+        if order.job.closes:
+            os.closerange(3, 64)
+            while os.open(f"{told}.mine", os.O_WRONLY | os.O_CREAT) < 63:
+                pass
         plain(NEW)
         return 10 + found
 
     importlib.import_module = heard  # type: ignore[assignment]
-    worker.read_order = lambda file: SimpleNamespace(job=SimpleNamespace(user_code=file.name == "user"))  # type: ignore[assignment,return-value]
+    worker.OURS = frozenset({"onnxbuild", *({"email"} if told.endswith("closes") else ())})  # type: ignore[misc]
+    worker.read_order = lambda file: SimpleNamespace(
+        job=SimpleNamespace(user_code=file.name != "ours", closes=file.name == "closes")
+    )  # type: ignore[assignment,return-value]
     worker.run_job = run_job  # type: ignore[assignment]
     worker.main([], owners=False)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers fork")
-@pytest.mark.parametrize(("first", "learns"), [("ours", True), ("user", False)])
+@pytest.mark.parametrize(("first", "learns"), [("ours", True), ("user", False), ("closes", False)])
 def test_a_worker_learns_when_it_gets_a_job_and_not_of_user_code(tmp_path: Path, first: str, learns: bool) -> None:
-    told = tmp_path / "told"
+    told = tmp_path / f"told-{first}"
     code = f"from tests.engine.test_worker import serve; serve({str(told)!r})"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin is not None
@@ -62,6 +70,7 @@ def test_a_worker_learns_when_it_gets_a_job_and_not_of_user_code(tmp_path: Path,
     names = told.read_text().split() if told.exists() else []
     process.stdin.close()
     assert process.wait() == 0
+    assert not told.with_name("told-closes.mine").exists() or not told.with_name("told-closes.mine").read_bytes()
     process.stdout.close()
     assert (NEW in names) == learns
     assert (told.read_text().split() if told.exists() else []) == names, "it learnt while it had no job"
