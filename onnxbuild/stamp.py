@@ -159,7 +159,7 @@ def _first_line(name: str) -> str:
 def _lines(name: str) -> list[str]:
     try:
         with open(name, "rb", 0) as file:
-            return file.read(4096).decode(errors="replace").splitlines()
+            return file.read().decode(errors="replace").splitlines()
     except OSError:
         return []
 

@@ -242,6 +242,8 @@ class Pool:
     def _lose(self, worker: _Worker) -> None:
         """Take in that a worker's process has ended, and with it all it ran."""
         status = worker.process.wait()
+        if worker.process.stdin is not None:
+            worker.process.stdin.close()
         for file, running in self._running.items():
             if running.worker is not worker or (running.killed is not None and running.pid is None):
                 continue

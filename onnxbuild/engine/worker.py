@@ -5,7 +5,8 @@ Reads job files' paths from standard input, one a line, and writes one JSON line
 ends. When its input closes, it kills the children that still run and leaves. It never runs a framework's operators:
 a TensorFlow that has run anything hangs its forked children. What a child has imported of the packages that are there
 it imports too, so that a kind of stage loads its code once and not in each of its actions; from a child that ran user
-code it learns only of this package, for that code's imports are nobody else's.
+code it learns only of this package, for that code's imports are nobody else's. It does so when it gets its next job: a
+worker that has none keeps still, for another's may measure.
 """
 
 from __future__ import annotations
@@ -57,7 +58,6 @@ def _serve(channel: int, owners: Mapping[str, Sequence[str]] | None) -> None:
         if wake_read in ready:
             os.read(wake_read, 4096)
             _reap(channel, children)
-            _learn(lessons[0])
         if 0 in ready:
             data = os.read(0, 65536)
             if not data:
@@ -66,6 +66,7 @@ def _serve(channel: int, owners: Mapping[str, Sequence[str]] | None) -> None:
             *lines, pending = (pending + data).split(b"\n")
             for line in lines:
                 job = line.decode()
+                _learn(lessons[0])
                 children[_fork(job, owners, lessons[1], (channel, wake_read, wake_write, lessons[0]))] = job
 
 
@@ -97,7 +98,7 @@ def _teach(lessons: int, before: Set[str], packages: Set[str]) -> None:
 
 def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, lessons: int, ours: Sequence[int]) -> int:
     """Run a job in a child that has none of the descriptors `ours`, the first of which tells of it."""
-    worker, before, order = os.getpid(), {*sys.modules}, read_order(Path(job))
+    worker, before, order, pipe = os.getpid(), {*sys.modules}, read_order(Path(job)), os.fstat(lessons)
     pid = os.fork()
     if pid:
         _tell(ours[0], {"job": job, "pid": pid})
@@ -112,7 +113,8 @@ def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, lessons: int, ou
             os.close(descriptor)
         os.open(os.devnull, os.O_RDONLY)
         status = run_job(order, owners)
-        _teach(lessons, before, OURS if order.job.user_code else before)
+        if os.path.samestat(os.fstat(lessons), pipe):  # user code may have closed it, and opened a file of its own
+            _teach(lessons, before, OURS if order.job.user_code else before)
     finally:
         with contextlib.suppress(Exception):  # a full disk takes no log; whatever happens, this is no second worker
             sys.stdout.flush()

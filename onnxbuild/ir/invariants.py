@@ -1,6 +1,7 @@
 """Constants that a Loop or Scan only hands on from one iteration to the next, read from around it instead.
 
-TensorFlow's loops take their weights that way: as state, where neither a quantiser nor pruning sees one. Knows neither.
+TensorFlow's loops take their weights that way: as state, where neither a quantiser nor pruning sees a weight. Knows
+neither.
 """
 
 from __future__ import annotations

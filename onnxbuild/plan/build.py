@@ -423,8 +423,7 @@ def _add_tune(drafts: Drafts, target: Target, model: Ref, evaluation: str) -> st
     )
     inputs = {"model": model, "calls": Ref(evaluation, "inputs")}
     action = _action(target, "tune", params, inputs)
-    if target.sessions:
-        action = replace(action, locked=Choice(sessions=tuple(target.sessions.items())))
+    action = replace(action, locked=Choice(sessions=tuple(target.sessions.items())))
     return drafts.add(target, f"tune@{provider.name}", action)
 
 

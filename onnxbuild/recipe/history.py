@@ -1,12 +1,11 @@
 """What git has of recipes and their locks, at the last revisions that changed them; checks nothing out, never fails.
 
-Bounded in revisions, bytes and time: where git, a repository or an object is missing there is less to tell. What other
-revisions hold is foreign: of a lock only figures are read, and what does not have their form is left out.
+Bounded in revisions, bytes of content and time: where git, a repository or an object is missing there is less to tell.
+What other revisions hold is foreign: of a lock only figures are read, and what does not have their form is left out.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ import msgspec
 
 from onnxbuild.base.digest import digest_bytes
 from onnxbuild.base.git import GitError, git
-from onnxbuild.recipe.lock import FORMAT, lock_path
+from onnxbuild.recipe.lock import FORMAT, Size, lock_path
 
 MOST_REVISIONS = 300
 """Commits that are looked at, of all recipes of a project together."""
@@ -26,6 +25,8 @@ MOST_BYTES = 1_000_000
 """Bytes of a file above which it is not read."""
 MOST_READ = 64_000_000
 """Bytes that are read in all."""
+LARGEST = 1e100
+"""A figure of a foreign file from which on it is none: what differs by more than a float holds cannot be drawn."""
 _SECONDS = 5
 _CHANGE = re.compile(r":\d+ \d+ [0-9a-f]+ ([0-9a-f]+) [A-Z]\d*")
 
@@ -91,7 +92,7 @@ class _Estimate(msgspec.Struct, frozen=True):
 
 
 class _Entry(msgspec.Struct, frozen=True):
-    bytes: int | None = None
+    bytes: Size | None = None
     metrics: dict[str, _Metric] = {}
     latencies: dict[str, _Estimate] = {}
 
@@ -152,13 +153,18 @@ def _figures(raw: msgspec.Raw) -> Figures | None:
         entry = msgspec.json.decode(raw, type=_Entry)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
-    known = {p: m for p, m in entry.metrics.items() if m.model is not None and math.isfinite(m.model)}
+    known = {p: m for p, m in entry.metrics.items() if m.model is not None and _is_drawn(m.model)}
     return Figures(
         bytes=entry.bytes,
         metrics={provider: metric.model for provider, metric in known.items() if metric.model is not None},
         names={provider: metric.name for provider, metric in known.items()},
-        latencies={name: time.value for name, time in entry.latencies.items() if math.isfinite(time.value)},
+        latencies={name: time.value for name, time in entry.latencies.items() if _is_drawn(time.value)},
     )
+
+
+def _is_drawn(value: float) -> bool:
+    """Tell whether a figure is one that differences can be taken of."""
+    return abs(value) < LARGEST
 
 
 def _versions(root: Path, wanted: set[str]) -> dict[str, list[tuple[str, str]]]:
@@ -201,6 +207,9 @@ def _read(root: Path, blobs: Iterable[str]) -> dict[str, bytes]:
     found, at = {}, 0
     while at < len(data):
         head, end = data[at : data.index(b"\n", at)].split(), data.index(b"\n", at) + 1
+        if len(head) < 3:  # it has gone since its size was asked for
+            at = end
+            continue
         at = end + int(head[2]) + 1
         found[head[0].decode()] = data[end : at - 1]
     return found

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -21,6 +21,8 @@ from onnxbuild.recipe.types import Choice, TunedSession
 
 FORMAT = 1
 ENDING = ".lock.json"
+Size = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""Bytes of files: what no file system holds is no size, and no number to calculate with."""
 _ROUNDING = 1e-9
 """How far two sums of the same numbers may be apart, relatively."""
 
@@ -80,7 +82,7 @@ class LockedTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     recipe: str = ""
     sources: dict[str, str]
     output: dict[str, str]
-    bytes: int | None = None
+    bytes: Size | None = None
     opset: dict[str, int]
     ir_version: int
     interface: dict[str, str] = {}
@@ -152,7 +154,7 @@ def parse_lock(text: str, file: str, problems: Problems, variants: Iterable[str]
             continue
         try:
             lock[variant] = msgspec.json.decode(raw, type=LockedTarget)
-        except msgspec.ValidationError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             _refuse(problems, text, file, variant, str(error))
     return lock
 
@@ -179,7 +181,7 @@ def _parse(text: str, file: str, problems: Problems) -> _File | None:
         problems.error("broken-lock", message, place, hint=hint)
     except _TwiceError as error:
         problems.error("broken-lock", f"the key '{error}' stands twice", _place(text, file, str(error)), hint=hint)
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:  # NaN, half a surrogate, nesting, endless digits
         problems.error("broken-lock", f"the lock does not have its form: {error}", Place(file, 1, 1), hint=hint)
     return None
 

@@ -32,8 +32,8 @@ MOST_ROUNDS = 8
 OPENINGS, MOST_OPENING, SETTLING = 8, 4, 0.002
 """How often two models in turns are opened, how many times as long that may take as measuring, and for how many seconds
 each runs before it is measured again."""
-PROCESSES, MOST_PROCESSES = 3, 9
-"""Fresh processes whose memory is looked at, and how many at most where a limit is not decided."""
+PROCESSES = 3
+"""Fresh processes whose memory is looked at: from least to most, which more of them would only widen."""
 
 
 class AbsentError(Exception):
@@ -93,7 +93,7 @@ class Bench:
         openings: list[int] = []
         for number in range(MOST_ROUNDS * count):
             if number and count > 1:
-                del pair
+                del pair, run  # each holds a session
                 pair = self._pair(models, batch, number)
                 for run in pair:
                     collect(run, time.perf_counter_ns, SETTLING, least=2)
@@ -130,16 +130,12 @@ class Bench:
         )
         frugal = msgspec.structs.replace(self._session, memory_pattern=False, cpu_arena=False)
         lean = msgspec.structs.replace(model, session=frugal)
-        limits = [limit.value for limit in self._limits if limit.measure == "memory"]
         prints, leans, bases = list[Footprint](), list[int](), list[int]()
-        for number in range(MOST_PROCESSES):
+        for _ in range(PROCESSES):
             prints.append(measure_fresh(model, scratch))
             bases.append(measure_fresh(trivial, scratch).peak)
-            if number < PROCESSES:
-                leans.append(measure_fresh(lean, scratch).peak)
-            peak = _above([each.peak for each in prints], bases)
-            if len(prints) >= PROCESSES and all(peak.decides(limit) for limit in limits):
-                break
+            leans.append(measure_fresh(lean, scratch).peak)
+        peak = _above([each.peak for each in prints], bases)
         spare = _above(leans, bases)
         arena = self._arena(batch) if self._session.cpu_arena is not False else None
         return _loading(prints), Memory(

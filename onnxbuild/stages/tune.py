@@ -128,9 +128,9 @@ def threads_of(declared: Session, told: Told) -> int:
 
 
 def _honours(choice: Choice, facts: TuneFacts) -> bool:
-    """Tell whether a session is the lock's for its machine, if it has one, or was chosen in spite of that one."""
+    """Tell whether a session is the lock's for its machine or was chosen in spite of it; without one, measured."""
     locked = dict(choice.sessions or ()).get(facts.machine)
-    return locked is None or locked in (facts.locked, tuned(facts))
+    return not facts.from_lock if locked is None else locked in (facts.locked, tuned(facts))
 
 
 def tuned(facts: TuneFacts) -> TunedSession:

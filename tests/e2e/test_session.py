@@ -106,6 +106,15 @@ def test_accepted_session_is_taken_without_a_search_here_and_in_a_clone(accepted
     assert (facts["from_lock"], facts["tried"]) == (True, [])
 
 
+def test_session_of_a_lock_that_is_gone_is_measured(accepted: Project) -> None:
+    assert "mlp/tune@cpu" in accepted.make().ran
+    assert delivered(accepted)["intra_op_threads"] == 7
+    (accepted.root / LOCK).unlink()
+    assert "mlp/tune@cpu" in accepted.make().ran
+    assert delivered(accepted).get("intra_op_threads") != 7
+    assert accepted.make().ran == []
+
+
 def test_remeasured_session_stands_and_differs_from_the_lock(accepted: Project) -> None:
     assert accepted.make().code == 0
     assert delivered(accepted)["intra_op_threads"] == 7

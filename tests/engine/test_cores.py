@@ -39,6 +39,11 @@ def many(monkeypatch: pytest.MonkeyPatch) -> None:
             {"cpu,cpuacct/c/cpu.cfs_quota_us": "500000\n", "cpu,cpuacct/c/cpu.cfs_period_us": "100000\n"},
             5,
         ),
+        (
+            "".join(f"{n}:c{n}:/{'f' * 200}\n" for n in range(40, 1, -1)) + "1:cpu:/\n",
+            {"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"},
+            3,
+        ),
         ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 16),
         ("1:cpu:/\n", {"cpu/cpu.cfs_quota_us": "100000\n", "cpu/cpu.cfs_period_us": "0\n"}, 16),
     ],

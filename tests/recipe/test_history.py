@@ -69,6 +69,12 @@ def test_versions_come_in_order_and_the_lock_as_it_is_last(repository: Path) -> 
     assert (last.metrics, last.names, last.latencies) == ({"cpu": 0.95}, {"cpu": "accuracy"}, {"p50, batch 1@cpu": 2.5})
 
 
+@pytest.mark.parametrize("setting", ["log.showRoot=false", "log.follow=true", "log.showSignature=true"])
+def test_no_setting_of_the_user_leaves_a_version_out(repository: Path, setting: str) -> None:
+    git(repository, "config", *setting.split("="))
+    assert sizes(read_history(repository, [RECIPE])) == [100, 90, 80]
+
+
 def test_to_commit_a_lock_changes_nothing(repository: Path) -> None:
     write(repository, LOCK, lock(70))
     before = read_history(repository, [RECIPE]).of(RECIPE, "fp32")
@@ -161,6 +167,8 @@ def test_odd_names_are_names(repository: Path) -> None:
         "<<<<<<< ours\n",
         '{"format": 2, "targets": {"fp32": {"bytes": 1}}}',
         '{"format": 1, "targets": {"fp32": {"bytes": "many"}}}',
+        '{"format": 1, "targets": {"fp32": {"bytes": -1}}}',
+        '{"format": 1, "targets": {"fp32": {"bytes": 1' + "0" * 400 + "}}}",
         '{"format": 1, "targets": {"fp32": {"metrics": {"cpu": {"name": "a", "model": NaN}}}}}',
         '{"format": 1, "targets": {"fp32": ' + "[" * 100_000 + "]" * 100_000 + "}}",
         '{"format": 1, "targets": ["\\ud800"]}',

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -110,9 +113,20 @@ def test_turns_open_both_models_anew_unless_that_takes_too_long(
     x = Input(name="x", dtype="float32", shape=("batch", 8))
     bench = measuring.Bench(ws, ("cpu", {}), Session(), (x,), {"batch": Axis(max=4)}, 0.01, ())
     labels: list[str] = []
+    alive: weakref.WeakSet[object] = weakref.WeakSet()
+    beside: list[int] = []
     runner = bench._runner
-    monkeypatch.setattr(bench, "_runner", lambda label, *rest: (labels.append(label), runner(label, *rest))[1])
+
+    def opens(label: str, *rest: Any) -> Callable[[], object]:
+        beside.append(len(alive))
+        labels.append(label)
+        opened = runner(label, *rest)
+        alive.add(opened)
+        return opened
+
+    monkeypatch.setattr(bench, "_runner", opens)
     found = bench.turns(Session(), "other", Session(cpu_arena=False), 4)
     assert labels == (["model", "other", "other", "model"] * opened)[: 2 * opened]
+    assert beside == [0, 1] * opened, "what was open before is closed before anything is opened anew"
     assert found.rounds == len(bench.samples["own"]) == len(bench.samples["other"]) >= 5 * opened
     assert found.ratio.low <= found.ratio.value <= (found.ratio.high or 0)
