@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from onnxbuild.ir.quantized import WEIGHTED
-from onnxbuild.ir.walk import nested, subgraphs
+from onnxbuild.ir.walk import nested, replace_reads, subgraphs
 
 HOLDERS = ("If", "Loop", "Scan")
 FIRST_SCAN = 9
@@ -193,11 +193,8 @@ def _read(graph: ir.Graph) -> Iterator[ir.Value]:
 
 def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     """Let `graph` and all graphs in it read `new` for `old`; others that read it still do."""
+    replace_reads(graph, old, new)
     for body in nested(graph):
-        for node in body:
-            for index, value in enumerate(node.inputs):
-                if value is old:
-                    node.replace_input_with(index, new)
         for number, value in enumerate(body.outputs):
             if value is old:
                 body.outputs[number] = new

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import NameFixPass
 
 from onnxbuild.ir.bodies import FIRST_SCAN
-from onnxbuild.ir.walk import nested
+from onnxbuild.ir.walk import nested, replace_reads
 
 
 def free_invariants(model: ir.Model) -> int:
@@ -50,7 +50,7 @@ def _take_out(node: ir.Node, inner: ir.Graph, numbers: list[int], leading: int, 
     constants = [node.inputs[leading + number] for number in numbers]
     for number, constant in zip(numbers, constants, strict=True):
         assert constant is not None
-        _replace(inner, inner.inputs[leading + number], constant)
+        replace_reads(inner, inner.inputs[leading + number], constant)
         node.outputs[number].replace_all_uses_with(constant)
     for number in reversed(numbers):
         del inner.outputs[first_out + number]
@@ -80,12 +80,3 @@ def _handed_on(value: ir.Value) -> ir.Value | None:
 def _is_output_elsewhere(inner: ir.Graph, number: int, own: int) -> bool:
     """Say whether a body returns the input of this number as it is in another place than its own."""
     return any(value is inner.inputs[number] for at, value in enumerate(inner.outputs) if at != own)
-
-
-def _replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
-    """Let the nodes of `graph` and of all graphs in it read `new` for `old`; a graph's output stays what it is."""
-    for body in nested(graph):
-        for node in body:
-            for index, value in enumerate(node.inputs):
-                if value is old:
-                    node.replace_input_with(index, new)

@@ -48,6 +48,15 @@ def nested(body: Body) -> Iterator[Body]:
         waiting.extend(graph for node in current for _, graph in subgraphs(node))
 
 
+def replace_reads(body: Body, old: ir.Value, new: ir.Value) -> None:
+    """Let the nodes of `body` and of every subgraph below it read `new` for `old`; outputs stay what they are."""
+    for graph in nested(body):
+        for node in graph:
+            for index, value in enumerate(node.inputs):
+                if value is old:
+                    node.replace_input_with(index, new)
+
+
 def roots(model: ir.Model) -> list[Body]:
     """Return the main graph and the functions: each is a namespace of its own."""
     return [model.graph, *model.functions.values()]
