@@ -31,11 +31,10 @@ FORKS = sys.platform == "linux"
 """Elsewhere each job gets a spawned process: macOS's system libraries do not survive a fork."""
 
 POLL = 0.1
-"""Seconds between two looks at how long jobs have run."""
+"""Seconds between two looks at how long jobs have run and at the resident size of their own processes."""
 
 LOOK = 0.5
-"""Seconds between two looks at what a job and its children use, which takes a look at every process there is; what one
-process may allocate is limited by the system besides."""
+"""Seconds between two looks at what a job uses with its children: finding them takes a look at every process."""
 
 SILENCE = float(os.environ.get("ONNXBUILD_FORK_SILENCE", "20"))
 """Seconds without a stir after which a forked child counts as hung; the environment variable is for tests."""
@@ -270,15 +269,16 @@ class Pool:
             elif self._looked - running.looked >= LOOK:
                 running.looked = self._looked
                 self._look(running, pid)
+            elif running.pid is not None:
+                _limit_memory(running, _resident(pid))
             if running.killed is not None or running.hung:
                 _kill_group(pid)
 
     def _look(self, running: _Running, pid: int) -> None:
         memory, cpu = _use(pid)
-        if running.pid is not None and memory > running.memory:
-            running.killed = f"exceeded its memory limit of {format_size(running.memory)}"
-            running.code = "memory-limit"
-        elif running.worker.serves:
+        if running.pid is not None:
+            _limit_memory(running, memory)
+        if running.killed is None and running.worker.serves:
             running.hung = self._is_silent(running, cpu)
 
     def _is_silent(self, running: _Running, cpu: float) -> bool:
@@ -300,6 +300,22 @@ def _describe_exit(status: int) -> str:
     if (reason := describe_refusal(OSError(status - REFUSED, ""))) is not None:
         return f"could not write its result: {reason}"
     return f"left with exit status {status} and no result"
+
+
+def _limit_memory(running: _Running, memory: int) -> None:
+    if memory > running.memory:
+        running.killed = f"exceeded its memory limit of {format_size(running.memory)}"
+        running.code = "memory-limit"
+
+
+def _resident(pid: int) -> int:
+    """Return the resident bytes of one process."""
+    import psutil  # as below
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def _use(pid: int) -> tuple[int, float]:
