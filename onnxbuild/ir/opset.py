@@ -15,6 +15,8 @@ from onnxbuild.ir.walk import bodies, nodes, tensor_slots
 DEFAULT_IR = 10
 """Loads in ONNX Runtime for every opset up to its highest."""
 HIGHEST_IR = 13
+_IR_OF_INITIALIZERS = 4
+"""From here on an initializer need not be an input, and in our models none is."""
 HIGHEST_OPSET = 26
 """What ONNX Runtime 1.31 loads; onnx itself is further on."""
 _ONNXSCRIPT = (18, 25)
@@ -119,7 +121,7 @@ def set_ir_version(model: ir.Model, ir_version: int | None) -> None:
 
 
 def _needed_ir(model: ir.Model) -> tuple[int, str]:
-    needed, why = 4, "an initializer that is no input"
+    needed, why = _IR_OF_INITIALIZERS, "an initializer that is no input"
     if model.functions:
         needed, why = 8, "a model-local function"
     dtypes = {slot.tensor.dtype for slot in tensor_slots(model)}
@@ -146,6 +148,7 @@ def _by_onnxscript(model: ir.Model, opset: int) -> ir.Model:
 def _by_onnx(model: ir.Model, opset: int) -> ir.Model:
     """Convert through onnx's C++ converter, with large weights standing aside as graph inputs."""
     common_passes.InlinePass()(model)
+    model.ir_version = max(model.ir_version, _IR_OF_INITIALIZERS)  # below, the converter takes only inputs' weights
     large = {
         name: value
         for name, value in model.graph.initializers.items()

@@ -46,6 +46,15 @@ def test_the_opset_asked_for_is_delivered_and_computes_the_same(before, after):
     assert {"node 2"} <= {node.name for node in converted.graph}
 
 
+def test_a_model_from_before_initializers_stood_alone_is_converted():
+    source = model(8)
+    source.ir_version = 3
+    expected = run(model(8))
+    converted = convert_opset(source, 21)
+    set_ir_version(converted, None)
+    np.testing.assert_allclose(run(converted), expected, rtol=1e-6)
+
+
 def test_weights_stay_out_of_the_converter():
     source = model(11)
     weight = ir.tensor(np.ones((4, 1000), np.float32), name="w")
