@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TextIO
 
@@ -14,6 +14,7 @@ from onnxbuild.base.diagnostics import Diagnostic
 from onnxbuild.base.render import render
 from onnxbuild.base.units import format_duration
 from onnxbuild.engine.events import (
+    STOPPED,
     ActionDone,
     ActionProgress,
     ActionStarted,
@@ -51,12 +52,14 @@ class Console:
         self.out, self.err = out or sys.stdout, err or sys.stderr
         self._coloured = coloured
         self.quiet, self.verbose = quiet, verbose
+        self.dry_run = False
         self._targets: tuple[str, ...] = ()
         self._gates: dict[str, list[Gate]] = {}
         self._verdicts: dict[str, int] = {}
         self._acted = False
         self._touched: set[str] = set()
         self._estimates: list[float] = []
+        self._stopped = False
         self._progress: Progress | None = None
 
     @contextmanager
@@ -108,7 +111,7 @@ class Console:
             self._progress.hear(event)
         match event:
             case PlanMade():
-                self._targets, self._acted, self._estimates = event.targets, False, []
+                self._targets, self._acted, self._stopped, self._estimates = event.targets, False, False, []
                 self._gates.clear()
                 self._verdicts.clear()
                 self._touched.clear()
@@ -156,9 +159,11 @@ class Console:
             self.say(f"{'waits':9} {event.action:44} {_about(event.estimate):>8}  on {', '.join(event.on)}")
         elif event.decision is DecisionKind.BLOCKED:
             why = "; ".join(event.reasons) or f"needs {', '.join(event.on)}"
+            self._stopped = self._stopped or event.reasons == (STOPPED,)
             self.say(f"{self._paint('skipped', 'yellow')}   {event.action:44} {why}")
         else:
-            word = {DecisionKind.RESTORE: "restored", DecisionKind.RUN: "would run"}.get(event.decision, "")
+            restored = "restores" if self.dry_run else "restored"
+            word = {DecisionKind.RESTORE: restored, DecisionKind.RUN: "would run"}.get(event.decision, "")
             self.say(f"{word:9} {event.action:44} {_about(event.estimate):>8}  {reasons}")
         for warning in event.warnings:
             self.say(f"          {self._paint('warning', 'yellow')} {warning.message} [{warning.code}]")
@@ -206,7 +211,7 @@ class Console:
         word = self._paint(event.verdict, _VERDICTS[event.verdict])
         where = f"  {event.output}" if event.output else ""
         bad = [gate for gate in self._gates.get(event.target, ()) if gate.verdict != "passed"]
-        why = "".join(f"; {gate.reason}" for gate in bad if gate.reason)
+        why = "".join(f"; {reason}" for reason in (event.reason, *(gate.reason for gate in bad)) if reason)
         line = f"{word:9} {event.target}{where}{why}"
         if event.verdict == "passed":
             self.say(line)
@@ -224,16 +229,24 @@ class Console:
         if not self._acted and not self._verdicts:
             self.say(f"Nothing to do: {_count(len(self._targets), 'target')} up to date ({took})")
             return
-        verdicts = ", ".join(f"{number} {word}" for word, number in sorted(self._verdicts.items()))
+        told = dict(sorted(self._verdicts.items()))
+        if self.dry_run:
+            self._end_dry(event)
+            return
+        if not self._acted:
+            self.say(f"Nothing to do ({took}): {_counts(told)}")
+            return
+        counts = _counts({**told, "not built": len(self._targets) - sum(told.values())})
         done = f"{event.ran} ran, {event.restored} restored, {event.up_to_date} up to date"
-        if self._estimates:
-            work = format_duration(sum(self._estimates))
-            waiting = len(self._estimates) - event.ran
-            self.say(f"{event.ran} would run, {waiting} wait, {event.up_to_date} up to date: at most {work} of work")
-        elif not self._acted:
-            self.say(f"Nothing to do ({took}): {verdicts}")
-        else:
-            self.say(f"{verdicts or 'nothing judged'}: {done}, in {took}")
+        self.say(f"{counts}: {done}, in {took}")
+        if self._stopped:
+            self.say(f"          {self._paint('hint', 'bold')} `-k` builds all that does not need what failed")
+
+    def _end_dry(self, event: RunEnded) -> None:
+        waiting = len(self._estimates) - event.ran
+        restored = f", {event.restored} to restore" if event.restored else ""
+        work = f": at most {format_duration(sum(self._estimates))} of work" if self._estimates else ""
+        self.say(f"{event.ran} would run, {waiting} wait{restored}, {event.up_to_date} up to date{work}")
 
     def _write(self, text: str, stream: TextIO) -> None:
         with self._progress.aside() if self._progress is not None else nullcontext():
@@ -262,6 +275,10 @@ def transcript(
 
 def _about(seconds: float | None) -> str:
     return f"~{format_duration(seconds)}" if seconds is not None else ""
+
+
+def _counts(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {word}" for word, number in numbers.items() if number)
 
 
 def _count(number: int, noun: str) -> str:

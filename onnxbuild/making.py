@@ -37,7 +37,7 @@ from onnxbuild.report.draw import draw_if_changed, drawn_file, prepare_to_draw
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.accepting import compare
 from onnxbuild.targets.blame import top_culprits, what_next
-from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
+from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, misdelivery
 from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement, has_missed
@@ -81,6 +81,13 @@ def _check_names(actions: Iterable[str], plan: Plan) -> None:
             raise UserError(Diagnostic(code="no-such-action", message=message, hint=hint))
 
 
+def _stopped_by(judgement: Judgement) -> str | None:
+    """Return which action failed, and with what, where that left the target without gates."""
+    if judgement.failure is None:
+        return None
+    return f"{judgement.failed_action} failed: {judgement.failure.message} [{judgement.failure.code}]"
+
+
 @dataclass
 class Making:
     """One make of a workplace's selected targets; `run`, `judge` and `plan` are there once it was executed."""
@@ -116,7 +123,7 @@ class Making:
         self.hooks = Hooks(
             lambda action: self.concerned.is_judged(action, self.judge),
             lambda action: self.concerned.refusal(action, self.judge),
-            self._in_place,
+            self._misplaced,
             self._deliver,
             self._done,
             self._retell,
@@ -171,20 +178,21 @@ class Making:
 
     # What the run asks
 
-    def _in_place(self, action: Action, trace: Trace) -> bool:
+    def _misplaced(self, action: Action, trace: Trace) -> str | None:
         if action.stage != "package":
-            return True
-        return all(
-            is_delivered(self.workplace.output(t), self._delivery(t, j, trace), self.run.inputs)
+            return None
+        found = (
+            misdelivery(self.workplace.output(t), self._delivery(t, j, trace), self.run.inputs)
             for t, j in self._deliverable(action)
         )
+        return next((why for why in found if why is not None), None)
 
     def _deliver(self, action: Action, trace: Trace) -> None:
         if action.stage != "package":
             return
         for target, judgement in self._deliverable(action):
             folder, manifest = self.workplace.output(target), self._delivery(target, judgement, trace)
-            if not is_delivered(folder, manifest, self.run.inputs):
+            if misdelivery(folder, manifest, self.run.inputs) is not None:
                 with delivering(self.workplace.places.state):
                     deliver(folder, manifest, trace, self.workplace.store.blobs, self.run.inputs)
 
@@ -299,6 +307,7 @@ class Making:
             verdict=judgement.verdict.value,
             output=output,
             sha256=sha256,
+            reason=_stopped_by(judgement),
             culprits=culprits,
             hint=what_next(target.target, culprits),
         )
@@ -485,7 +494,7 @@ class Making:
         )
 
     def _gather_outputs(self, evidence: Evidence, action: Action, trace: Trace) -> None:
-        if not self._in_place(action, trace):
+        if self._misplaced(action, trace) is not None:
             raise Doubt(action.name)
         for target, _ in self._deliverable(action):
             folder = os.path.relpath(self.workplace.output(target), self.workplace.project.root)

@@ -62,7 +62,7 @@ def _lines(target: str, facts: BlameFacts | None, *, lossy: bool) -> list[str]:
     if not facts.layers:
         return [f"{target}: no layer of the delivered model is pruned or quantised: there is nothing to restore"]
     head = (
-        f"{target}: uses {share(facts.base.use)} of the tolerance ({facts.base.gate}); "
+        f"{target}: uses {share(facts.base.use)} the tolerance ({facts.base.gate}); "
         f"{facts.layers} layers, {facts.measured} restorings measured on {facts.samples} samples"
     )
     rows = [("layer kept in float", "uses", "SQNR dB", "costs", "source")]

@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Make the targets and return the exit code."""
     root = find_root(Path(arguments.directory))
     accounts = Accounts(root, arguments, console)
+    console.dry_run = arguments.dry_run
     with _listeners(arguments, console) as emit:
         if not arguments.watch:
             return _make(root, arguments, console, emit, accounts)[0]

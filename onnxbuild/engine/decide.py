@@ -34,7 +34,7 @@ def decide(
     now: Callable[[Discovered], str | None],
     has_artifact: Callable[[Artifact], bool],
     holds: Callable[[Trace], bool],
-    is_in_place: Callable[[Trace], bool],
+    misplaced: Callable[[Trace], str | None],
     *,
     force: bool = False,
 ) -> Decision:
@@ -42,8 +42,8 @@ def decide(
 
     `find` returns the traces under a key, `last` is the trace that stood for the action in this project before. `now`
     returns a discovered input's digest or version of today, None for what is absent. `holds` tells whether what a
-    trace measured and chose keeps the limits and the lock of today, `is_in_place` whether what it delivered outside
-    the store is there unaltered.
+    trace measured and chose keeps the limits and the lock of today, `misplaced` why what it delivers outside the store
+    is not there as it should be, None where it is.
     """
     key = key_of(manifest)
     if force:
@@ -54,9 +54,9 @@ def decide(
     if whole:
         chosen = next((t for t in whole if last is not None and t.key == last.key and t.id == last.id), whole[0])
         same = last is not None and (chosen.key, chosen.id) == (last.key, last.id)
-        if same and is_in_place(chosen):
+        why = misplaced(chosen) if same else "built before with the same inputs"
+        if why is None:
             return Decision(DecisionKind.UP_TO_DATE, key, manifest, (), chosen)
-        why = "the output was altered or is missing" if same else "built before with the same inputs"
         return Decision(DecisionKind.RESTORE, key, manifest, (why,), chosen)
     if matching:
         return Decision(DecisionKind.RUN, key, manifest, ("an artifact of it is no longer in the store",))

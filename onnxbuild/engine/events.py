@@ -9,6 +9,9 @@ import msgspec
 
 from onnxbuild.base.diagnostics import Remark
 
+STOPPED = "an earlier action failed"
+"""Why an action is not begun that needs nothing of what failed."""
+
 
 class DecisionKind(enum.Enum):
     """What is to be done with an action."""
@@ -107,6 +110,7 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="ga
 class TargetJudged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="verdict"):
     """What a target came to. `output` is relative to the project, None when failed.
 
+    `reason` tells of the action that stopped it, if one did, which no gate can;
     `culprits` are the layers whose restoring gains most, in words, where a tolerance was missed; `hint`: what to do.
     """
 
@@ -114,6 +118,7 @@ class TargetJudged(msgspec.Struct, frozen=True, kw_only=True, tag_field="event",
     verdict: str
     output: str | None
     sha256: str | None
+    reason: str | None = None
     culprits: tuple[str, ...] = ()
     hint: str | None = None
 

@@ -15,6 +15,7 @@ from onnxbuild.base.atomic import sweep_files
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.decide import Decision, decide
 from onnxbuild.engine.events import (
+    STOPPED,
     ActionDone,
     ActionProgress,
     ActionStarted,
@@ -70,15 +71,15 @@ class Outcome:
 @dataclass
 class Hooks:
     """What the caller adds: `admit` may refuse an action that is about to be decided (returns the reason), once
-    `is_ready` tells that what the caller wants to know for that has come in; `in_place` tells whether what a trace
-    delivered outside the store is there, `deliver` puts it there and may raise CorruptBlobError, `done` hears each
-    outcome; True is a failure, as it is of `retell`, which tells all of a recipe that stands. `recover` clears what a
-    make that died left outside the store, `idle` uses the time in which the first actions run.
+    `is_ready` tells that what the caller wants to know for that has come in; `misplaced` tells why what a trace
+    delivers outside the store is not there, None where it is, `deliver` puts it there and may raise CorruptBlobError,
+    `done` hears each outcome; True is a failure, as it is of `retell`, which tells all of a recipe that stands.
+    `recover` clears what a make that died left outside the store, `idle` uses the time in which the first actions run.
     """
 
     is_ready: Callable[[Action], bool] = lambda _: True
     admit: Callable[[Action], str | None] = lambda _: None
-    in_place: Callable[[Action, Trace], bool] = lambda *_: True
+    misplaced: Callable[[Action, Trace], str | None] = lambda *_: None
     deliver: Callable[[Action, Trace], None] = lambda *_: None
     done: Callable[[Action, Outcome], bool] = lambda *_: False
     retell: Callable[[str], bool] = lambda _: False
@@ -253,7 +254,7 @@ class Run:
             action, decision = self._pending[name], self._queued[name]
             if stops:
                 del self._queued[name]
-                self._block(action, (), "an earlier action failed")
+                self._block(action, (), STOPPED)
             elif not self._is_ready(action):
                 del self._queued[name]  # what it needs is made again
             elif not has_room(self._load(action), (each.load for each in jobs), self.options.jobs):
@@ -314,7 +315,7 @@ class Run:
             self.inputs.now,
             self.store.blobs.has_artifact,
             lambda trace: _holds(stage, action, trace),
-            lambda trace: self.hooks.in_place(action, trace),
+            lambda trace: self.hooks.misplaced(action, trace),
             force=self._is_forced(action, stage),
         )
 

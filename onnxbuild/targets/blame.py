@@ -33,10 +33,10 @@ def what_next(target: Target, culprits: tuple[str, ...]) -> str | None:
 
 
 def describe(culprit: Culprit, facts: BlameFacts) -> str:
-    """Return what restoring a layer alone comes to, such as "fc2 (net.py:14): uses 0.41 of the tolerance, not 3.2"."""
+    """Return what restoring a layer alone comes to: "fc2 (net.py:14): kept in float it uses 0.41x the tolerance …"."""
     where = source_of(culprit)
     name = name_of(culprit) + (f" ({where})" if where else "")
-    uses = f"uses {share(culprit.score.use)} of the tolerance instead of {share(facts.base.use)}"
+    uses = f"uses {share(culprit.score.use)} the tolerance instead of {share(facts.base.use)}"
     return f"{name}: kept in float it {uses}, for {growth(culprit)}"
 
 
@@ -54,8 +54,8 @@ def source_of(culprit: Culprit) -> str:
 
 
 def share(use: float | str) -> str:
-    """Return a share of a tolerance: "0.41", "3.2", "all" where it is not finite."""
-    return f"{use:.3g}" if isinstance(use, float | int) else "infinitely much"
+    """Return how often a tolerance is used up: "0.41x", "3.2x", in words where it is not finite."""
+    return f"{use:.3g}x" if isinstance(use, float | int) else "infinitely much"
 
 
 def growth(culprit: Culprit) -> str:

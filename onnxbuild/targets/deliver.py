@@ -71,13 +71,17 @@ def describe_delivery(
     }
 
 
-def is_delivered(folder: Path, manifest: dict[str, Any], inputs: Inputs) -> bool:
-    """Tell whether `folder` holds just what the manifest says, unaltered, and that very manifest."""
+def misdelivery(folder: Path, manifest: dict[str, Any], inputs: Inputs) -> str | None:
+    """Return why `folder` is not just what the manifest says and that very manifest; None where it is."""
     try:
         present = (folder / MANIFEST).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        return False
-    return present == _encode(manifest) and _has_files(folder, manifest, inputs)
+        return "it is not delivered"
+    if present == _encode(manifest):
+        return None if _has_files(folder, manifest, inputs) else "the delivered files were altered"
+    if _has_files(folder, manifest, inputs):
+        return "its manifest tells other inputs, limits or results"
+    return "something else is delivered"
 
 
 def is_manifest(file: Path) -> bool:

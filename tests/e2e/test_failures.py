@@ -76,7 +76,13 @@ def test_the_rest_is_built_and_the_exit_code_is_1(broken: Broken) -> None:
 def test_no_failed_step_leaves_an_output(broken: Broken) -> None:
     assert broken.built == {"sound"}
     for name in BAD:
-        assert broken.first.event("verdict", target=f"{name}:default")["output"] is None
+        verdict = broken.first.event("verdict", target=f"{name}:default")
+        assert verdict["output"] is None
+        code, reason = REASONS[name]
+        assert verdict["reason"].startswith(f"{name}/validate@cpu failed: ")
+        assert reason in verdict["reason"]
+        assert verdict["reason"].endswith(f"[{code}]")
+        assert f"failed    {name}:default; {verdict['reason']}\n" in broken.first.out
     own = broken.project.root / ".onnxbuild"
     assert not list((own / "scratch").iterdir())
     assert not list((own / "tmp").iterdir())

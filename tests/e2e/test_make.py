@@ -76,8 +76,20 @@ def test_altered_output_is_restored(mlp: Project) -> None:
     done = mlp.make()
     assert done.code == 0
     assert done.actions("restore") == ["mlp/package"]
+    assert done.event("action", action="mlp/package")["reasons"] == ["the delivered files were altered"]
     assert done.ran == []
     assert model.read_bytes() == good
+
+
+def test_new_limit_alone_is_told_as_such_and_no_file_is_called_altered(mlp: Project) -> None:
+    assert mlp.make().code == 0
+    mlp.recipe("mlp", MLP + "tolerance: {outputs: {y: {atol: 0.5}}}\n")
+    dry, done = mlp.make("-n"), mlp.make()
+    assert done.event("action", action="mlp/package")["reasons"] == [
+        "its manifest tells other inputs, limits or results"
+    ]
+    assert "restores  mlp/package" in dry.out
+    assert dry.out.splitlines()[-1].startswith("0 would run, 0 wait, 1 to restore, ")
 
 
 def test_edit_and_revert_restores_without_running(mlp: Project) -> None:
@@ -118,6 +130,8 @@ def test_without_keep_going_nothing_new_starts_after_a_failure(mlp: Project, fla
     assert done.code == 1
     built = (mlp.root / "build/mlp/default/model.onnx").exists()
     assert built is (flag is not None)
+    assert ("1 failed, 1 not built: " in done.out) is (flag is None)
+    assert ("hint `-k` builds" in done.out) is (flag is None)
 
 
 def test_changed_external_data_of_an_onnx_source_reruns(mlp: Project) -> None:
