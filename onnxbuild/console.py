@@ -178,6 +178,8 @@ class Console:
                 lines += [f"          {line}" for line in failure.traceback.rstrip().splitlines()]
             if failure.hint:
                 lines.append(f"          {self._paint('hint', 'bold')} {failure.hint}")
+            if failure.place:
+                lines.append(f"          asked for at {failure.place}")
             if failure.log:
                 lines.append(f"          log {failure.log}")
         self._write("\n".join(lines), self.err)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
+
 from onnxbuild.base.atomic import sweep_folders
 from onnxbuild.base.codec import encode
 from onnxbuild.base.diagnostics import Diagnostic, UserError, did_you_mean
@@ -32,6 +34,7 @@ from onnxbuild.plan.build import build_plan
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.recipe.project import FILE
 from onnxbuild.report.account import Account
+from onnxbuild.report.action_place import action_place
 from onnxbuild.report.collect import collect
 from onnxbuild.report.draw import draw_if_changed, drawn_file, prepare_to_draw
 from onnxbuild.store.traces import Trace
@@ -236,6 +239,7 @@ class Making:
     def _hear(self, event: Event) -> None:
         """Hold back what is up to date until something is not: a run with nothing to do says nothing."""
         if isinstance(event, ActionDone):
+            event = self._placed(event)
             self.heard[event.action] = event
         quiet = isinstance(event, Gate | Retold) or (
             isinstance(event, ActionDone)
@@ -249,6 +253,15 @@ class Making:
             return
         self._release()
         self.emit(event)
+
+    def _placed(self, event: ActionDone) -> ActionDone:
+        """Add to a failure where the recipe asks for what failed."""
+        targets = self.concerned.by_action.get(event.action)
+        if event.failure is None or not targets:
+            return event
+        place = action_place(event.action, event.stage, targets[0].target.places)
+        failure = msgspec.structs.replace(event.failure, place=str(place) if place is not None else None)
+        return msgspec.structs.replace(event, failure=failure)
 
     def _retell(self, recipe: str) -> bool:
         """Tell what would be told of a recipe that stands, in its place among the others; True when a gate failed."""

@@ -32,7 +32,10 @@ class Status(enum.Enum):
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """Why an action failed; see base.diagnostics.StageFailure. `log` is relative to the project."""
+    """Why an action failed; see base.diagnostics.StageFailure.
+
+    `log` is relative to the project, `place` where its recipe asks for the action: file:line:column.
+    """
 
     code: str
     message: str
@@ -41,6 +44,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     node: str | None = None
     traceback: str | None = None
     log: str | None = None
+    place: str | None = None
 
 
 class PlanMade(msgspec.Struct, frozen=True, tag_field="event", tag="plan"):

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from onnxbuild.base.diagnostics import Diagnostic, Place, Severity
 from onnxbuild.proof.gates import Verdict
 from onnxbuild.report import summary
 from onnxbuild.report.account import Account
+from onnxbuild.report.action_place import action_place
 from onnxbuild.report.facts import ActionFacts, ReportFacts, TargetFacts
 from onnxbuild.report.gate_text import gate_sentence
 from onnxbuild.report.limit_place import gate_place
-
-_SECTIONS = {
-    "export": ("source",),
-    "canonicalize": ("source",),
-    "reference": ("source",),
-    "prune": ("pruning",),
-    "quantize": ("quantization",),
-    "validate": ("evaluation", "tolerance"),
-    "package": ("package", "inputs"),
-}
-"""Where a stage's work is asked for; `optimize` and `data` depend on more than their name."""
 
 
 def annotate(account: Account, *, strict: bool = False) -> list[Diagnostic]:
@@ -83,17 +72,7 @@ def _actions(account: Account) -> Iterator[Diagnostic]:
 
 def _action_place(action: ActionFacts, target: TargetFacts, account: Account) -> Place | None:
     places = account.places.get(target.name, {})
-    return next((places[key] for key in _asked_for(action) if key in places), None)
-
-
-def _asked_for(action: ActionFacts) -> tuple[str, ...]:
-    """Return the dotted paths at which the work of an action may be written, the nearest first."""
-    name = action.name.rpartition("/")[2]
-    if action.stage == "optimize" and (step := re.match(r"optimize(?:\.(\d+))?", name)):
-        return f"passes.{int(step[1] or 1) - 1}", "passes"
-    if action.stage == "data":
-        return ("calibration.data", "calibration") if name.startswith("data.2") else ("evaluation.data", "inputs")
-    return _SECTIONS.get(action.stage, ("source",))
+    return action_place(action.name, action.stage, places)
 
 
 def _start(recipe: ReportFacts) -> Place:

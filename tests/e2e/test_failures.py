@@ -100,6 +100,9 @@ def test_failure_names_reason_stage_target_and_log(broken: Broken, name: str) ->
     told = broken.first.err[broken.first.err.index(f"{name}/validate@cpu") :]
     assert reason in told
     assert f"log {event['failure']['log']}" in told
+    line = 1 + MLP.splitlines().index("evaluation: {data: data/test.npz, metric: accuracy}")
+    assert event["failure"]["place"] == f"recipes/{name}.yaml:{line}:1"
+    assert f"asked for at {event['failure']['place']}\n" in told
 
 
 @EACH
