@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from onnxbuild.base.diagnostics import Diagnostic, Place, Severity
 from onnxbuild.recipe.cache import RecipeCache
 from onnxbuild.recipe.problems import Problems
@@ -97,8 +99,10 @@ def load_recipes(
     if not found and not errors:
         hint = "write one, or start with `onnxbuild init`"
         diagnostics.append(Diagnostic(code="no-recipes", message=f"no recipe matches {project.recipes}", hint=hint))
+    asked = [one for one in found if one.read.name in chosen]
+    diagnostics += _inherited(asked)
     for one in found:
-        diagnostics += one.problems.diagnostics if one.read.name in chosen else _left_out(one)
+        diagnostics += _own(one) if one.read.name in chosen else _left_out(one)
     recipes = tuple(
         Recipe(name=read.name, file=read.file, description=read.description, targets=read.targets)
         for read in (one.read for one in found if not one.problems.has_errors)
@@ -180,6 +184,28 @@ def _same_names(found: list[_Found]) -> list[_Found]:
     for one in found:
         count[one.read.name] = count.get(one.read.name, 0) + 1
     return [one for one in found if count[one.read.name] > 1]
+
+
+def _own(one: _Found) -> list[Diagnostic]:
+    return [d for d in one.problems.diagnostics if d.place is None or d.place.file != FILE]
+
+
+def _inherited(found: Sequence[_Found]) -> list[Diagnostic]:
+    """Return what is wrong with the project's defaults in some recipes, each once with the recipes it is wrong in."""
+    recipes: dict[Diagnostic, list[str]] = {}
+    for one in found:
+        for diagnostic in one.problems.diagnostics:
+            if diagnostic.place is not None and diagnostic.place.file == FILE:
+                recipes.setdefault(diagnostic, []).append(one.read.file)
+    return [
+        msgspec.structs.replace(diagnostic, note="; ".join(filter(None, (diagnostic.note, _default_of(files)))))
+        for diagnostic, files in sorted(recipes.items(), key=lambda item: item[0].place or Place("", 0, 0))
+    ]
+
+
+def _default_of(files: Sequence[str]) -> str:
+    more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+    return f"as a default of {files[0]}{more}; a recipe replaces a default with its own, or removes it with null"
 
 
 def _left_out(one: _Found) -> list[Diagnostic]:

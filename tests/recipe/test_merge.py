@@ -104,6 +104,20 @@ def test_an_error_points_at_the_line_that_wrote_the_value(project: ProjectFiles)
     assert places == ["onnxbuild.yaml:3:10", "recipes/a.yaml:8:14"]
 
 
+def test_a_wrong_default_is_said_once_with_the_recipes_it_is_wrong_in_and_its_path_as_written(project: ProjectFiles):
+    project.write("onnxbuild.yaml", "defaults:\n  calibration: {data: d/rows.npz}\n  opset: 99\n")
+    project.write("recipes/d/rows.npz", "there")
+    project.recipe(SMALLEST, "a.yaml")
+    project.recipe(SMALLEST, "b.yaml")
+    missing, opset = project.found()
+    assert (missing.code, str(missing.place)) == ("missing-path", "onnxbuild.yaml:2:23")
+    assert missing.message == "there is no file or folder 'd/rows.npz' beside onnxbuild.yaml"
+    assert missing.hint == "paths in onnxbuild.yaml start from its own folder: recipes/d/rows.npz"
+    for one in (missing, opset):
+        assert one.note is not None
+        assert one.note.startswith("as a default of recipes/a.yaml and 1 more; ")
+
+
 def test_an_error_in_a_shared_line_is_said_once(project: ProjectFiles):
     project.extend("opset: 99\nvariants: {a: {}, b: {}, c: {}}\n")
     assert project.places() == [("impossible-opset", 6, 8)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from onnxbuild.recipe.checks.data import DataProblem, check_data
 from onnxbuild.recipe.checks.python import FunctionNames, PythonError, read_names
 from onnxbuild.recipe.draft import Draft
 from onnxbuild.recipe.node import Path as Steps
+from onnxbuild.recipe.project import FILE
 from onnxbuild.recipe.types import CustomPass, FileData, Framework, Function, LoaderData, Target
 from onnxbuild.recipe.wording import is_url
 
@@ -70,8 +72,12 @@ class FileChecks:
         except (OSError, ValueError):  # a name the file system refuses
             there = False
         if not there:
-            message = f"there is no {what} '{text}' in {target.folder}/"
-            draft.error("missing-path", message, place, section, hint=_near(path))
+            inherited, written = place.file == FILE, _as_written(target, text, place)
+            where = f"beside {FILE}" if inherited else f"in {target.folder}/"
+            hint: str | None = _near(path)
+            if inherited and (self.root / target.folder / written).exists():
+                hint = f"paths in {FILE} start from its own folder: {target.folder}/{written}"
+            draft.error("missing-path", f"there is no {what} '{written}' {where}", place, section, hint=hint)
             return None
         if path.is_file() and is_lfs_pointer(path):
             message = f"'{text}' is a Git LFS pointer, not the file itself"
@@ -169,7 +175,8 @@ class FileChecks:
         labels_place = draft.value(section, "labels") if draft.has(section, "labels") else place
         for problem in self._data[key]:
             where = labels_place if problem.about_labels else place
-            draft.error(problem.code, f"'{given.data.path}': {problem.message}", where, section, hint=problem.hint)
+            message = f"'{_as_written(target, given.data.path, place)}': {problem.message}"
+            draft.error(problem.code, message, where, section, hint=problem.hint)
 
 
 def _functions(target: Target) -> list[tuple[Function, Steps]]:
@@ -206,6 +213,11 @@ def digest_of(path: Path) -> str:
     if path.is_file():
         return digest_file(path)
     return digest_bytes(encode([[name, digest_file(path / name)] for name in list_files(path)]))
+
+
+def _as_written(target: Target, text: str, place: Place) -> str:
+    """Return a path as it stands at its place: one of the project's defaults is relative to the project."""
+    return posixpath.normpath(posixpath.join(target.folder, text)) if place.file == FILE else text
 
 
 def _near(path: Path) -> str | None:
