@@ -332,7 +332,8 @@ def _unproven(gate: GateResult) -> GateResult:
     """Return what random data can say: a failure stands, anything else is unverified."""
     if gate.verdict is not Verdict.PASSED:
         return gate
-    reason = f"random data proves nothing: name real data under `evaluation` (measured {_shown(gate, gate.measured)})"
+    measured = _shown(gate, gate.measured)
+    reason = f"random data proves nothing: name real data under `evaluation` (measured {measured})"
     return msgspec.structs.replace(gate, measured=None, margin=None, verdict=Verdict.UNVERIFIED, reason=reason)
 
 

@@ -17,6 +17,7 @@ from onnxbuild.recipe.known import PROVIDERS
 from onnxbuild.recipe.node import Entry, Node, Path, find, key_place, plain, renamed, value_place, without
 from onnxbuild.recipe.problems import Problems
 from onnxbuild.recipe.raw import Raw, RawProject, RawRecipe
+from onnxbuild.recipe.remedies import meant, remedy
 from onnxbuild.recipe.schema import Schema, schema_of
 from onnxbuild.recipe.wording import describe, dotted, is_url, show
 
@@ -172,7 +173,9 @@ def _value_misfit(path: Path, value: Any, schema: Schema, definitions: Schema) -
     allowed = describe(schema, definitions)
     words = [str(w) for w in _words(schema)]
     code = "wrong-value" if _fits_type(value, schema, definitions) else "wrong-type"
-    hint = did_you_mean(value, words) if isinstance(value, str) and words else None
+    hint = remedy(path, value)
+    if hint is None and isinstance(value, str) and words:
+        hint = did_you_mean(value, words)
     if isinstance(value, str) and hint is None and value.lower() in ("yes", "no", "on", "off") and "true" in allowed:
         hint = f"write {'true' if value.lower() in ('yes', 'on') else 'false'}"
     if value == -1 and "a name such as" in allowed:
@@ -182,7 +185,9 @@ def _value_misfit(path: Path, value: Any, schema: Schema, definitions: Schema) -
 
 def _name_misfit(path: Path, schema: Schema, definitions: Schema) -> _Misfit:
     name, where = str(path[-1]), dotted(path[:-1])
-    hint = did_you_mean(name, [*PROVIDERS, *PROVIDERS.values()]) if where.endswith("providers") else None
+    hint = None
+    if where.endswith("providers"):
+        hint = meant("providers", name) or did_you_mean(name, [*PROVIDERS, *PROVIDERS.values()])
     allowed = describe({"type": "string", **schema}, definitions)
     return _Misfit(path, "wrong-name", f"a key of `{where}` must be {allowed}, not '{name}'", at_key=True, hint=hint)
 

@@ -234,7 +234,8 @@ def test_size_gates() -> None:
         ),
         (
             judge(random_data=True, atol=1.0),
-            "tolerance.y.atol on cpu: required atol 1, unverified: random data proves nothing: name real data under `evaluation` (measured 0.5)",
+            "tolerance.y.atol on cpu: required atol 1, unverified: "
+            "random data proves nothing: name real data under `evaluation` (measured 0.5)",
         ),
         (
             judge([1.0], [np.nan], atol=1.0),

@@ -74,10 +74,10 @@ class FileChecks:
         if not there:
             inherited, written = place.file == FILE, _as_written(target, text, place)
             where = f"beside {FILE}" if inherited else f"in {target.folder}/"
-            hint: str | None = _near(path)
+            nearest = _near(path)
             if inherited and (self.root / target.folder / written).exists():
-                hint = f"paths in {FILE} start from its own folder: {target.folder}/{written}"
-            draft.error("missing-path", f"there is no {what} '{written}' {where}", place, section, hint=hint)
+                nearest = f"paths in {FILE} start from its own folder: {target.folder}/{written}"
+            draft.error("missing-path", f"there is no {what} '{written}' {where}", place, section, hint=nearest)
             return None
         if path.is_file() and is_lfs_pointer(path):
             message = f"'{text}' is a Git LFS pointer, not the file itself"

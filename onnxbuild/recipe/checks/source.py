@@ -60,7 +60,7 @@ def _check_path(draft: Draft, source: Source) -> None:
     endings = PATHS[source.framework]
     place = draft.value("source", "path")
     if endings and not source.path.endswith(endings):
-        message = f"a {source.framework.value} model ends in {_either(endings)}, not '{source.path}'"
+        message = f"a model of {source.framework.value} ends in {_either(endings)}, not '{source.path}'"
         hint = None
         if source.framework is Framework.TORCH and source.path.endswith((".pt", ".pth", ".safetensors")):
             hint = "these are weights: name a `factory` and put the file under `weights`"
