@@ -20,6 +20,7 @@ from onnxbuild.engine.events import (
     Event,
     Gate,
     LockCompared,
+    Notice,
     PlanMade,
     Retold,
     RunEnded,
@@ -46,6 +47,7 @@ from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement, has_missed
 from onnxbuild.targets.kept import KeptGroup, KeptRecipe, KeptTarget
 from onnxbuild.targets.retelling import Concerned, Stretch, concerns, gates_of, is_said, retell
+from onnxbuild.targets.stale import stale_deliveries
 from onnxbuild.targets.standing import Standing, standing
 from onnxbuild.workplace import Workplace
 
@@ -148,6 +150,7 @@ class Making:
             for event in self._what_is_not_passed():
                 self.emit(event)
         draw_if_changed(self.workplace, self.plan, self.run.outcomes)
+        self._tell_of_stale()
         code = self._exit_code()
         if self.locked and not self._agrees_with_locks():
             code = max(code, 1)
@@ -324,6 +327,17 @@ class Making:
             culprits=culprits,
             hint=what_next(target.target, culprits),
         )
+
+    def _tell_of_stale(self) -> None:
+        """Tell of what is still delivered for targets that went away, where recipes or their variants may have."""
+        live = {recipe.name: [target.variant for target in recipe.targets] for recipe in self.workplace.recipes}
+        broken = {name: None for name in self.workplace.order if name not in live and name not in self.kept}
+        whole = self.workplace.before is None
+        output = Path(self.workplace.project.root) / self.workplace.project.output
+        for recipe, variant in stale_deliveries(output, {**live, **broken}, whole=whole):
+            folder = f"{self.workplace.project.output}/{recipe}/{variant}"
+            message = f"{folder} is of no target any more; `onnxbuild clean {recipe}:{variant}` deletes it"
+            self.emit(Notice(code="stale-output", message=message))
 
     def _agrees_with_locks(self) -> bool:
         """Tell, target by target, what differs from the lock."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from onnxbuild import api
 from onnxbuild.console import Console
+from onnxbuild.recipe.load import load_recipes
 from onnxbuild.recipe.project import find_root, load_project
+from onnxbuild.recipe.select import matches
 from onnxbuild.store.store import PARTS
 from onnxbuild.targets.deliver import is_manifest
+from onnxbuild.targets.stale import stale_deliveries
 
 EXAMPLES = """\
 examples:
@@ -32,8 +36,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Delete and return 0."""
     root = find_root(Path(arguments.directory))
     if arguments.targets:
-        workplace = api.open_project(root, arguments.targets)
-        folders = [root / workplace.project.output / name.replace(":", "/") for name in workplace.selected]
+        folders = _chosen(root, arguments.targets)
     else:
         project = load_project(root)
         folders = [*_delivered(root / project.output), *_drawn(root / project.reports)]
@@ -49,6 +52,36 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             continue
         console.say(f"deleted {folder.relative_to(root)}")
     return 0
+
+
+def _chosen(root: Path, patterns: Sequence[str]) -> list[Path]:
+    """Return the folders of targets by pattern, those of targets that no recipe has any more among them.
+
+    With a recipe's last delivery go its pages, where the recipe is gone too.
+    """
+    project = load_project(root)
+    loaded = load_recipes(project, files=False)
+    variants: dict[str, list[str] | None] = dict.fromkeys(loaded.order)
+    variants |= {recipe.name: [target.variant for target in recipe.targets] for recipe in loaded.recipes}
+    output, reports = root / project.output, root / project.reports
+    stale = [
+        (pattern, recipe, variant)
+        for pattern in patterns
+        for recipe, variant in stale_deliveries(output, variants)
+        if matches(pattern, recipe, variant)
+    ]
+    folders = [output / recipe / variant for _, recipe, variant in stale]
+    gone = dict.fromkeys(recipe for _, recipe, _ in stale if recipe not in variants)
+    emptied = [recipe for recipe in gone if {*(output / recipe).iterdir()} <= {*folders}]
+    folders += [page for recipe in emptied for page in _drawn(reports) if page.stem == recipe]
+    folders += [output / recipe for recipe in emptied]
+    hits = {pattern for pattern, _, _ in stale}
+    live = [(recipe, variant) for recipe, names in variants.items() for variant in (names or (None,))]
+    rest = [p for p in patterns if p not in hits or any(matches(p, recipe, variant) for recipe, variant in live)]
+    if rest:
+        workplace = api.open_project(root, rest)
+        folders += [output / name.replace(":", "/") for name in workplace.selected]
+    return folders
 
 
 def _delivered(output: Path) -> list[Path]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import msgspec
 
 from onnxbuild.base.diagnostics import Diagnostic, Place, Severity
 from onnxbuild.recipe.cache import RecipeCache
+from onnxbuild.recipe.lock import ENDING, lock_path
 from onnxbuild.recipe.problems import Problems
 from onnxbuild.recipe.project import FILE
 from onnxbuild.recipe.select import select_targets
@@ -228,4 +229,21 @@ def check_project(root: Path, select: Sequence[str] = ()) -> Loaded:
     from onnxbuild.recipe.settings import read_project
 
     project, _, _ = read_project(root)
-    return load_recipes(project, select)
+    loaded = load_recipes(project, select)
+    orphans = _locks_without_recipe(Path(project.root), loaded.files) if not select else ()
+    return replace(loaded, diagnostics=(*loaded.diagnostics, *orphans))
+
+
+def _locks_without_recipe(root: Path, files: Sequence[str]) -> Iterator[Diagnostic]:
+    expected = {lock_path(file) for file in files}
+    for folder in dict.fromkeys((root / file).parent for file in files):
+        for lock in sorted(folder.glob("*" + ENDING)):
+            name = lock.relative_to(root).as_posix()
+            if name not in expected:
+                yield Diagnostic(
+                    code="stale-lock",
+                    message="no recipe belongs to this lock",
+                    place=Place(name, 1, 1),
+                    hint="rename it with its recipe (`git mv`), or delete it",
+                    severity=Severity.WARNING,
+                )

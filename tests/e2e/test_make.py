@@ -147,3 +147,28 @@ def test_changed_external_data_of_an_onnx_source_reruns(mlp: Project) -> None:
     done = mlp.make("-k")
     assert "mlp/canonicalize" in done.ran
     assert done.event("action", action="mlp/canonicalize")["reasons"] == ["input recipes/models/mlp.data changed"]
+
+
+def test_deliveries_of_targets_that_went_away_are_told_and_cleaned(mlp: Project) -> None:
+    mlp.recipe("mlp", MLP + "variants: {old: {}, kept: {}}\n")
+    mlp.recipe("gone", MLP)
+    assert mlp.make().code == 0
+    assert mlp.run("accept", "gone").code == 0
+    assert mlp.make().out.startswith("Nothing to do")
+    mlp.recipe("mlp", MLP + "variants: {new: {}, kept: {}}\n")
+    renamed = mlp.make()
+    assert [e["message"] for e in renamed.events if e["event"] == "notice"] == [
+        "build/mlp/old is of no target any more; `onnxbuild clean mlp:old` deletes it"
+    ]
+    (mlp.root / "recipes/gone.yaml").unlink()
+    (mlp.root / "build/mlp/mine").mkdir()
+    assert "note build/gone/default is of no target any more" in mlp.make().out
+    assert "recipes/gone.lock.json:1:1: warning[stale-lock]" in mlp.run("check").err
+    assert mlp.run("check", "mlp").err == ""
+    cleaned = mlp.run("clean", "gone", "mlp:old")
+    assert (cleaned.code, cleaned.err) == (0, "")
+    assert sorted(p.name for p in mlp.root.glob("build/*/*")) == ["kept", "mine", "new"]
+    assert not (mlp.root / "reports/gone.html").exists()
+    assert not (mlp.root / "build/gone").exists()
+    assert "of no target" not in mlp.make("--force").out
+    assert mlp.run("clean", "gone").code == 2
