@@ -123,7 +123,20 @@ def changed_lines(old: str, new: str) -> Iterator[str]:
 def compare_locks(old: Lock, new: Lock) -> tuple[TargetChanges, ...]:
     """Return how each target of two locks differs, those of the newer one first."""
     return tuple(
-        compare_entries(variant, old.get(variant), new.get(variant)) for variant in dict.fromkeys((*new, *old))
+        _first(variant, new[variant])
+        if variant not in old
+        else compare_entries(variant, old[variant], new.get(variant))
+        for variant in dict.fromkeys((*new, *old))
+    )
+
+
+def _first(variant: str, new: LockedTarget) -> TargetChanges:
+    """Return what a reviewer must know of a target that is accepted for the first time."""
+    return TargetChanges(
+        variant=variant,
+        kind="added",
+        verdict=_change("verdict", None, new.verdict),
+        waivers=tuple(_each({}, new.waivers)),
     )
 
 

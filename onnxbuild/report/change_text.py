@@ -80,9 +80,12 @@ def is_recipe_alone(changes: TargetChanges) -> bool:
 
 def told_of(changes: TargetChanges) -> str:
     """Return how a target's entry differs between two locks, where it may be missing in either."""
-    return {"added": "accepted for the first time", "removed": "no longer accepted"}.get(
-        changes.kind, change_sentence(changes)
-    )
+    if changes.kind != "added":
+        return change_sentence(changes)
+    verdict = changes.verdict.new if changes.verdict is not None else None
+    waived = [f"{gate_name(waiver.what)} waived: {waiver.new}" for waiver in changes.waivers]
+    said = [*([verdict] if verdict and verdict != Verdict.PASSED.value else []), *waived]
+    return "; ".join(("accepted for the first time", *said))
 
 
 def _parts(changes: TargetChanges) -> list[str]:

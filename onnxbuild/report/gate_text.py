@@ -90,6 +90,8 @@ def gate_name(name: str) -> str:
 def _difference(gate: GateResult, metric: str) -> str:
     if gate.margin is not None and gate.gate == "tolerance.metric" and metric in numbers.SHARE_METRICS:
         return f"{abs(gate.margin) * 100:.2f} points"
+    if gate.gate.endswith(".cosine"):
+        return numbers.number(abs(gate.margin or 0.0))
     text = _text(gate, abs(gate.margin or 0.0), metric)
     return text.replace("%", " points") if gate_unit(gate) in ("share", "percent") else text
 
@@ -112,4 +114,6 @@ def _text(gate: GateResult, value: float | str | None, metric: str) -> str:
         return f"{value:.2f}x"
     if gate.gate == "tolerance.metric":
         return numbers.metric_value(metric, value)
+    if gate.gate.endswith(".cosine"):
+        return numbers.cosine(value)
     return numbers.number(value) + (f" {unit}" if unit else "")

@@ -33,6 +33,16 @@ def number(value: float | str | None, digits: int = 3) -> str:
     return text.replace("-", MINUS, 1) if text.startswith("-") else text
 
 
+def cosine(value: float | str | None) -> str:
+    """Return a cosine with as many nines as it takes to tell it from one."""
+    if not isinstance(value, float | int):
+        return number(value)
+    if value >= 1 - 1e-9:
+        return "1"
+    places = max(4, min(9, 1 - math.floor(math.log10(1 - value)))) if value > 0 else 4
+    return f"{value:.{places}f}".replace("-", MINUS)
+
+
 def count(value: int | None) -> str:
     """Return an integer with thousands separated, such as "12,408"."""
     return NONE if value is None else f"{value:,}".replace("-", MINUS)

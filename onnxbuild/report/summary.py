@@ -74,14 +74,14 @@ def size_sentence(target: TargetFacts, targets: Sequence[TargetFacts]) -> str | 
     base = baseline_of(target, targets)
     if base is None or not target.bytes or not base[1]:
         return None if target.bytes is None else numbers.size(target.bytes)
-    smaller = base[1] / target.bytes
-    if base[0] == EXPORTED and 1 / 1.05 < smaller < 1.05:
-        return f"{numbers.size(target.bytes)}, as exported"
-    if smaller >= 1.05:
+    smaller, share = base[1] / target.bytes, target.bytes / base[1]
+    if abs(share - 1) < 0.005:
+        return f"{numbers.size(target.bytes)}, as exported" if base[0] == EXPORTED else f"as large as {base[0]}"
+    if 1 / 1.05 < smaller < 1.05:  # which "1.0x" would call as large
+        return f"{numbers.percent(abs(share - 1), 0)} {'smaller' if share < 1 else 'larger'} than {base[0]}"
+    if smaller > 1:
         return f"{numbers.ratio(smaller)} smaller than {base[0]}"
-    if smaller <= 1 / 1.05:
-        return f"{numbers.ratio(1 / smaller)} larger than {base[0]}"
-    return f"as large as {base[0]}"
+    return f"{numbers.ratio(1 / smaller)} larger than {base[0]}"
 
 
 def speed_sentence(target: TargetFacts) -> str | None:

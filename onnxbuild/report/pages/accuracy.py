@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -171,7 +170,7 @@ def _value(measure: str, o: OutputMeasures) -> str:
     if measure == "sqnr_db":
         return f"{numbers.number(o.sqnr_db)} dB"
     value = o.max_abs if measure == "elementwise" else getattr(o, measure)
-    return _cosine(value) if measure == "cosine" else numbers.number(value)
+    return numbers.cosine(value) if measure == "cosine" else numbers.number(value)
 
 
 def _measures_table(measured: _Measured) -> Table:
@@ -206,22 +205,12 @@ def _measure_cells(o: OutputMeasures) -> tuple[Cell, ...]:
     return (
         Cell(name=o.name, note=o.dtype),
         *(Cell(numbers.number(v)) for v in (o.max_abs, o.mean_abs, o.p99_abs, o.max_rel, o.mean_rel, o.p99_rel)),
-        Cell(_cosine(o.cosine)),
+        Cell(numbers.cosine(o.cosine)),
         Cell(numbers.number(o.sqnr_db)),
         Cell(numbers.percent(o.argmax_agreement, 2)),
         Cell(differ, note=nan),
         Cell(f"#{o.worst_sample}" if o.worst_sample is not None else numbers.NONE),
     )
-
-
-def _cosine(value: float | str | None) -> str:
-    """Return a cosine with as many nines as it takes to tell it from one."""
-    if not isinstance(value, float | int):
-        return numbers.number(value)
-    if value >= 1 - 1e-9:
-        return "1"
-    places = max(4, min(9, 1 - math.floor(math.log10(1 - value)))) if value > 0 else 4
-    return f"{value:.{places}f}".replace("-", numbers.MINUS)
 
 
 def _histograms(measured: _Measured, names: list[str], tolerance: Tolerance) -> list[Histogram]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onnxbuild.report import numbers
+from onnxbuild.report import budget, numbers
 from onnxbuild.report.facts import ReportFacts, TargetFacts
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows
 from onnxbuild.stages.blame import BlameFacts, Culprit
@@ -128,13 +128,13 @@ def _use(score: Score | None) -> tuple[bool, float]:
 
 
 def _share(use: float | str) -> str:
-    return numbers.percent(use) if isinstance(use, float | int) else "beyond measure"
+    return budget.share_text(use) if isinstance(use, float | int) else "beyond measure"
 
 
 def _signed(gain: float | str) -> str:
     if not isinstance(gain, float | int):
         return str(gain)
-    return f"{'−' if gain < 0 else '+'}{numbers.percent(abs(gain))}"
+    return f"{'−' if gain < 0 else '+'}{budget.share_text(abs(gain))}"
 
 
 def _decibels(score: Score) -> str:
