@@ -123,9 +123,7 @@ def changed_lines(old: str, new: str) -> Iterator[str]:
 def compare_locks(old: Lock, new: Lock) -> tuple[TargetChanges, ...]:
     """Return how each target of two locks differs, those of the newer one first."""
     return tuple(
-        _first(variant, new[variant])
-        if variant not in old
-        else compare_entries(variant, old[variant], new.get(variant))
+        compare_entries(variant, old[variant], new.get(variant)) if variant in old else _first(variant, new[variant])
         for variant in dict.fromkeys((*new, *old))
     )
 

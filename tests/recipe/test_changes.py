@@ -8,6 +8,7 @@ import pytest
 from onnxbuild.recipe.changes import Change, TargetChanges, compare_entries, compare_locks
 from onnxbuild.recipe.lock import LockedEstimate, LockedMetric, LockedPlacement, LockedTarget
 from onnxbuild.recipe.types import Choice, TunedSession
+from onnxbuild.report.change_text import told_of
 
 A, B = "a" * 64, "b" * 64
 METRIC = LockedMetric(name="accuracy", model=0.9, source=0.95, interval=(0.88, 0.92))
@@ -130,3 +131,19 @@ def test_targets_come_and_go() -> None:
 def test_an_entry_without_limits_says_nothing_of_them() -> None:
     older = msgspec.structs.replace(ENTRY, limits={})
     assert compare_entries("v", older, msgspec.structs.replace(ENTRY, ir_version=11)).limits == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({}, "accepted for the first time"),
+        (
+            {"verdict": "failed", "waivers": {"tolerance.y.atol": "known", "size": "paid for"}},
+            "accepted for the first time; failed; size waived: paid for; y.atol waived: known",
+        ),
+        ({"verdict": "unverified"}, "accepted for the first time; unverified"),
+    ],
+)
+def test_what_is_accepted_for_the_first_time_is_told_with_what_it_lacks(values: dict[str, object], told: str) -> None:
+    (found,) = compare_locks({}, {"v": msgspec.structs.replace(ENTRY, **values)})
+    assert told_of(found) == told

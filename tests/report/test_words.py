@@ -22,7 +22,7 @@ from onnxbuild.report.facts import ReportFacts
 from onnxbuild.report.gate_text import gate_sentence, gate_unit, margin_text, measured_text
 from onnxbuild.report.pages.changes import changes
 from onnxbuild.report.pages.verdict import gate_table
-from onnxbuild.report.summary import baseline_of, index_facts, sentence, speed_sentence, target_summary
+from onnxbuild.report.summary import baseline_of, index_facts, sentence, size_sentence, speed_sentence, target_summary
 from onnxbuild.stages.validate import MetricMeasure
 from tests.report.test_latency import measured
 
@@ -133,6 +133,12 @@ def test_gates_speak_in_their_unit() -> None:
     )
 
 
+def test_a_cosine_near_one_is_told_from_one() -> None:
+    near = gate("tolerance.y.cosine", "at least 0.99995", 0.9999639, 1.39e-5)
+    assert (measured_text(near), margin_text(near)) == ("0.999964", "+1.39e-5")
+    assert measured_text(gate("tolerance.y.cosine", "at least 0.99", 0.9951, 0.0051)) == "0.9951"
+
+
 def test_elementwise_gates_say_what_would_have_passed() -> None:
     atol = gate("tolerance.y.atol", "atol 0.0001, rtol 0.001", 0.00623, -0.00613)
     assert gate_sentence(atol) == "y on cpu needs atol 0.00623, allowed is atol 0.0001, rtol 0.001"
@@ -151,6 +157,17 @@ def test_sentences_of_the_sample(digits: ReportFacts) -> None:
     assert baseline_of(pruned, digits.targets) == ("fp32", fp32.bytes)
     assert target_summary(digits, int4).startswith("digits-cnn:int4/quantize failed: no MatMul")
     assert "logits on cpu needs atol 0.00623" in target_summary(digits, fp16)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(1.0, "as large as"), (1.04, "4% larger than"), (0.97, "3% smaller than"), (0.5, "2.0x smaller than")],
+)
+def test_size_is_called_the_same_only_where_it_is(digits: ReportFacts, share: float, text: str) -> None:
+    fp32, int8, *_ = digits.targets
+    assert fp32.bytes is not None
+    sized = msgspec.structs.replace(int8, bytes=round(fp32.bytes * share))
+    assert size_sentence(sized, (fp32, sized)) == f"{text} fp32"
 
 
 def test_an_accepted_measurement_has_the_unit_of_its_own_limit(digits: ReportFacts) -> None:
