@@ -77,6 +77,9 @@ def _write_ci(system: str, root: Path, console: Console) -> int:
 def _write_starter(root: Path) -> list[Path]:
     targets = [root / target for target in FILES.values()]
     _refuse_present(root, targets)
+    if any((root / "recipes").glob("*.yaml")):
+        hint = "`onnxbuild init --from MODEL` adds the recipe of a model"
+        raise UserError(Diagnostic(code="present", message="there are recipes here already", hint=hint))
     for name, target in zip(FILES, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(STARTER / name, target)

@@ -13,6 +13,8 @@ FILE = "onnxbuild.yaml"
 def find_root(start: Path) -> Path:
     """Return the nearest folder, from `start` upwards, that holds onnxbuild.yaml or recipes/; raises UserError."""
     start = start.resolve()
+    if not start.is_dir():
+        raise UserError(Diagnostic(code="no-project", message=f"there is no folder {start}"))
     for folder in (start, *start.parents):
         if (folder / FILE).is_file() or (folder / "recipes").is_dir():
             return folder

@@ -94,7 +94,9 @@ def _commit(root: Path, revision: str) -> str:
         if not error.ran:
             raise UserError(Diagnostic(code="no-git", message=str(error))) from None
         message = error.said or f"git knows no revision '{name}' here"
-        hint = "name commits of this repository, as in `onnxbuild diff main..`"
+        hint = "name commits of this repository, as in `onnxbuild diff HEAD~1..`"
+        if "not a git repository" in error.said:
+            hint = "without git, compare two lock files: `onnxbuild diff OLD.lock.json NEW.lock.json`"
         raise UserError(Diagnostic(code="unknown-revision", message=message, hint=hint)) from None
     return found.decode("utf-8", "replace").strip()
 

@@ -30,6 +30,8 @@ MOST_DEPTH = 40
 MOST_ALIASES = 20
 MOST_NODES = 50_000
 
+_EMPTY = "write in it what it is for, or delete it"
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _WORDING = {
@@ -124,10 +126,10 @@ class _Reader:
     def document(self) -> Node:
         next(self._events)  # the stream's start
         if not isinstance(next(self._events), DocumentStartEvent):
-            raise self._stop("empty-file", f"{self._name} is empty", Place(self._name, 1, 1))
+            raise self._stop("empty-file", f"{self._name} is empty", Place(self._name, 1, 1), hint=_EMPTY)
         first = next(self._events)
         if isinstance(first, ScalarEvent) and first.value == "" and first.implicit[0]:
-            raise self._stop("empty-file", f"{self._name} is empty", Place(self._name, 1, 1))
+            raise self._stop("empty-file", f"{self._name} is empty", Place(self._name, 1, 1), hint=_EMPTY)
         root = self._node(first, 1)
         next(self._events)  # the document's end
         after = next(self._events)
@@ -215,8 +217,8 @@ class _Reader:
                 "file-too-large", f"more than {MOST_NODES} values, aliases counted as what they name", place
             )
 
-    def _stop(self, code: str, message: str, place: Place) -> _StoppedError:
-        self._problems.error(code, message, place)
+    def _stop(self, code: str, message: str, place: Place, *, hint: str | None = None) -> _StoppedError:
+        self._problems.error(code, message, place, hint=hint)
         return _StoppedError()
 
     def _place(self, event: Event) -> Place:

@@ -115,6 +115,26 @@ def test_unknown_target_is_2_with_the_nearest(
     assert files(built.root) == before
 
 
+def test_folder_that_is_not_there_is_named(built: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    for place in ("nowhere", "recipes/mlp.yaml"):
+        assert cli.main(["-C", str(built.root / place), "status"]) == 2
+        assert f"there is no folder {built.root / place}" in capsys.readouterr().err
+
+
+def test_init_leaves_a_project_that_has_recipes_alone(built: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files(built.root)
+    assert cli.main(["-C", str(built.root), "init"]) == 2
+    assert "init --from MODEL" in capsys.readouterr().err
+    assert files(built.root) == before
+
+
+def test_diff_of_revisions_without_git_names_the_way_without(
+    built: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["-C", str(built.root), "diff", "HEAD.."]) == 2
+    assert "onnxbuild diff OLD.lock.json NEW.lock.json" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("jobs", ["0", "-1"])
 def test_make_with_no_jobs_is_2(built: Project, jobs: str) -> None:
     done = built.make(f"-j{jobs}")
