@@ -66,7 +66,7 @@ def _line_change(label: str, old: Component | None, new: Component | None) -> Ch
         case "file":
             text = f"input {note} changed"
         case "input":
-            text = f"{note} delivered another {name}"
+            text = f"{note} delivered {'other' if name.endswith('s') else 'another'} {name.replace('_', ' ')}"
         case "version":
             text = f"the stage's own version rose from {_shown(before)} to {_shown(now)}"
         case "hardware":
@@ -74,8 +74,38 @@ def _line_change(label: str, old: Component | None, new: Component | None) -> Ch
         case "cores":
             text = f"{_shown(now)} core{'s' if now != '1' else ''} may be used, not {_shown(before)}"
         case _:
-            text = f"{label} changed from {_shown(before)} to {_shown(now)}"
+            text = _value_text(label, before, now)
     return Change(component=label, name=note or name, old=before, new=now, text=text)
+
+
+def _value_text(label: str, old: str | None, new: str | None) -> str:
+    """Say what a value was and is; of a list of named things, only what differs."""
+    was, now = _by_name(old), _by_name(new)
+    if not was or not now:
+        return f"{label} changed from {_shown(old)} to {_shown(new)}"
+    gone = [f"{name} is gone" for name in was if name not in now]
+    come = [f"{name} is new" for name in now if name not in was]
+    other = [
+        f"{name}.{key} changed from {_json(was[name].get(key))} to {_json(now[name].get(key))}"
+        for name in now
+        if name in was
+        for key in dict.fromkeys((*now[name], *was[name]))
+        if was[name].get(key) != now[name].get(key)
+    ]
+    return f"{label}: {', '.join((*gone, *come, *other)) or 'another order'}"
+
+
+def _by_name(value: str | None) -> dict[str, dict[str, object]]:
+    """Return the entries of a JSON list by their names, none where it is not a list of things with a name."""
+    if value is None or not value.startswith('[{"'):
+        return {}
+    entries = msgspec.json.decode(value)
+    named = all(isinstance(entry, dict) and isinstance(entry.get("name"), str) for entry in entries)
+    return {entry["name"]: entry for entry in entries} if named else {}
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _hardware_text(old: str, new: str) -> str:
