@@ -22,6 +22,7 @@ from onnxbuild.report.facts import ReportFacts
 from onnxbuild.report.gate_text import gate_sentence, gate_unit, margin_text, measured_text
 from onnxbuild.report.pages.changes import changes
 from onnxbuild.report.pages.verdict import gate_table
+from onnxbuild.report.render import render_recipe
 from onnxbuild.report.summary import baseline_of, index_facts, sentence, size_sentence, speed_sentence, target_summary
 from onnxbuild.stages.validate import MetricMeasure
 from tests.report.test_latency import measured
@@ -241,3 +242,16 @@ def test_histogram_shows_the_bins_that_are_used() -> None:
     counts[7] = 3
     assert used_bins([counts]) == (6, 8)
     assert used_bins([[9] + [0] * 16]) == (5, 16)
+
+
+@pytest.mark.parametrize(
+    ("source", "is_told"), [("data/digits_test.npz", True), ("data/digits_train.npz", False), ("d.py:rows", False)]
+)
+def test_calibration_on_the_evaluation_s_file_is_told(digits: ReportFacts, source: str, is_told: bool) -> None:
+    judged, fitted = digits.provenance.data
+    judged = msgspec.structs.replace(judged, source="d.py:rows") if ":" in source else judged
+    data = (judged, msgspec.structs.replace(fitted, source=source))
+    page = render_recipe(
+        msgspec.structs.replace(digits, provenance=msgspec.structs.replace(digits.provenance, data=data))
+    )
+    assert ("judged on what it was calibrated with" in page) is is_told

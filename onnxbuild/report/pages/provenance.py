@@ -64,7 +64,7 @@ def _data(facts: ReportFacts) -> Table:
     rows = [
         Row((
             Cell(data.role),
-            Cell(name=data.source),
+            Cell(name=data.source, note=_doubt(data, facts.provenance.data)),
             Cell(numbers.count(data.facts.samples)),
             Cell(numbers.count(data.facts.calls)),
             Cell(numbers.count(len(data.facts.label_counts)) if data.facts.label_counts else numbers.NONE),
@@ -80,6 +80,13 @@ def _data(facts: ReportFacts) -> Table:
         Column("Classes", "num"),
     )
     return Table("Data", columns, kept, shown, empty="No data was read: outputs were compared on generated arrays.")
+
+
+def _doubt(data: DataSetFacts, every: tuple[DataSetFacts, ...]) -> str:
+    """Say of calibration data from the file of the evaluation that the model is judged on what it was fitted to."""
+    files = {other.source for other in every if other.role == "evaluation" and ":" not in other.source}
+    is_shared = data.role == "calibration" and data.source in files and not data.source.startswith("random, ")
+    return "the file of the evaluation: judged on what it was calibrated with" if is_shared else ""
 
 
 def _labels(data: tuple[DataSetFacts, ...]) -> tuple[Labels, ...]:
