@@ -9,8 +9,11 @@ from onnxbuild.base.diagnostics import Severity
 from onnxbuild.commands.table import VERBS
 from onnxbuild.recipe.load import load_recipes
 from onnxbuild.recipe.project import load_project
+from onnxbuild.recipe.raw import RawProject, RawRecipe
+from onnxbuild.recipe.schema import schema_of
 
 ROOT = Path(__file__).parents[1]
+REFUSED = {"remote", "trusted_keys"}
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -36,6 +39,22 @@ def test_the_readmes_recipe_is_well_formed(tmp_path: Path) -> None:
     loaded = load_recipes(load_project(tmp_path), files=False)
     assert [d for d in loaded.diagnostics if d.severity is Severity.ERROR] == []
     assert loaded.selected == ("net:fp32", "net:int8")
+
+
+def test_every_key_of_the_format_is_in_the_readme_s_recipe_of_all_and_that_is_well_formed(tmp_path: Path) -> None:
+    section = README.split("## Every key")[1]
+    recipe, settings = (block[1] for block in re.finditer(r"```yaml\n(.*?)```", section, re.DOTALL))
+    for text, kind in ((recipe, RawRecipe), (settings, RawProject)):
+        schema = schema_of(kind)
+        parts = [schema, *schema["$defs"].values()] if kind is RawRecipe else [schema]
+        keys = {key for part in parts for key in part.get("properties", {})} - REFUSED
+        assert sorted(key for key in keys if not re.search(rf"\b{key}\b", text)) == []
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes/digits.yaml").write_text(recipe, encoding="utf-8")
+    (tmp_path / "onnxbuild.yaml").write_text(settings, encoding="utf-8")
+    loaded = load_recipes(load_project(tmp_path), files=False)
+    assert [(d.message, str(d.place)) for d in loaded.diagnostics if d.severity is Severity.ERROR] == []
+    assert loaded.selected == ("digits:fp32", "digits:int8")
 
 
 def test_every_package_is_in_the_design() -> None:
