@@ -271,9 +271,11 @@ def get(workplace: Workplace, out: Path) -> Path:
     """
     if len(workplace.selected) != 1:
         names = ", ".join(workplace.selected)
-        raise UserError(Diagnostic(code="one-target", message=f"get copies one target, and these match: {names}"))
+        message, hint = f"get copies one target, and these match: {names}", "name one of them with its variant"
+        raise UserError(Diagnostic(code="one-target", message=message, hint=hint))
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(Diagnostic(code="not-empty", message=f"{out} is not an empty folder"))
+        hint = "name a folder that is not there yet"
+        raise UserError(Diagnostic(code="not-empty", message=f"{out} is not an empty folder", hint=hint))
     plan = build_plan(workplace.recipes, workplace.selected)
     walk = Run(plan, workplace.store, workplace.places, Options(dry_run=True), lambda _: None)
     walk.execute()

@@ -17,6 +17,9 @@ _REASONS = {
     errno.ENFILE: "too many files are open in the whole system",
     errno.EXDEV: "one folder's parts lie on different file systems",
     errno.ENAMETOOLONG: "a name is too long for the file system",
+    errno.ENOTDIR: "a file stands where a folder belongs",
+    errno.EISDIR: "a folder stands where a file belongs",
+    errno.EEXIST: "something else stands there already",
     errno.ESTALE: "a network file system has lost the file",
 }
 

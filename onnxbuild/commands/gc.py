@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Collect and return 0."""
     try:
-        policy = Policy(parse_size(arguments.max_size), float(arguments.max_age) * DAY, parse_duration(arguments.grace))
+        policy = Policy(parse_size(arguments.max_size), _days(arguments.max_age) * DAY, parse_duration(arguments.grace))
     except ValueError as error:
         raise UserError(Diagnostic(code="policy", message=str(error))) from None
     root = find_root(Path(arguments.directory))
@@ -45,6 +45,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         return 0
     _print(found, console, dry_run=arguments.dry_run)
     return 0
+
+
+def _days(text: str) -> float:
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
+    if not days >= 0:
+        raise ValueError(f"'{text}' is no number of days; write for example 90, or 0.5")
+    return days
 
 
 def _print(found: Sweep, console: Console, *, dry_run: bool) -> None:

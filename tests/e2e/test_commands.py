@@ -578,3 +578,28 @@ def test_verbs_that_only_look_change_nothing(built: Project) -> None:
         if call[0] != "make":
             assert_same(first, built.run(*call))
     assert contents(built) == before
+
+
+@pytest.mark.parametrize("name", ["build", "reports", ".onnxbuild/state", "reports/index.html"])
+def test_a_file_where_a_folder_belongs_is_told_and_no_bug_of_ours(project: Project, name: str) -> None:
+    write_mlp(project)
+    project.recipe("mlp", MLP)
+    path = project.root / name
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix:
+        path.mkdir()
+    else:
+        path.write_text("of somebody else")
+    done = project.make()
+    assert done.code == 1
+    assert "stands" in done.err
+    assert str(path) in done.err
+    assert "bug" not in done.err
+
+
+def test_a_get_into_a_file_names_it(built: Project) -> None:
+    built.write("taken", "")
+    done = built.run("get", "other", "--out", "taken/model")
+    assert (done.code, "a file stands where a folder belongs: taken/model" in done.err) == (1, True)
+    for days in ("soon", "-1", "nan"):
+        assert f"'{days}' is no number of days" in built.run("gc", f"--max-age={days}").err
