@@ -55,6 +55,10 @@ NO_OP_SECONDS = 7.77e-13
 """Stands in the events of a no-op for the time it will take."""
 
 
+MOST_STALE = 3
+"""Deliveries of targets that went away that are named one by one."""
+
+
 @dataclass(frozen=True)
 class NoOp:
     """What an equal make would tell as long as nothing that `evidence` records differs; and of which groups it is."""
@@ -334,10 +338,14 @@ class Making:
         broken = {name: None for name in self.workplace.order if name not in live and name not in self.kept}
         whole = self.workplace.before is None
         output = Path(self.workplace.project.root) / self.workplace.project.output
-        for recipe, variant in stale_deliveries(output, {**live, **broken}, whole=whole):
+        stale = [*stale_deliveries(output, {**live, **broken}, whole=whole)]
+        for recipe, variant in stale[:MOST_STALE]:
             folder = f"{self.workplace.project.output}/{recipe}/{variant}"
             message = f"{folder} is of no target any more; `onnxbuild clean {recipe}:{variant}` deletes it"
             self.emit(Notice(code="stale-output", message=message))
+        if len(stale) > MOST_STALE:
+            more = f"{len(stale) - MOST_STALE} more in {self.workplace.project.output}/ are of no target any more"
+            self.emit(Notice(code="stale-output", message=f"{more}; `onnxbuild clean` deletes all, make restores"))
 
     def _agrees_with_locks(self) -> bool:
         """Tell, target by target, what differs from the lock."""

@@ -155,6 +155,12 @@ def test_deliveries_of_targets_that_went_away_are_told_and_cleaned(mlp: Project)
     assert mlp.make().code == 0
     assert mlp.run("accept", "gone").code == 0
     assert mlp.make().out.startswith("Nothing to do")
+    mlp.recipe("mlp", MLP + "variants: {b: {}, c: {}, d: {}, e: {}, kept: {}}\n")
+    assert mlp.make().code == 0
+    mlp.recipe("mlp", MLP + "variants: {old: {}, kept: {}}\n")
+    many = [e["message"] for e in mlp.make().events if e["event"] == "notice"]
+    assert (len(many), many[3].split(";")[0]) == (4, "1 more in build/ are of no target any more")
+    assert mlp.run("clean", "mlp:?").code == 0
     mlp.recipe("mlp", MLP + "variants: {new: {}, kept: {}}\n")
     renamed = mlp.make()
     assert [e["message"] for e in renamed.events if e["event"] == "notice"] == [
