@@ -59,7 +59,7 @@ class Console:
         self._acted = False
         self._touched: set[str] = set()
         self._estimates: list[float] = []
-        self._stopped = False
+        self._stopped, self._skipped = False, 0
         self._progress: Progress | None = None
 
     @contextmanager
@@ -111,7 +111,8 @@ class Console:
             self._progress.hear(event)
         match event:
             case PlanMade():
-                self._targets, self._acted, self._stopped, self._estimates = event.targets, False, False, []
+                self._targets, self._acted, self._estimates = event.targets, False, []
+                self._stopped, self._skipped = False, 0
                 self._gates.clear()
                 self._verdicts.clear()
                 self._touched.clear()
@@ -160,6 +161,9 @@ class Console:
         elif event.decision is DecisionKind.BLOCKED:
             why = "; ".join(event.reasons) or f"needs {', '.join(event.on)}"
             self._stopped = self._stopped or event.reasons == (STOPPED,)
+            self._skipped += 1
+            if not self.verbose:  # their targets are told of, with what failed
+                return
             self.say(f"{self._paint('skipped', 'yellow')}   {event.action:44} {why}")
         else:
             restored = "restores" if self.dry_run else "restored"
@@ -240,6 +244,7 @@ class Console:
             return
         counts = _counts({**told, "not built": len(self._targets) - sum(told.values())})
         done = f"{event.ran} ran, {event.restored} restored, {event.up_to_date} up to date"
+        done += f", {self._skipped} skipped" if self._skipped else ""
         self.say(f"{counts}: {done}, in {took}")
         if self._stopped:
             self.say(f"          {self._paint('hint', 'bold')} `-k` builds all that does not need what failed")

@@ -15,7 +15,7 @@ from onnxbuild.targets.standing import ActionStanding, Standing, TargetStanding
 EXAMPLES = """\
 examples:
   onnxbuild status                     all targets
-  onnxbuild status digits-cnn:int8 -v  one target, also what is up to date
+  onnxbuild status digits-cnn:int8 -v  one target, also what is up to date or waits
   onnxbuild status --format json       for scripts
 """
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _lines(found: Standing, *, everything: bool) -> list[str]:
     lines = [_target(target) for target in found.targets]
-    shown = [action for action in found.actions if everything or action.decision.value != "up-to-date"]
+    shown = [action for action in found.actions if everything or action.decision.value not in ("up-to-date", "waits")]
     return [*lines, *([""] if shown else []), *(_action(action) for action in shown)]
 
 

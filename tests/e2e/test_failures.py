@@ -109,6 +109,9 @@ def test_failure_names_reason_stage_target_and_log(broken: Broken, name: str) ->
 def test_what_needs_the_failed_step_is_skipped(broken: Broken, name: str) -> None:
     package = broken.first.event("action", action=f"{name}/package")
     assert (package["decision"], package["status"]) == ("blocked", "cancelled")
+    assert f"{name}/package" not in broken.first.out, "the target's line says what failed"
+    skipped = [e for e in broken.first.events if e.get("decision") == "blocked"]
+    assert f" up to date, {len(skipped)} skipped, in " in broken.first.out
 
 
 @EACH
