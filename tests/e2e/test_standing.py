@@ -88,7 +88,7 @@ def test_status_explain_and_dry_run_say_the_same(made: Project) -> None:
     assert events["mlp/data"]["estimate"] is None
     assert "2 would run, 7 wait, 1 up to date" in dry.out
     told_of = [line.split()[:2] for line in made.run("status").out.split("\n\n")[1].splitlines()]
-    assert sorted(told_of) == [["run", "mlp/canonicalize"], ["run", "mlp/data"]], "what waits is only counted"
+    assert sorted(told_of) == [["run", "mlp/canonicalize"], ["run", "mlp/reference"]], "what waits is only counted"
     assert "waits      mlp/quantize" in made.run("status", "-v").out
     for explanation in explained:
         assert tuple(c["change"]["text"] for c in explanation["changes"]) == tuple(explanation["standing"]["reasons"])
