@@ -6,12 +6,16 @@ import msgspec
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """A device that a provider offers here: its kind is CPU, GPU or NPU; `library` is the provider's own version."""
+    """A device that a provider offers here: its kind is CPU, GPU or NPU; `library` is the provider's own version.
+
+    `simulated`: there is none of its own, and what `name` says stands for it.
+    """
 
     kind: str
     vendor: str
     name: str = ""
     library: str = ""
+    simulated: bool = False
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):

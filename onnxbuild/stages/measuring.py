@@ -148,12 +148,17 @@ class Bench:
             in_use=arena[1] if arena is not None else None,
         )
 
-    def _job(self, session: Session, batch: int) -> FreshJob:
+    def opening(self, label: str, batch: int) -> Loading:
+        """Measure in fresh processes what opening the model `label` takes."""
+        job = self._job(self._session, batch, label)
+        return _loading([measure_fresh(job, self._work.scratch) for _ in range(PROCESSES)])
+
+    def _job(self, session: Session, batch: int, label: str = "model") -> FreshJob:
         calls = self._work.scratch / f"call-{batch}"
         if not calls.exists():
             write_calls(calls, [self._call(batch)])
         return FreshJob(
-            model=str(self._work.inputs["model"] / MODEL),
+            model=str(self._work.inputs[label] / MODEL),
             calls=str(calls),
             session=session,
             provider=self._provider,
