@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 
@@ -16,6 +18,11 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     name: str = ""
     library: str = ""
     simulated: bool = False
+
+
+def simulator_of(devices: Sequence[Device]) -> str | None:
+    """Return what stands for a provider's own device, where nothing else is there; None where there is a device."""
+    return devices[0].name if devices and all(device.simulated for device in devices) else None
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):

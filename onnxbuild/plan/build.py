@@ -161,7 +161,11 @@ def _plan_target(drafts: Drafts, target: Target, limits: dict[str, OutputToleran
                     opset=target.opset,
                     ir_version=target.ir_version,
                 ),
-                {"model": models[-1].ref, **tuned, **({"calls": Ref(evaluation, "inputs")} if "ort" in formats else {})},
+                {
+                    "model": models[-1].ref,
+                    **tuned,
+                    **({"calls": Ref(evaluation, "inputs")} if "ort" in formats else {}),
+                },
             ),
             after=after,
         ),

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from onnxbuild.ort.facts import simulator_of
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.recipe.changes import NumberChange
 from onnxbuild.recipe.lock import LockedEstimate
@@ -185,7 +186,11 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         waived=tuple(target.accepted.waivers) if target.accepted is not None else (),
         providers=tuple(target.declared.tolerances),
         latencies=tuple(_latencies(target)),
-        unverified_providers=tuple(p.provider for p in target.placements if p.facts.absent is not None),
+        unverified_providers=tuple(
+            p.provider
+            for p in target.placements
+            if p.facts.absent is not None or simulator_of(p.facts.devices) is not None
+        ),
     )
 
 

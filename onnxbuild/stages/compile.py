@@ -64,7 +64,9 @@ def run(params: CompileParams, work: Workspace) -> CompileFacts:
     asked, plain, out = TABLE[params.provider].full_name, work.inputs["model"], work.output("compiled")
     _check_size(plain)
     try:
-        found = compile_on(plain / MODEL, out / MODEL, params.provider, params.options, session_of(params.session, work))
+        found = compile_on(
+            plain / MODEL, out / MODEL, params.provider, params.options, session_of(params.session, work)
+        )
     except StageFailure as failure:
         raise StageFailure(
             failure.code, failure.message, hint=failure.hint or _hint(params), tool=failure.tool

@@ -10,6 +10,7 @@ from onnxbuild.base.codec import encode
 from onnxbuild.engine.events import Status
 from onnxbuild.engine.run import Outcome
 from onnxbuild.ir.facts import ModelFacts
+from onnxbuild.ort.facts import simulator_of
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.proof.gates import GateResult
 from onnxbuild.proof.timing import Estimate
@@ -192,7 +193,10 @@ def _placement(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[
     for provider, name in target.placements.items():
         trace = outcomes[name].trace if name in outcomes else None
         facts = msgspec.json.decode(trace.facts, type=PlaceFacts) if trace is not None else None
-        if facts is not None and facts.assignment is not None:
+        simulator = simulator_of(facts.devices) if facts is not None else None
+        if simulator is not None:  # a device may take other nodes
+            yield provider, LockedPlacement(absent=f"only {simulator} is here")
+        elif facts is not None and facts.assignment is not None:
             yield provider, LockedPlacement(nodes=facts.assignment.got(facts.asked), of=facts.assignment.nodes)
         elif facts is not None and facts.absent is not None:
             yield provider, LockedPlacement(absent=facts.absent)
