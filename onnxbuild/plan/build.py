@@ -145,6 +145,7 @@ def _plan_target(drafts: Drafts, target: Target, limits: dict[str, OutputToleran
     validated = (name for names in validations.values() for name in names)
     after = tuple(dict.fromkeys([*validated, *placements.values(), *benchmarks.values()]))
     formats = tuple(name for name in target.package.formats if name != "compiled")  # that is a stage of its own
+    other = {"calls": Ref(evaluation, "inputs")} if "ort" in formats else {}
     package = drafts.add(
         target,
         "package",
@@ -161,11 +162,7 @@ def _plan_target(drafts: Drafts, target: Target, limits: dict[str, OutputToleran
                     opset=target.opset,
                     ir_version=target.ir_version,
                 ),
-                {
-                    "model": models[-1].ref,
-                    **tuned,
-                    **({"calls": Ref(evaluation, "inputs")} if "ort" in formats else {}),
-                },
+                {"model": models[-1].ref, **tuned, **other},
             ),
             after=after,
         ),

@@ -59,8 +59,8 @@ def load(
 def _refused(file: Path, provider: str, made: Mapping[str, Any], error: Exception) -> str:
     sdk = f", version {made['sdk']}" if made["sdk"] else ""
     return (
-        f"'{provider}' does not open {file}, which was compiled for {made['device']}{sdk} on {made['tied_to']}: {error}; "
-        "load(..., compiled=False) has it compile the model here"
+        f"'{provider}' does not open {file}, which was compiled for {made['device']}{sdk} on {made['tied_to']}: "
+        f"{error}; load(..., compiled=False) has it compile the model here"
     )
 
 

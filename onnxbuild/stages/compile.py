@@ -1,4 +1,4 @@
-"""The compile stage: the delivered model as a provider compiles it ahead, for its own kind of device; measures nothing."""
+"""The compile stage: the delivered model as a provider compiles it ahead, for one kind of device; measures nothing."""
 
 from __future__ import annotations
 
