@@ -82,23 +82,25 @@ def compiled_file(provider: str) -> str:
 def delivered_artifact(plan: TargetPlan, package: Trace, traces: Mapping[str, Trace]) -> Artifact:
     """Return all of a target's files but its manifest: the package, and what providers compiled of it."""
     files = dict(package.outputs["package"].files)
-    for provider, trace, _ in _really_compiled(plan, traces):
-        files[compiled_file(provider)] = trace.outputs["compiled"].files["model.onnx"]
+    for provider, trace, facts in _compile_traces(plan, traces):
+        if facts.absent is None:
+            files[compiled_file(provider)] = trace.outputs["compiled"].files["model.onnx"]
     return Artifact(dict(sorted(files.items())))
 
 
-def _really_compiled(plan: TargetPlan, traces: Mapping[str, Trace]) -> Iterator[tuple[str, Trace, CompileFacts]]:
+def _compile_traces(plan: TargetPlan, traces: Mapping[str, Trace]) -> Iterator[tuple[str, Trace, CompileFacts]]:
     for provider, action in plan.compiled.items():
-        trace = traces.get(action)
-        facts = msgspec.json.decode(trace.facts, type=CompileFacts) if trace is not None else None
-        if trace is not None and facts is not None and facts.absent is None:
-            yield provider, trace, facts
+        if (trace := traces.get(action)) is not None:
+            yield provider, trace, msgspec.json.decode(trace.facts, type=CompileFacts)
 
 
 def _compiled(plan: TargetPlan, traces: Mapping[str, Trace]) -> dict[str, Any]:
-    """Return for each provider that compiles models ahead its file and for what it was made; None: it was not here."""
-    found: dict[str, Any] = dict.fromkeys(plan.compiled)
-    for provider, trace, facts in _really_compiled(plan, traces):
+    """Return for each provider that compiles models ahead its file and for what it was made, or why there is none."""
+    found: dict[str, Any] = {}
+    for provider, trace, facts in _compile_traces(plan, traces):
+        if facts.absent is not None:
+            found[provider] = {"file": None, "why": facts.absent}
+            continue
         found[provider] = {
             "file": compiled_file(provider),
             "device": "; ".join(dict.fromkeys(f"{d.kind} {d.name or d.vendor}" for d in facts.devices)),
