@@ -131,11 +131,18 @@ _QNN_OPTIONS: dict[str, OptionKind] = {
     "device_type": ("NPU", "GPU", "CPU"),
     "disable_file_mapped_weights": "boolean",
     "dump_json_qnn_graph": "boolean",
+    "dump_qnn_ep_input_graph": "boolean",
+    "dump_qnn_ep_input_graph_dir": "text",
     "dump_qnn_ir_dlc": "boolean",
     "dump_qnn_ir_dlc_dir": "text",
     "enable_block_quant_weight_optimization": "boolean",
+    "enable_dx12_shared_memory_allocator": "boolean",
     "enable_framework_op_trace": "boolean",
+    "enable_htp_fp16_clamp_overflow": "boolean",
     "enable_htp_fp16_precision": "boolean",
+    "enable_htp_graph_splitting": "boolean",
+    "enable_htp_monolithic_lstm": "boolean",
+    "enable_htp_prepare_and_load": "boolean",
     "enable_htp_shared_memory_allocator": "boolean",
     "enable_htp_spill_fill_buffer": "boolean",
     "enable_vtcm_backup_buffer_sharing": "boolean",
@@ -145,10 +152,12 @@ _QNN_OPTIONS: dict[str, OptionKind] = {
     "htp_arch": "integer",
     "htp_bf16_enable": "boolean",
     "htp_graph_finalization_optimization_mode": ("0", "1", "2", "3"),
+    "htp_graph_splitting_num_prepare_threads": "integer",
     "htp_performance_mode": (
         "burst", "balanced", "default", "high_performance", "high_power_saver", "low_balanced", "low_power_saver",
         "power_saver", "extreme_power_saver", "sustained_high_performance",
     ),
+    "htp_reused_io_limit_mb": "integer",
     "htp_share_resource_optimization": ("1",),
     "json_qnn_graph_dir": "text",
     "num_graph_prepare_threads": "integer",
@@ -160,11 +169,12 @@ _QNN_OPTIONS: dict[str, OptionKind] = {
     "qnn_ir_backend_path": "text",
     "qnn_saver_path": "text",
     "rpc_control_latency": "integer",
+    "skip_backend_op_validation": "boolean",
     "skip_qnn_version_check": "boolean",
     "soc_model": "integer",
     "vtcm_mb": "integer",
 }  # fmt: skip
-"""What its documentation lists. It ignores any other without a word, and some wrong values too."""
+"""What its documentation lists and its library reads. It ignores any other without a word, and some wrong values too."""
 
 _ENTRIES = (
     ProviderEntry("cpu", "CPUExecutionProvider", needs="nothing"),

@@ -92,7 +92,11 @@ def _plugin_devices(provider: str, kind: str | None) -> list[ort.OrtEpDevice]:
         raise ProviderError(f"'{provider}' needs the package {module.replace('_', '-')}; {_HINT}") from None
     name = PROVIDERS[provider]
     if not any(device.ep_name == name for device in ort.get_ep_devices()):
-        ort.register_execution_provider_library(name, library)
+        try:
+            ort.register_execution_provider_library(name, library)
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+            if "already registered" not in str(error):  # as where it was and offers no device
+                raise ProviderError(f"'{provider}' does not load: {error}; {_HINT}") from error
     offered = [device for device in ort.get_ep_devices() if device.ep_name == name]
     wanted = (kind,) if kind is not None else kinds
     chosen = [device for each in wanted for device in offered if device.device.type.name == each]

@@ -156,7 +156,7 @@ def _alternatives(params: TuneParams) -> dict[str, tuple[object, ...]]:
 
 TUNE = Stage(
     name="tune",
-    version=2,
+    version=3,
     params=TuneParams,
     facts=TuneFacts,
     run=run,
