@@ -174,7 +174,7 @@ _QNN_OPTIONS: dict[str, OptionKind] = {
     "soc_model": "integer",
     "vtcm_mb": "integer",
 }  # fmt: skip
-"""What its documentation lists and its library reads. It ignores any other without a word, and some wrong values too."""
+"""What its documentation lists and its library reads. Others, and some wrong values, it ignores without a word."""
 
 _ENTRIES = (
     ProviderEntry("cpu", "CPUExecutionProvider", needs="nothing"),

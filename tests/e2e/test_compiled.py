@@ -1,4 +1,4 @@
-"""Models compiled ahead through the real command: for Qualcomm's provider, whose package simulates its device on a PC."""
+"""Models compiled ahead through the real command: for Qualcomm's provider, which simulates its device on a PC."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_the_runtime_opens_what_was_compiled(delivered: Path):
     np.testing.assert_allclose(ours.run(x=x)["y"], plain, atol=0.05)
     shutil.move(delivered / "model.onnx", delivered / "elsewhere.onnx")
     np.testing.assert_allclose(load(delivered, provider="qnn").run(x=x)["y"], plain, atol=0.05)
-    with pytest.raises(PackageError, match="model.onnx"):
+    with pytest.raises(PackageError, match=r"model\.onnx"):
         load(delivered, provider="qnn", compiled=False)
 
 

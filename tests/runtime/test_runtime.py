@@ -122,14 +122,14 @@ def test_plugin_that_offers_nothing_is_told_each_time(delivered: Path, monkeypat
     monkeypatch.setitem(PROVIDERS, "mine", "MineExecutionProvider")
     monkeypatch.setitem(PLUGINS, "mine", ("numpy", ("GPU",)))
     monkeypatch.setattr(np, "get_library_path", lambda: "/nowhere/libmine.so", raising=False)
-    with pytest.raises(ProviderError, match="'mine' does not load.*allow_fallback"):
+    with pytest.raises(ProviderError, match=r"'mine' does not load.*allow_fallback"):
         load(delivered / "mlp/default", provider="mine")
 
     def registered(*_: str) -> None:
         raise RuntimeError("EP library is already registered")
 
     monkeypatch.setattr(ort, "register_execution_provider_library", registered)
-    with pytest.raises(ProviderError, match="'mine' offers no GPU.*allow_fallback"):
+    with pytest.raises(ProviderError, match=r"'mine' offers no GPU.*allow_fallback"):
         load(delivered / "mlp/default", provider="mine")
 
 
