@@ -152,7 +152,7 @@ def _compiled(target: TargetFacts) -> Table | None:
         Column("Size", "num"),
         Column("Parts", "num", note="pieces of the graph"),
         Column("Left to others", note="nodes outside them"),
-        Column("Opens in", "num", note="in a fresh process"),
+        Column("Opens cold", "num", note="in a fresh process"),
         Column("Without", "num", note="model.onnx, compiled anew"),
     )
     rows = tuple(Row(_compiled_cells(target, model)) for model in target.compiled)
