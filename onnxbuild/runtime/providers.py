@@ -36,6 +36,10 @@ PLUGINS: dict[str, tuple[str, tuple[str, ...]]] = {
     "nv-tensorrt-rtx": ("onnxruntime_ep_nv_tensorrt_rtx", ("GPU",)),
 }
 """Providers in libraries of their own: the module that knows where it is, and the kinds of device, best first."""
+NVIDIA = ("cuda", "tensorrt")
+"""Providers whose libraries, where they came as Python packages, only ONNX Runtime knows where to find."""
+THEN = {"tensorrt": ["CUDAExecutionProvider"]}
+"""Providers that take what one does not, before the CPU."""
 
 SIMULATORS: dict[str, tuple[str, tuple[str, ...], dict[str, str], tuple[str, ...]]] = {
     "qnn": ("CPU", ("x86_64", "AMD64"), {"backend_type": "htp"}, ("backend_type", "backend_path")),
@@ -63,22 +67,26 @@ def open_session(
             options.add_provider_for_devices(devices[:1], _plugin_settings(provider, devices[0], settings))
             session = ort.InferenceSession(model, options, enable_fallback=0)
         else:
-            asked = [(name, dict(settings)) if name != CPU else name for name in _built_in(provider)]
-            session = ort.InferenceSession(model, options, providers=asked)
+            wanted = _built_in(provider)
+            if provider in NVIDIA:
+                ort.preload_dlls()
+            behind = [name for name in (*THEN.get(provider, ()), CPU) if name != wanted]
+            asked = [(wanted, dict(settings)), *behind]
+            session = ort.InferenceSession(model, options, providers=asked, enable_fallback=0)
         check_provider(session, provider)
         session.disable_fallback()  # it would go to the CPU in the middle of a call too
-    except ProviderError:
+    except Exception:  # ONNX Runtime raises a dozen unrelated types
         if fallback is None:
             raise
         session = ort.InferenceSession(fallback, options, providers=[CPU])
     return session
 
 
-def _built_in(provider: str) -> list[str]:
+def _built_in(provider: str) -> str:
     wanted = PROVIDERS.get(provider, provider)
     available = ort.get_available_providers()
     if wanted in available:
-        return [wanted] if wanted == CPU else [wanted, CPU]
+        return wanted
     known = ", ".join(short for short, name in PROVIDERS.items() if name in available)
     raise ProviderError(f"this ONNX Runtime has no provider '{provider}', only {known}; {_HINT}")
 

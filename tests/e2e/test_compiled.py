@@ -15,7 +15,7 @@ import pytest
 from onnxbuild.ort.facts import simulator_of
 from onnxbuild.ort.providers import Absent, present
 from onnxbuild.runtime import PackageError, load
-from tests.project import MLP, Done, Project, write_mlp
+from tests.project import MLP, ONE_ROW, Done, Project, write_mlp
 
 QNN, OPENVINO = present("qnn"), present("openvino")
 needs_qnn = pytest.mark.skipif(
@@ -25,7 +25,6 @@ needs_simulator = pytest.mark.skipif(
     isinstance(QNN, Absent) or simulator_of(QNN) is None, reason="this machine has a Qualcomm device, or no qnn"
 )
 without_openvino = pytest.mark.skipif(not isinstance(OPENVINO, Absent), reason="openvino is here")
-ONE_ROW = MLP.replace("[batch, 8]", "[1, 8]").replace("dynamic_axes: {batch: {max: 64}}\n", "")
 COMPILED = "package: {formats: [onnx, compiled], portable: false}\n"
 NEAR = "tolerance: {outputs: {y: {atol: 0.05}}}"  # it computes in float16
 
