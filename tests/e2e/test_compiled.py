@@ -146,6 +146,22 @@ def test_what_a_simulator_says_is_unverified_everywhere(project: Project, compil
     (project.root / "recipes/mlp.lock.json").unlink()
 
 
+@needs_simulator
+def test_nothing_is_chosen_by_a_simulators_times(tmp_path: Path):
+    project = Project(tmp_path / "chosen")
+    write_mlp(project)
+    tuned = "  tuned: {session: {auto: latency}}\n"
+    auto = "  auto: {quantization: {mode: auto, auto: {candidates: [dynamic], objective: latency, provider: qnn}}}\n"
+    project.recipe("mlp", f"{ONE_ROW}providers: {{qnn: {{{NEAR}}}}}\nvariants:\n{tuned}{auto}")
+    done = project.make("-k")
+    (warning,) = done.event("action", stage="tune")["warnings"]
+    assert warning["code"] == "not-tuned"
+    assert "simulator" in warning["message"]
+    failure = done.event("action", stage="auto")["failure"]
+    assert failure["code"] == "no-device"
+    assert "simulator" in failure["message"]
+
+
 @needs_qnn
 def test_the_runtime_opens_what_was_compiled(delivered: Path):
     x = np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8)
