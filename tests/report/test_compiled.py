@@ -45,7 +45,7 @@ def compiled(device: Device) -> ReportFacts:
 
 def test_what_is_delivered_and_what_it_saves() -> None:
     text = " ".join(visible_text(render_recipe(compiled(NPU))).split())
-    assert "qnn v2.51 | model.qnn.onnx | 50 kB | 2 | Softmax 1 | 4 ms | 77 ms" in text
+    assert "qnn v2.51 | model.qnn.onnx | 50 kB | 2 | Softmax 1 | 4 ms again 1 ms | 77 ms again 50 ms" in text
     assert "simulator" not in text
 
 
