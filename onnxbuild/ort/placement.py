@@ -77,7 +77,7 @@ _REASONS = (
     (re.compile(r"Op type: (\S+) (?:with )?node name: (\S+) .*?(?:not supported|unsupported)[^\n]*"),
      lambda m: (m[2], f"{m[1]} is not supported")),
     (re.compile(r"Operator type: \S+ Node name: (\S+) Node index: \d+\s+REASON : ([^\n\x1b]+)"),
-     lambda m: (m[1], m[2].strip())),
+     lambda m: (m[1], m[2].strip().rstrip("."))),
 )  # fmt: skip
 """Lines of the log that say of a node why it went elsewhere: the pattern, and what it says of which node."""
 

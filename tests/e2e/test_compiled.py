@@ -14,6 +14,7 @@ import pytest
 
 from onnxbuild.ort.facts import simulator_of
 from onnxbuild.ort.providers import Absent, present
+from onnxbuild.recipe.providers import COMPILING, TABLE
 from onnxbuild.runtime import PackageError, load
 from tests.project import MLP, ONE_ROW, Done, Project, write_mlp
 
@@ -229,6 +230,25 @@ def test_a_backend_that_does_not_load_is_no_success(tmp_path: Path):
     failure = done.event("action", action="mlp/compile@qnn")["failure"]
     assert failure["code"] == "nothing-compiled"
     assert "libQnnNothing.so" in failure["message"]
+
+
+@pytest.mark.parametrize("name", [name for name in COMPILING if name != "qnn"])
+def test_every_provider_that_compiles_and_is_here_is_tried(tmp_path: Path, name: str):
+    found = present(name)
+    if isinstance(found, Absent):
+        pytest.skip(f"no {name} here: {found.why}")
+    project = Project(tmp_path / "here")
+    write_mlp(project)
+    project.recipe("mlp", f"{ONE_ROW}providers: {{cpu: {{}}, {name}: {{{NEAR}}}}}\n{COMPILED}")
+    done = project.make()
+    assert done.code == 0, done.out
+    assert done.event("verdict")["verdict"] == "passed"
+    folder = project.root / "build/mlp/default"
+    assert "EPContext" in operators(folder / f"model.{name}.onnx")
+    x = np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8)
+    model = load(folder, provider=name)
+    assert model.provider == TABLE[name].full_name
+    np.testing.assert_allclose(model.run(x=x)["y"], load(folder).run(x=x)["y"], atol=0.1)
 
 
 @without_openvino
