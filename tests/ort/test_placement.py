@@ -39,11 +39,11 @@ def test_a_node_that_fell_back_says_why_where_the_log_does():
 
 def test_what_qualcomms_provider_says_of_nodes():
     log = (
-        "2026-11-26 05:12:34.283726990 [V:onnxruntime:, qnn_execution_provider.cc:1713 LogNodeSupport] Validation FAILED "
-        "for 1 nodes in OrtNodeUnit (MatMul) :\n\tOperator type: MatMul Node name: fc1/MatMul Node index: 0\n"
+        "2026-11-26 05:12:34.283726990 [V:onnxruntime:, qnn_execution_provider.cc:1713 LogNodeSupport] Validation "
+        "FAILED for 1 nodes in OrtNodeUnit (MatMul) :\n\tOperator type: MatMul Node name: fc1/MatMul Node index: 0\n"
         "\tREASON : Cannot get shape\n\n"
-        "2026-11-26 05:12:34.284206876 [V:onnxruntime:, qnn_execution_provider.cc:1713 LogNodeSupport] Validation FAILED "
-        "for 2 nodes in OrtNodeUnit (Erf) :\n\tOperator type: DequantizeLinear Node name: dq Node index: 1\n"
+        "2026-11-26 05:12:34.284206876 [V:onnxruntime:, qnn_execution_provider.cc:1713 LogNodeSupport] Validation "
+        "FAILED for 2 nodes in OrtNodeUnit (Erf) :\n\tOperator type: DequantizeLinear Node name: dq Node index: 1\n"
         "\tOperator type: Erf Node name: erf Node index: 2\n\tREASON : Operators of type `Erf` are not supported.\n"
     )
     assert read_reasons(log) == {
