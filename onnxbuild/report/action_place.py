@@ -15,6 +15,7 @@ _SECTIONS = {
     "quantize": ("quantization",),
     "validate": ("evaluation", "tolerance"),
     "package": ("package", "inputs"),
+    "compile": ("package.formats", "package"),
 }
 """Where a stage's work is asked for; `optimize` and `data` depend on more than their name."""
 
