@@ -55,7 +55,7 @@ def change_lines(changes: TargetChanges) -> Iterator[ChangeLine]:
 
 
 def change_sentence(changes: TargetChanges, *, figures: bool = True) -> str:
-    """Return in one sentence how a target differs, such as "accuracy −0.12 points, within noise; 2 inputs".
+    """Return in one sentence how a target differs, such as "accuracy −0.12 points, within noise; 2 other inputs".
 
     Without `figures` metric, size and times are left out, which stand elsewhere then.
     """
@@ -94,11 +94,11 @@ def _parts(changes: TargetChanges) -> list[str]:
         said.append(f"size {_size(*changes.bytes).change or 'another'}")
     said += _timing_sentence(changes.timings)
     counted = (
-        (tuple(change for change in changes.inputs if change.what != RECIPE), "input"),
+        (tuple(change for change in changes.inputs if change.what != RECIPE), "other input"),
         (changes.limits, "other limit"),
-        (changes.choices, "choice"),
-        (changes.placement, "placement"),
-        (changes.versions, "tool version"),
+        (changes.choices, "other choice"),
+        (changes.placement, "other placement"),
+        (changes.versions, "other tool version"),
         (changes.waivers, "waiver"),
     )
     said += ["another graph"] if changes.graph else ["other weights"] if changes.output else []
