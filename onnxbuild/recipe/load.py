@@ -177,7 +177,12 @@ class _Reader:
 
 def _recipe_files(project: Project) -> list[str]:
     root = Path(project.root)
-    return [p.relative_to(root).as_posix() for p in sorted(p for p in root.glob(project.recipes) if p.is_file())]
+    return [p.relative_to(root).as_posix() for p in sorted(root.glob(project.recipes)) if p.is_file() or _is_lost(p)]
+
+
+def _is_lost(path: Path) -> bool:
+    """Tell whether a recipe's link leads nowhere: an error, and not one target less. Editors hide theirs."""
+    return path.is_symlink() and not path.exists() and not path.name.startswith(".")
 
 
 def _same_names(found: list[_Found]) -> list[_Found]:

@@ -152,3 +152,12 @@ def test_many_recipes_load_quickly(project: ProjectFiles):
     loaded = load_recipes(settings)
     assert len(loaded.targets) == 600
     assert time.process_time() - start < 3  # 0.4 s on one idle core; the bound only catches what grows
+
+
+def test_a_recipe_whose_link_leads_nowhere_is_an_error_and_an_editor_s_lock_is_none(project: ProjectFiles):
+    project.extend("")
+    (project.root / "recipes/.#a.yaml").symlink_to("somebody@host.1234")
+    (project.root / "recipes/folder.yaml").mkdir()
+    assert project.found() == []
+    (project.root / "recipes/lost.yaml").symlink_to("nowhere.yaml")
+    assert (project.only().code, str(project.only().place)) == ("unreadable-file", "recipes/lost.yaml:1:1")
