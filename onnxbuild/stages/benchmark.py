@@ -103,7 +103,7 @@ def estimate_of(facts: BenchmarkFacts, measure: str, batch: int) -> Estimate | N
 
 BENCHMARK = Stage(
     name="benchmark",
-    version=3,
+    version=4,
     params=BenchmarkParams,
     facts=BenchmarkFacts,
     run=run,

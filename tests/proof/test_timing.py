@@ -159,6 +159,24 @@ def test_luck_of_an_opening_is_no_gain() -> None:
     assert faster.low > 1
 
 
+@pytest.mark.parametrize("percentile", ["p50", "p95"])
+def test_luck_of_an_opening_is_in_the_interval(percentile: str) -> None:
+    """A session is faster or slower by itself; an interval of its runs alone knows nothing of the next session."""
+    rng, held, blind = np.random.default_rng(4), 0, 0
+
+    def runs(sessions: int, each: int) -> np.ndarray:
+        return rng.normal(1, 0.007, (sessions, 1)) * rng.normal(1000, 12, (sessions, each))
+
+    truth = float(np.percentile(runs(500_000, 1), int(percentile[1:]))) / MS
+    for _ in range(60):
+        taken = runs(8, 400).ravel().astype(int).tolist()
+        several, one = (latency_of(taken, 1, each).percentile(percentile) for each in ([400] * 8, ()))
+        held += several.low <= truth <= (several.high or np.inf)
+        blind += one.low <= truth <= (one.high or np.inf)
+    assert held >= 55
+    assert blind < 45
+
+
 def test_openings_that_all_agree_have_no_spread() -> None:
     assert versus_of([100] * 80, [150] * 80, 1, [10] * 8).ratio == Estimate(1.5, 1.5, 1.5)
 
