@@ -37,6 +37,11 @@ PLUGINS: dict[str, tuple[str, tuple[str, ...]]] = {
 """Providers in libraries of their own: the module that knows where it is, and the kinds of device, best first."""
 
 
+def short_name(provider: str) -> str:
+    """Return the short name of a provider that may be given by ONNX Runtime's own."""
+    return next((short for short, name in PROVIDERS.items() if name == provider), provider)
+
+
 def open_session(
     model: str,
     options: ort.SessionOptions,
