@@ -55,13 +55,9 @@ def open_session(
     Raises ProviderError where it is not there, or is there and would not compute, unless `allow_fallback`.
     """
     try:
-        if provider in PLUGINS:
-            devices = _plugin_devices(provider, settings.get(DEVICE_TYPE))
-            options.add_provider_for_devices(devices[:1], {k: v for k, v in settings.items() if k != DEVICE_TYPE})
-            session = ort.InferenceSession(model, options, enable_fallback=0)
-        else:
-            asked = [(name, dict(settings)) if name != CPU else name for name in _built_in(provider)]
-            session = ort.InferenceSession(model, options, providers=asked)
+        if PROVIDERS.get(provider, provider) == CPU:
+            return ort.InferenceSession(model, options, providers=[CPU])
+        session = _open(model, options, provider, settings)
         check_provider(session, provider)
         session.disable_fallback()  # it would go to the CPU in the middle of a call too
     except ProviderError:
@@ -69,6 +65,21 @@ def open_session(
             raise
         session = ort.InferenceSession(model, options, providers=[CPU])
     return session
+
+
+def _open(model: str, options: ort.SessionOptions, provider: str, settings: Mapping[str, str]) -> ort.InferenceSession:
+    """Open without mending anything: with its fall-back ONNX Runtime would answer an error by opening on the CPU."""
+    try:
+        if provider in PLUGINS:
+            devices = _plugin_devices(provider, settings.get(DEVICE_TYPE))
+            options.add_provider_for_devices(devices[:1], {k: v for k, v in settings.items() if k != DEVICE_TYPE})
+            return ort.InferenceSession(model, options, enable_fallback=0)
+        asked = [(name, dict(settings)) if name != CPU else name for name in _built_in(provider)]
+        return ort.InferenceSession(model, options, providers=asked, enable_fallback=0)
+    except ProviderError:
+        raise
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        raise ProviderError(f"'{provider}' does not open {model}: {error}; {_HINT}") from error
 
 
 def _built_in(provider: str) -> list[str]:
