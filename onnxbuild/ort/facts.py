@@ -53,7 +53,8 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 
 class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """What ran in a few calls: kernels after the runtime's fusion, copies between devices among them, and each
-    provider's share of the kernels' time (information: no two measurements are equal)."""
+    provider's share of the kernels' time (information: no two measurements are equal). It is time of the process: a
+    device that computes by itself is waited for in the copies from it, which are its provider's."""
 
     kernels: int
     copies: int

@@ -96,19 +96,26 @@ def _general_reason(log: str) -> str | None:
 
 
 def read_profile(events: Sequence[Mapping[str, Any]]) -> Profile:
-    """Return what a profile's node events say of kernels, copies and time."""
-    kernels: dict[tuple[str, str], str] = {}
-    time: Counter[str] = Counter()
+    """Return what a profile's node events say of kernels, copies and time.
+
+    The first run of a kernel, which loads it onto a device, is not counted where there are more.
+    """
+    operators: dict[tuple[str, str], str] = {}
+    runs: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for event in events:
         arguments = event.get("args") or {}
         if event.get("cat") != "Node" or not str(event.get("name", "")).endswith("_kernel_time"):
             continue
-        operator = str(arguments.get("op_name", ""))
-        kernels[str(event["name"]), str(arguments.get("node_index", ""))] = operator
-        time[str(arguments.get("provider", ""))] += int(event.get("dur", 0))
+        kernel = (str(event["name"]), str(arguments.get("node_index", "")))
+        operators[kernel] = str(arguments.get("op_name", ""))
+        runs.setdefault(kernel, []).append((str(arguments.get("provider", "")), int(event.get("dur", 0))))
+    time: Counter[str] = Counter()
+    for taken in runs.values():
+        for provider, micros in taken[1:] or taken:
+            time[provider] += micros
     whole = time.total()
     return Profile(
-        kernels=len(kernels),
-        copies=sum(COPY.match(operator) is not None for operator in kernels.values()),
+        kernels=len(operators),
+        copies=sum(COPY.match(operator) is not None for operator in operators.values()),
         time={provider: micros / whole for provider, micros in sorted(time.items())} if whole else {},
     )

@@ -15,9 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import onnx
 import onnxruntime as ort
-from onnx import TensorProto, helper
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ort.facts import Device
@@ -137,7 +135,7 @@ def _open(
                 if entry.full_name not in ort.get_available_providers():
                     return Absent(f"this build of ONNX Runtime ({ort.__version__}) has no {entry.full_name}")
                 _preload(entry)
-                asked = [(entry.full_name, dict(options)), *([CPU] if entry.full_name != CPU else [])]
+                asked = [(entry.full_name, dict(options)), *entry.then, *([CPU] if entry.full_name != CPU else [])]
                 made = ort.InferenceSession(source, own, providers=asked, enable_fallback=0)
         except Exception as error:  # ONNX Runtime raises a dozen unrelated types
             return error
@@ -247,6 +245,9 @@ def heard() -> Iterator[Log]:
 
 def _trivial_model() -> bytes:
     """Return the smallest model that every provider can take."""
+    import onnx
+    from onnx import TensorProto, helper
+
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y"))
     graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"], "add")], "trivial", [x], [y])
     model: onnx.ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

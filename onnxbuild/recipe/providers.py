@@ -28,6 +28,8 @@ class ProviderEntry:
 
     `needs` is what it takes to have a device of it, `get` the command that installs it, None where no command does.
     `packages` are distributions, besides the runtime's and the plug-in's, whose versions decide whether it loads.
+    `then` are providers that take, before the CPU, what it does not.
+    `rounds` says how it computes float32 less precisely than that unless an option keeps it from that.
     `options` None: the tool does not tell which there are, so none is refused here.
     """
 
@@ -37,6 +39,8 @@ class ProviderEntry:
     get: str | None = None
     plugin: Plugin | None = None
     packages: tuple[str, ...] = ()
+    then: tuple[str, ...] = ()
+    rounds: str | None = None
     options: dict[str, OptionKind] | None = field(default_factory=dict)
 
     @property
@@ -114,6 +118,7 @@ _ENTRIES = (
         needs="an NVIDIA GPU with its driver, CUDA 13 and cuDNN 9",
         get="pip install 'onnxruntime-gpu[cuda,cudnn]'",
         packages=_CUDA_PACKAGES,
+        rounds="it multiplies float32 as TF32, with 10 bits of mantissa; `options: {use_tf32: 0}` does not",
         options=_CUDA_OPTIONS,
     ),
     ProviderEntry(
@@ -122,6 +127,7 @@ _ENTRIES = (
         needs="an NVIDIA GPU with its driver, CUDA 13, cuDNN 9 and TensorRT 10",
         get="pip install 'onnxruntime-gpu[cuda,cudnn]' 'tensorrt-cu13>=10,<11'",
         packages=(*_CUDA_PACKAGES, "tensorrt-cu13", "tensorrt-cu13-libs"),
+        then=("CUDAExecutionProvider",),
         options=_TENSORRT_OPTIONS,
     ),
     ProviderEntry(
@@ -130,6 +136,8 @@ _ENTRIES = (
         needs="an Intel CPU, GPU or NPU",
         get="pip install 'onnxbuild[openvino]'",
         plugin=Plugin("onnxruntime-ep-openvino", "onnxruntime_ep_openvino", ("CPU",)),
+        rounds="it computes in bfloat16 where the CPU can; "
+        "`options: {load_config: {CPU: {INFERENCE_PRECISION_HINT: f32}}}` does not",
         options=_OPENVINO_OPTIONS,
     ),
     ProviderEntry(
@@ -184,7 +192,7 @@ _ENTRIES = (
     ProviderEntry(
         "nv-tensorrt-rtx",
         "NvTensorRTRTXExecutionProvider",
-        needs="an NVIDIA RTX GPU with its driver",
+        needs="an NVIDIA RTX GPU of compute capability 8.6, 8.9 or from 12.0 on, with its driver",
         get="pip install onnxruntime-ep-nv-tensorrt-rtx",
         plugin=Plugin("onnxruntime-ep-nv-tensorrt-rtx-cu13", "onnxruntime_ep_nv_tensorrt_rtx", ("GPU",)),
         packages=("onnxruntime-ep-nv-tensorrt-rtx", "tensorrt-rtx", *_CUDA_PACKAGES),

@@ -35,6 +35,10 @@ PLUGINS: dict[str, tuple[str, tuple[str, ...]]] = {
     "nv-tensorrt-rtx": ("onnxruntime_ep_nv_tensorrt_rtx", ("GPU",)),
 }
 """Providers in libraries of their own: the module that knows where it is, and the kinds of device, best first."""
+NVIDIA = ("cuda", "tensorrt")
+"""Providers whose libraries, where they came as Python packages, only ONNX Runtime knows where to find."""
+THEN = {"tensorrt": ["CUDAExecutionProvider"]}
+"""Providers that take what one does not, before the CPU."""
 
 
 def short_name(provider: str) -> str:
@@ -55,38 +59,37 @@ def open_session(
     Raises ProviderError where it is not there, or is there and would not compute, unless `allow_fallback`.
     """
     try:
-        if PROVIDERS.get(provider, provider) == CPU:
-            return ort.InferenceSession(model, options, providers=[CPU])
         session = _open(model, options, provider, settings)
         check_provider(session, provider)
         session.disable_fallback()  # it would go to the CPU in the middle of a call too
-    except ProviderError:
-        if not allow_fallback:
+    except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        if allow_fallback:
+            return ort.InferenceSession(model, options, providers=[CPU])
+        if isinstance(error, ProviderError) or provider == "cpu":
             raise
-        session = ort.InferenceSession(model, options, providers=[CPU])
+        raise ProviderError(f"'{provider}' does not open the model: {error}; {_HINT}") from error
     return session
 
 
 def _open(model: str, options: ort.SessionOptions, provider: str, settings: Mapping[str, str]) -> ort.InferenceSession:
     """Open without mending anything: with its fall-back ONNX Runtime would answer an error by opening on the CPU."""
-    try:
-        if provider in PLUGINS:
-            devices = _plugin_devices(provider, settings.get(DEVICE_TYPE))
-            options.add_provider_for_devices(devices[:1], {k: v for k, v in settings.items() if k != DEVICE_TYPE})
-            return ort.InferenceSession(model, options, enable_fallback=0)
-        asked = [(name, dict(settings)) if name != CPU else name for name in _built_in(provider)]
-        return ort.InferenceSession(model, options, providers=asked, enable_fallback=0)
-    except ProviderError:
-        raise
-    except Exception as error:  # ONNX Runtime raises a dozen unrelated types
-        raise ProviderError(f"'{provider}' does not open {model}: {error}; {_HINT}") from error
+    if provider in PLUGINS:
+        devices = _plugin_devices(provider, settings.get(DEVICE_TYPE))
+        options.add_provider_for_devices(devices[:1], {k: v for k, v in settings.items() if k != DEVICE_TYPE})
+        return ort.InferenceSession(model, options, enable_fallback=0)
+    wanted = _built_in(provider)
+    if provider in NVIDIA:
+        ort.preload_dlls()
+    behind = [name for name in (*THEN.get(provider, ()), CPU) if name != wanted]
+    asked = [(wanted, dict(settings)), *behind]
+    return ort.InferenceSession(model, options, providers=asked, enable_fallback=0)
 
 
-def _built_in(provider: str) -> list[str]:
+def _built_in(provider: str) -> str:
     wanted = PROVIDERS.get(provider, provider)
     available = ort.get_available_providers()
     if wanted in available:
-        return [wanted] if wanted == CPU else [wanted, CPU]
+        return wanted
     known = ", ".join(short for short, name in PROVIDERS.items() if name in available)
     raise ProviderError(f"this ONNX Runtime has no provider '{provider}', only {known}; {_HINT}")
 
@@ -100,7 +103,11 @@ def _plugin_devices(provider: str, kind: str | None) -> list[ort.OrtEpDevice]:
         raise ProviderError(f"'{provider}' needs the package {module.replace('_', '-')}; {_HINT}") from None
     name = PROVIDERS[provider]
     if not any(device.ep_name == name for device in ort.get_ep_devices()):
-        ort.register_execution_provider_library(name, library)
+        try:
+            ort.register_execution_provider_library(name, library)
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+            if "already registered" not in str(error):  # it is, where it has no device
+                raise
     offered = [device for device in ort.get_ep_devices() if device.ep_name == name]
     wanted = (kind,) if kind is not None else kinds
     chosen = [device for each in wanted for device in offered if device.device.type.name == each]

@@ -115,7 +115,7 @@ def _profile(opened: Opened) -> Profile:
 
 PLACE = Stage(
     name="place",
-    version=1,
+    version=2,
     params=PlaceParams,
     facts=PlaceFacts,
     run=run,

@@ -23,6 +23,7 @@ from onnxbuild.proof.gates import (
 from onnxbuild.proof.placement import judge_placement
 from onnxbuild.proof.size_gates import judge_exact_sizes, judge_sizes, unverified_sizes
 from onnxbuild.proof.speed_gates import judge_latency, judge_memory, judge_speed
+from onnxbuild.recipe.providers import TABLE
 from onnxbuild.recipe.types import Provider, RandomData
 from onnxbuild.stages.benchmark import BenchmarkFacts, estimate_of
 from onnxbuild.stages.place import PlaceFacts
@@ -90,7 +91,7 @@ class Judge:
             placed = self._trace(plan.placements[provider.name])
             if len(measured) < len(traces) or placed is None:
                 return None
-            gates += self._with_repair(plan, _accuracy_gates(plan, provider, measured))
+            gates += self._with_repair(plan, _accuracy_gates(plan, provider, measured, self._source_on_cpu(plan)))
             gates += _placement_gates(provider, msgspec.json.decode(placed.facts, type=PlaceFacts))
         for judge in (self._size_gates, self._speed_gates, self._measured_gates):
             found = judge(plan)
@@ -98,6 +99,11 @@ class Judge:
                 return None
             gates += found
         return Judgement(worst_verdict(gate.verdict for gate in gates), tuple(gates))
+
+    def _source_on_cpu(self, plan: TargetPlan) -> ValidateFacts | None:
+        """Return what the model as it came from its source measured on the CPU, None where it was not asked for."""
+        trace = self._trace(plan.validations["cpu"][0]) if "cpu" in plan.validations else None
+        return msgspec.json.decode(trace.facts, type=ValidateFacts) if trace is not None else None
 
     def _with_repair(self, plan: TargetPlan, gates: list[GateResult]) -> list[GateResult]:
         """Return the gates, those that failed with what the best that repair found comes to."""
@@ -218,13 +224,15 @@ def decode_facts(trace: Trace) -> msgspec.Struct:
     return facts
 
 
-def _accuracy_gates(plan: TargetPlan, provider: Provider, measured: Sequence[ValidateFacts]) -> list[GateResult]:
+def _accuracy_gates(
+    plan: TargetPlan, provider: Provider, measured: Sequence[ValidateFacts], on_cpu: ValidateFacts | None
+) -> list[GateResult]:
     """Judge the delivered model on the data and at the edges of dynamic axes; `measured` has one item a model."""
     last, limits = measured[-1], provider.tolerance.outputs
     if last.absent is not None:
         return unmeasured(provider.tolerance, provider.name, f"there is no {provider.name} here")
     gates = _on_data(plan, provider, last)
-    gates = [_name_first_step(gate, plan, provider, measured) for gate in gates]
+    gates = [_name_first_step(gate, plan, provider, measured, on_cpu) for gate in gates]
     gates = judge_sizes(gates, limits, last.sizes or (), provider.name)
     exact = next((facts for facts in measured if facts.sizes is not None), last)
     sizes = exact.sizes or ()
@@ -248,17 +256,39 @@ def _on_data(plan: TargetPlan, provider: Provider, facts: ValidateFacts) -> list
 
 
 def _name_first_step(
-    gate: GateResult, plan: TargetPlan, provider: Provider, measured: Sequence[ValidateFacts]
+    gate: GateResult,
+    plan: TargetPlan,
+    provider: Provider,
+    measured: Sequence[ValidateFacts],
+    on_cpu: ValidateFacts | None,
 ) -> GateResult:
     """Return a failed gate with the first step after which the model missed the limit, which is where to look."""
     if gate.verdict is not Verdict.FAILED:
         return gate
     for model, facts in zip(plan.models, measured, strict=True):
-        found = next((g for g in _on_data(plan, provider, facts) if g.gate == gate.gate), None)
-        if found is not None and found.verdict is Verdict.FAILED:
+        if _misses(gate, plan, provider, facts):
             reason = "; ".join(filter(None, (gate.reason, f"first missed after {model.label}")))
-            if model is plan.models[0] and plan.target.session.graph_optimization != "disable":
-                reason += f": either {model.label} or ONNX Runtime's own optimiser, which "
-                reason += "`session: {graph_optimization: disable}` leaves out"
+            if model is plan.models[0]:
+                differs = on_cpu is not None and not _misses(gate, plan, provider, on_cpu)
+                reason += _provider_suspected(provider) if differs else _source_suspected(plan)
             return msgspec.structs.replace(gate, reason=reason)
     return gate
+
+
+def _misses(gate: GateResult, plan: TargetPlan, provider: Provider, facts: ValidateFacts) -> bool:
+    """Tell whether what was measured, on whichever provider, misses the limit of this provider's gate."""
+    found = next((each for each in _on_data(plan, provider, facts) if each.gate == gate.gate), None)
+    return found is not None and found.verdict is Verdict.FAILED
+
+
+def _provider_suspected(provider: Provider) -> str:
+    rounds = TABLE[provider.name].rounds
+    told = f": {rounds}" if rounds is not None else ""
+    return f", which meets it on the cpu, so {provider.name} computes otherwise{told}"
+
+
+def _source_suspected(plan: TargetPlan) -> str:
+    if plan.target.session.graph_optimization == "disable":
+        return ""
+    runtime = "ONNX Runtime's own optimiser, which `session: {graph_optimization: disable}` leaves out"
+    return f": either {plan.models[0].label} or {runtime}"

@@ -11,6 +11,8 @@ import onnxruntime as ort
 import pytest
 
 from onnxbuild.ort.providers import Absent, present
+from onnxbuild.recipe.providers import TABLE
+from onnxbuild.runtime import load
 from onnxbuild.stamp import devices
 from tests.project import MLP, Done, Project, write_mlp
 
@@ -124,6 +126,30 @@ def test_nodes_and_kernels_on_the_cpu(project: Project):
     assert facts["profile"]["time"] == {}, "durations are volatile"
     volatile = json.loads((project.root / "reports/mlp.json").read_text())["volatile"]["actions"]
     assert volatile["mlp/place@cpu"]["time"] == {"CPUExecutionProvider": 1.0}
+
+
+@pytest.fixture(scope="module")
+def here(project: Project) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(project.run("doctor", "--format", "json").out)["providers"]
+    return found
+
+
+@pytest.mark.parametrize("name", [name for name in TABLE if name != "cpu"])
+def test_a_provider_that_is_here_gets_nodes_and_is_measured(project: Project, here: dict[str, Any], name: str):
+    if not here[name]["present"]:
+        pytest.skip(f"no {name} here: {here[name]['why']}")
+    rough = "{tolerance: {outputs: {y: {atol: 0.2, rtol: 0.2}}}}"
+    done = make(project, f"{name}: {rough}, cpu: {{}}")
+    assert done.code == 0, done.out
+    found = gates(done)
+    assert (found["placement", name]["verdict"], found["tolerance.y.atol", name]["verdict"]) == ("passed", "passed")
+    facts = json.loads((project.root / "reports/mlp.json").read_text())["targets"][0]["placements"][0]["facts"]
+    assert facts["got"][0] == here[name]["name"]
+    assert facts["devices"]
+    assert facts["agreement"][0]["elements"] > 0
+    model = load(project.root / "build/mlp/default", provider=name)
+    assert model.provider == here[name]["name"]
+    assert model.run(x=np.ones((3, 8), np.float32))["y"].shape == (3, 4)
 
 
 @needs_openvino

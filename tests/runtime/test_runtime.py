@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from onnxbuild.runtime import InputError, Model, PackageError, ProviderError, lo
 from onnxbuild.runtime.batches import cut
 from onnxbuild.runtime.options import LEVELS, session_options
 from onnxbuild.runtime.package import Axis, read_package
-from onnxbuild.runtime.providers import PLUGINS, PROVIDERS
+from onnxbuild.runtime.providers import PLUGINS, PROVIDERS, THEN
+from onnxbuild.stamp import devices
 
 
 def rows(count: int, width: int = 8) -> np.ndarray:
@@ -125,12 +127,41 @@ def test_plugins_are_those_of_the_recipes_table() -> None:
     assert known == PLUGINS
 
 
+def test_what_takes_over_is_what_recipes_are_measured_with() -> None:
+    assert {name: tuple(then) for name, then in THEN.items()} == {e.name: e.then for e in TABLE.values() if e.then}
+
+
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime_ep_openvino") is not None, reason="openvino is installed")
 def test_plugin_that_is_not_installed_is_named(delivered: Path) -> None:
     folder = delivered / "mlp/default"
     with pytest.raises(ProviderError, match="'openvino' needs the package onnxruntime-ep-openvino"):
         load(folder, provider="openvino")
     assert load(folder, provider="openvino", allow_fallback=True).provider == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("Failed to load library libmine.so", "'webgpu' does not open the model: Failed to load library libmine.so"),
+        ("EP library is already registered under Mine", "'webgpu' offers no GPU on this machine"),
+    ],
+)
+def test_plugin_whose_library_does_not_load_is_a_provider_that_is_not_there(
+    delivered: Path, monkeypatch: pytest.MonkeyPatch, raised: str, said: str
+) -> None:
+    """A library stays registered where it has no device, and is not to be registered again."""
+
+    def register(name: str, library: str) -> None:
+        raise RuntimeError(raised)
+
+    module = ModuleType("onnxruntime_ep_webgpu")
+    monkeypatch.setattr(module, "get_library_path", lambda: "libmine.so", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime_ep_webgpu", module)
+    monkeypatch.setattr(ort, "register_execution_provider_library", register)
+    folder = delivered / "mlp/default"
+    with pytest.raises(ProviderError, match=f"{said}.*allow_fallback"):
+        load(folder, provider="webgpu")
+    assert load(folder, provider="webgpu", allow_fallback=True).provider == "CPUExecutionProvider"
 
 
 def test_verify_finds_an_altered_file(delivered: Path, tmp_path: Path) -> None:
@@ -168,17 +199,14 @@ def test_provider_that_the_runtime_lacks_is_refused(delivered: Path) -> None:
 
 
 @pytest.mark.skipif("CUDAExecutionProvider" not in ort.get_available_providers(), reason="this wheel has no CUDA")
+@pytest.mark.skipif(bool(devices()), reason="this machine has a GPU, so cuda may be there")
 def test_silent_fall_back_is_refused(delivered: Path) -> None:
     folder = delivered / "mlp/default"
-    if plain_cuda(folder).get_providers()[0] == "CUDAExecutionProvider":
-        pytest.skip("there is a CUDA device here")
+    silent = ort.InferenceSession(folder / "model.onnx", providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
+    assert silent.get_providers() == ["CPUExecutionProvider"]
     with pytest.raises(ProviderError, match="asked for 'cuda' and got CPUExecutionProvider"):
         load(folder, provider="cuda")
     assert load(folder, provider="cuda", allow_fallback=True).provider == "CPUExecutionProvider"
-
-
-def plain_cuda(folder: Path) -> ort.InferenceSession:
-    return ort.InferenceSession(folder / "model.onnx", providers=["CUDAExecutionProvider", "CPUExecutionProvider"])
 
 
 # One call
