@@ -57,11 +57,12 @@ class Versus(msgspec.Struct, frozen=True, kw_only=True):
 
 class Loading(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds to open a session in a fresh process, with the file out of the page cache as far as the system
-    does that (`cold`), again in the same process (`warm`), and of the first call after the cold one (`first`)."""
+    does that (`cold`), and again in the same process (`warm`); of the first call after each (`first`, `first_warm`)."""
 
     cold: float
     warm: float
     first: float
+    first_warm: float | None = None
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):

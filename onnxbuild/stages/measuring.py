@@ -236,4 +236,5 @@ def _loading(prints: Sequence[Footprint]) -> Loading:
         cold=middle([each.cold for each in prints]),
         warm=middle([each.warm for each in prints]),
         first=middle([each.first for each in prints]),
+        first_warm=middle([each.first_warm for each in prints]),
     )

@@ -181,10 +181,10 @@ def test_memory_is_of_each_setting_of_arena_and_pattern(
 
     def measure(job: FreshJob, scratch: Path) -> Footprint:
         if "trivial" in job.model:
-            return Footprint(cold=1, first=1, warm=1, peak=100)
+            return Footprint(cold=1, first=1, warm=1, first_warm=1, peak=100)
         asked.append((job.session.cpu_arena, job.session.memory_pattern))
         peak = 1000 + 200 * (job.session.cpu_arena is not False) + 40 * (job.session.memory_pattern is not False)
-        return Footprint(cold=1, first=1, warm=1, peak=peak)
+        return Footprint(cold=1, first=1, warm=1, first_warm=1, peak=peak)
 
     monkeypatch.setattr(measuring, "measure_fresh", measure)
     _, memory = bench_of(tmp_path, Session(cpu_arena=False)).fresh(4, True)

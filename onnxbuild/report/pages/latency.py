@@ -92,15 +92,17 @@ def loading_table(target: TargetFacts) -> Table | None:
     for measured in target.benchmarks:
         loading = measured.facts.loading
         if loading is not None:
-            times = (loading.cold, loading.warm, loading.first)
-            rows.append(Row((Cell(measured.provider), *(Cell(milliseconds(value)) for value in times))))
+            times = (loading.cold, loading.first, loading.warm, loading.first_warm)
+            cells = (Cell(numbers.NONE if value is None else milliseconds(value)) for value in times)
+            rows.append(Row((Cell(measured.provider), *cells)))
     if not rows:
         return None
     columns = (
         Column("Provider"),
         Column("Opens cold", "num", note="in a fresh process, its file dropped from the system's cache"),
-        Column("Opens again", "num", note="warm, in the same process"),
-        Column("First call", "num", note="after opening cold"),
+        Column("First call", "num"),
+        Column("Opens warm", "num", note="again in that process"),
+        Column("First call", "num"),
     )
     return Table("Loading", columns, tuple(rows))
 
