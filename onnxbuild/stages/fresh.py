@@ -21,6 +21,8 @@ from onnxbuild.recipe.types import Session
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+PACKAGE = str(Path(__file__).resolve().parents[2])
+"""Where this package is, on which the process's path is set."""
 RUNS = 3
 """With the second run ONNX Runtime knows the memory pattern."""
 
@@ -49,10 +51,9 @@ def measure_fresh(job: FreshJob, scratch: Path) -> Footprint:
     """Start the process and return what it measured. Raises StageFailure (`benchmark-crashed`)."""
     file = scratch / "fresh.json"
     file.write_bytes(encode(job))
-    package = str(Path(__file__).resolve().parents[2])
     done = subprocess.run(
         [sys.executable, "-P", "-m", __name__, str(file)],
-        env={**os.environ, "PYTHONPATH": package, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": PACKAGE, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         check=False,
     )
@@ -123,4 +124,6 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(encode(_measure(decode(Path(sys.argv[1]).read_bytes(), FreshJob))))
+    answer = os.dup(1)
+    os.dup2(2, 1)  # what a provider's libraries print is no part of the answer
+    os.write(answer, encode(_measure(decode(Path(sys.argv[1]).read_bytes(), FreshJob))))

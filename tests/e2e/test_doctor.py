@@ -45,6 +45,9 @@ def test_a_library_that_hangs_or_crashes_is_told_of(tmp_path: Path, monkeypatch:
     assert (hung.present, hung.why) == (False, "it did not answer within 0.5 s")
     (crashed,) = probe_all(["cuda"], 60, "crashes")
     assert crashed.why == "loading it ended in a crash (signal 11)"
+    (tmp_path / "leaves.py").write_text("import os\nos._exit(0)\n")
+    (left,) = probe_all(["cuda"], 60, "leaves")
+    assert (left.present, left.why) == (False, "loading it ended the process without a word")
     (raised,) = probe_all(["cuda"], 60, "raises")
     assert "no such driver" in (raised.why or "")
 

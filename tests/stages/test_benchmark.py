@@ -16,12 +16,13 @@ import pytest
 from onnxbuild.data.calls import read_calls, write_calls
 from onnxbuild.data.edges import call_of_rows
 from onnxbuild.data.fit import Declared
+from onnxbuild.ir.model import MODEL
 from onnxbuild.ort.arena import read_arena
 from onnxbuild.proof.timing import Estimate, Latency, Memory, Surroundings, TimeLimit, Versus
 from onnxbuild.recipe.types import Axis, Input, Session
-from onnxbuild.stages import measuring
+from onnxbuild.stages import fresh, measuring
 from onnxbuild.stages.benchmark import BENCHMARK, BenchmarkFacts, BenchmarkParams, estimate_of
-from onnxbuild.stages.fresh import Footprint, FreshJob
+from onnxbuild.stages.fresh import Footprint, FreshJob, measure_fresh
 from tests.stages.models import floats, mlp, random, workspace
 
 STEADY = Estimate(2.0, 1.9, 2.1)
@@ -196,3 +197,20 @@ def test_memory_is_of_each_setting_of_arena_and_pattern(
     assert Counter(asked) == {
         (False, None): measuring.PROCESSES, (True, True): times, (True, False): times, (False, False): times,
     }  # fmt: skip
+
+
+def test_what_a_library_prints_is_no_part_of_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(
+        "import atexit, os\natexit.register(os.write, 1, b'bye')\n"
+        "import importlib.abc, sys\n"
+        "class Loud(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'onnxruntime': os.write(1, b'found no libcurand')\n"
+        "sys.meta_path.insert(0, Loud())\n"
+    )
+    ws = workspace(tmp_path / "work", mlp(), floats("x", (4, 8)))
+    job = FreshJob(model=str(ws.inputs["model"] / MODEL), calls=str(ws.inputs["probe"]), session=Session())
+    monkeypatch.setattr(fresh, "PACKAGE", f"{fresh.PACKAGE}:{tmp_path / 'site'}")
+    found = measure_fresh(job, tmp_path)
+    assert min(found.cold, found.first, found.warm, found.first_warm, found.peak) > 0
