@@ -126,5 +126,15 @@ def test_target_with_turns_only_has_a_section() -> None:
     assert section.against is not None
 
 
+def test_a_provider_that_is_not_there_has_its_reason_and_no_figures() -> None:
+    facts = measured()
+    absent = BenchmarkFacts(surroundings=PLACE, absent="libcublas.so is missing")
+    one = msgspec.structs.replace(facts.targets[1], benchmarks=(BenchmarkedProvider("cuda", absent),), versus=None)
+    text = visible_text(render_recipe(msgspec.structs.replace(facts, targets=(one,))))
+    assert "Not measured: libcublas.so is missing." in text
+    assert "Measured on" not in text
+    assert "Latency by batch size" not in text
+
+
 def test_durations_have_the_unit_that_reads_best() -> None:
     assert [milliseconds(value) for value in (0.0187, 1.0, 5.123, 2345.6)] == ["18.7 µs", "1 ms", "5.12 ms", "2.35 s"]

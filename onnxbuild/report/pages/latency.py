@@ -35,11 +35,11 @@ class Against:
 
 @dataclass(frozen=True)
 class LatencyPart:
-    """The runs on one provider; `facts` tell where they were measured."""
+    """The runs on one provider; `facts` tell where they were measured. Without any there is the sentence alone."""
 
     provider: str
     sentence: str
-    table: Table
+    table: Table | None
     facts: tuple[tuple[str, str], ...]
 
 
@@ -126,6 +126,9 @@ def versus_sentence(variant: str, other: str, versus: Versus) -> str:
 
 def _part(target: TargetFacts, measured: BenchmarkedProvider) -> LatencyPart:
     latencies = measured.facts.latencies
+    sentence = _sentence(target.variant, latencies, measured.facts.absent)
+    if not latencies:
+        return LatencyPart(measured.provider, sentence, None, ())
     columns = (
         Column("Batch"),
         Column("p50", "num"),
@@ -140,12 +143,7 @@ def _part(target: TargetFacts, measured: BenchmarkedProvider) -> LatencyPart:
     )
     rows, shown = cap_rows([Row(_cells(each)) for each in latencies])
     table = Table("Latency by batch size", columns, rows, shown, hide_caption=True)
-    return LatencyPart(
-        measured.provider,
-        _sentence(target.variant, latencies, measured.facts.absent),
-        table,
-        _where(measured.facts.surroundings),
-    )
+    return LatencyPart(measured.provider, sentence, table, _where(measured.facts.surroundings))
 
 
 def _sentence(variant: str, latencies: Sequence[Latency], absent: str | None) -> str:
