@@ -6,16 +6,21 @@ import re
 
 import msgspec
 import numpy as np
+import pytest
 
 from onnxbuild.proof.estimates import latency_of, versus_of
 from onnxbuild.proof.timing import Estimate, Loading, Memory, Setting, Surroundings
+from onnxbuild.proof.tuning import Tried
+from onnxbuild.recipe.types import Session
 from onnxbuild.report.charts.distribution import Line, distribution, scale_end
 from onnxbuild.report.facts import BenchmarkedProvider, ReportFacts, TargetFacts, VersusFacts
 from onnxbuild.report.numbers import NONE
 from onnxbuild.report.pages.latency import latency, memory_table, milliseconds, versus_sentence
+from onnxbuild.report.pages.tuning import tuning
 from onnxbuild.report.render import render_index, render_recipe
 from onnxbuild.report.summary import index_facts
 from onnxbuild.stages.benchmark import BenchmarkFacts
+from onnxbuild.stages.tune import TuneFacts
 from tests.report.page_text import visible_text
 from tests.report.sample import report
 
@@ -134,6 +139,18 @@ def test_a_provider_that_is_not_there_has_its_reason_and_no_figures() -> None:
     assert "Not measured: libcublas.so is missing." in text
     assert "Measured on" not in text
     assert "Latency by batch size" not in text
+
+
+@pytest.mark.parametrize(("objective", "label"), [("memory", "Least to most"), ("latency", "99% interval")])
+def test_what_the_ends_of_a_gain_are_is_told(objective: str, label: str) -> None:
+    """Memory is looked at in a few processes, of which there is no interval."""
+    tried = Tried(session=Session(cpu_arena=False), against=Session(), gain=Estimate(1.1, 1.05, 1.2))
+    facts = TuneFacts(
+        objective=objective, provider="cpu", batch=1, session=Session(), tried=(tried,), surroundings=PLACE, machine="x"
+    )
+    told = tuning(facts)
+    assert told is not None
+    assert [column.label for column in told.table.columns][3] == label
 
 
 def test_durations_have_the_unit_that_reads_best() -> None:

@@ -99,7 +99,7 @@ def loading_table(target: TargetFacts) -> Table | None:
         return None
     columns = (
         Column("Provider"),
-        Column("Opens cold", "num", note="in a fresh process, its file dropped from the system's cache"),
+        Column("Opens cold", "num", note="in a fresh process, the system told to forget its file"),
         Column("First call", "num"),
         Column("Opens warm", "num", note="again in that process"),
         Column("First call", "num"),
