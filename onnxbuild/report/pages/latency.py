@@ -127,6 +127,7 @@ def versus_sentence(variant: str, other: str, versus: Versus) -> str:
 def _part(target: TargetFacts, measured: BenchmarkedProvider) -> LatencyPart:
     latencies = measured.facts.latencies
     sentence = _sentence(target.variant, latencies, measured.facts.absent)
+    sentence += _doubt(target.simulator(measured.provider))
     if not latencies:
         return LatencyPart(measured.provider, sentence, None, ())
     columns = (
@@ -155,6 +156,10 @@ def _sentence(variant: str, latencies: Sequence[Latency], absent: str | None) ->
     if len(latencies) > 1:
         said += f"; most rows a second with a batch of {best.batch}: {numbers.count(round(best.throughput))}"
     return said + "."
+
+
+def _doubt(simulator: str | None) -> str:
+    return "" if simulator is None else f" That is {simulator}; no device is as fast or as slow."
 
 
 def _cells(latency: Latency) -> tuple[Cell, ...]:
