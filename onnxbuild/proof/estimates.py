@@ -1,9 +1,10 @@
-"""Samples of time to estimates with intervals, by the bootstrap over blocks of neighbours; pure, always the same."""
+"""Samples of time to estimates with intervals, over blocks of neighbours and over sessions; pure, always the same."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 
@@ -104,22 +105,29 @@ def _interval(
 
 
 def _spread(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
-    """Return the interval of the geometric mean of a few values, as factors of it.
+    """Return the interval of the geometric mean of a few values, as factors of it: Student's, of their logarithms.
 
-    By the studentized bootstrap, which is for few values.
+    A studentized bootstrap would know no end as soon as one of the values lies far from the others.
     """
     logs = np.log(np.maximum(values, 1e-6))
-    drawn = logs[np.random.default_rng(0).integers(len(logs), size=(RESAMPLES, len(logs)))]
-    error, errors = _error(logs), _error(drawn)
-    scores = ((drawn.mean(axis=1) - logs.mean()) / np.where(errors > 0, errors, np.inf))[errors > 0]
-    tail = 50 * (1 - CONFIDENCE)
-    high, low = np.percentile(scores, (tail, 100 - tail)) if len(scores) else (0.0, 0.0)
-    return math.exp(-low * error), math.exp(-high * error)
+    error = float(logs.std(ddof=1)) / math.sqrt(len(logs))
+    reach = math.exp(_student(len(logs) - 1) * error)
+    return 1 / reach, reach
 
 
-def _error(values: np.ndarray) -> np.ndarray:
-    """Return the standard error of the mean along the last axis."""
-    return np.asarray(values.std(axis=-1, ddof=1) / math.sqrt(values.shape[-1]))
+def _student(freedom: int) -> float:
+    """Return the quantile of Student's t that bounds CONFIDENCE from above, by Cornish and Fisher's series.
+
+    It is 0.2 % short at 7 degrees of freedom and nearer with more.
+    """
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return sum(float(term / freedom**power) for power, term in enumerate(terms))
 
 
 def _is_bounded(samples: int, share: float) -> bool:
