@@ -106,7 +106,7 @@ def _told(probe: Probe) -> dict[str, object]:
 
 def _describe(probe: Probe) -> str:
     if probe.present:
-        devices = "; ".join(f"{d.kind} {d.name or d.vendor}, {d.library}".rstrip(", ") for d in probe.devices)
+        devices = "; ".join(f"{d.title}, {d.library}".rstrip(", ") for d in probe.devices)
         doubt = (
             "; there is no device, so what is measured on it stays unverified" if simulator_of(probe.devices) else ""
         )

@@ -8,18 +8,20 @@ import msgspec
 import numpy as np
 import pytest
 
+from onnxbuild.ort.facts import Device
 from onnxbuild.proof.estimates import latency_of, versus_of
 from onnxbuild.proof.timing import Estimate, Loading, Memory, Setting, Surroundings
 from onnxbuild.proof.tuning import Tried
 from onnxbuild.recipe.types import Session
 from onnxbuild.report.charts.distribution import Line, distribution, scale_end
-from onnxbuild.report.facts import BenchmarkedProvider, ReportFacts, TargetFacts, VersusFacts
+from onnxbuild.report.facts import BenchmarkedProvider, ProviderPlacement, ReportFacts, TargetFacts, VersusFacts
 from onnxbuild.report.numbers import NONE
 from onnxbuild.report.pages.latency import latency, memory_table, milliseconds, versus_sentence
 from onnxbuild.report.pages.tuning import tuning
 from onnxbuild.report.render import render_index, render_recipe
 from onnxbuild.report.summary import index_facts
 from onnxbuild.stages.benchmark import BenchmarkFacts
+from onnxbuild.stages.place import PlaceFacts
 from onnxbuild.stages.tune import TuneFacts
 from tests.report.page_text import visible_text
 from tests.report.sample import report
@@ -71,6 +73,17 @@ def test_page_tells_what_was_measured_and_where() -> None:
     assert "over 1,000 rounds in turns" in text
     assert "of it 2 MB in use at once" in text
     assert "120 ms | 500 µs | 40 ms | 250 µs" in text
+
+
+def test_a_device_beside_the_cpu_is_named_where_it_was_measured_on() -> None:
+    facts = measured()
+    on = msgspec.structs.replace(facts.targets[1].benchmarks[0], provider="cuda")
+    gpu = Device(kind="GPU", vendor="NVIDIA", name="NVIDIA H200")
+    placed = ProviderPlacement("cuda", PlaceFacts(asked="CUDAExecutionProvider", devices=(gpu,)))
+    own = msgspec.structs.replace(facts.targets[1], benchmarks=(on,), placements=(placed,))
+    section = latency(own)
+    assert section is not None
+    assert section.parts[0].facts[0] == ("Measured on", "GPU NVIDIA H200; Some CPU, 8 cores")
 
 
 def test_memory_is_told_for_each_setting_of_arena_and_pattern() -> None:

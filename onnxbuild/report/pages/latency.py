@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from onnxbuild.proof.timing import Estimate, Latency, Setting, Surroundings, Versus
+from onnxbuild.proof.timing import Estimate, Latency, Setting, Versus
 from onnxbuild.report import numbers
 from onnxbuild.report.charts.distribution import LOW, Line, distribution, scale_end
 from onnxbuild.report.facts import BenchmarkedProvider, TargetFacts, VersusFacts
@@ -144,7 +144,7 @@ def _part(target: TargetFacts, measured: BenchmarkedProvider) -> LatencyPart:
     )
     rows, shown = cap_rows([Row(_cells(each)) for each in latencies])
     table = Table("Latency by batch size", columns, rows, shown, hide_caption=True)
-    return LatencyPart(measured.provider, sentence, table, _where(measured.facts.surroundings))
+    return LatencyPart(measured.provider, sentence, table, _where(target, measured))
 
 
 def _sentence(variant: str, latencies: Sequence[Latency], absent: str | None) -> str:
@@ -200,10 +200,14 @@ def _against(variant: str, facts: VersusFacts) -> Against:
     return Against(versus_sentence(variant, facts.other, versus), chart, legend)
 
 
-def _where(found: Surroundings) -> tuple[tuple[str, str], ...]:
+def _where(target: TargetFacts, measured: BenchmarkedProvider) -> tuple[tuple[str, str], ...]:
+    found = measured.facts.surroundings
     before, after = (numbers.NONE if load is None else f"{load:g}" for load in (found.load_before, found.load_after))
+    placed = next((each.facts for each in target.placements if each.provider == measured.provider), None)
+    devices = placed.devices if placed is not None else ()
+    beside = dict.fromkeys(d.title for d in devices if d.kind != "CPU")
     told = [
-        ("Measured on", f"{found.cpu}, {numbers.plural(found.cores, 'core')}"),
+        ("Measured on", "; ".join([*beside, f"{found.cpu}, {numbers.plural(found.cores, 'core')}"])),
         ("Threads of the session", f"{found.threads}, idle rather than spinning"),
         ("System load before and after", f"{before}, {after}"),
     ]
