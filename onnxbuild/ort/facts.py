@@ -19,6 +19,11 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     library: str = ""
     simulated: bool = False
 
+    @property
+    def title(self) -> str:
+        """Its kind, and its name or else its maker's as far as they are known."""
+        return f"{self.kind} {self.name or self.vendor}".strip()
+
 
 def simulator_of(devices: Sequence[Device]) -> str | None:
     """Return what stands for a provider's own device, where nothing else is there; None where there is a device."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +24,8 @@ from onnxbuild.recipe.types import Session
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+PACKAGE = str(Path(__file__).resolve().parents[2])
+"""Where this package is, on which the process's path is set."""
 RUNS = 3
 """With the second run ONNX Runtime knows the memory pattern."""
 
@@ -36,22 +41,22 @@ class FreshJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
-    """Nanoseconds to open the model at first, of the first call, and to open it again; `peak` is resident bytes."""
+    """Nanoseconds to open the model at first and of the first call, and the same again; `peak` is resident bytes."""
 
     cold: int
     first: int
     warm: int
+    first_warm: int
     peak: int
 
 
 def measure_fresh(job: FreshJob, scratch: Path) -> Footprint:
     """Start the process and return what it measured. Raises StageFailure (`benchmark-crashed`)."""
-    file = scratch / "fresh.json"
-    file.write_bytes(encode(job))
-    package = str(Path(__file__).resolve().parents[2])
+    with tempfile.NamedTemporaryFile(dir=scratch, prefix="fresh-", suffix=".json", delete=False) as file:
+        file.write(encode(job))
     done = subprocess.run(
-        [sys.executable, "-P", "-m", __name__, str(file)],
-        env={**os.environ, "PYTHONPATH": package, "PYTHONDONTWRITEBYTECODE": "1"},
+        [sys.executable, "-P", "-m", __name__, file.name],
+        env={**os.environ, "PYTHONPATH": PACKAGE, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         check=False,
     )
@@ -60,6 +65,12 @@ def measure_fresh(job: FreshJob, scratch: Path) -> Footprint:
         message = f"a process of its own for the model ended with {done.returncode}: {said[-1] if said else 'no word'}"
         raise StageFailure("benchmark-crashed", message, tool="onnxruntime")
     return decode(done.stdout, Footprint)
+
+
+def measure_peaks(jobs: Sequence[FreshJob], scratch: Path, at_once: int) -> list[int]:
+    """Return the most resident bytes of a process for each job; `at_once` of them run together, so nothing is timed."""
+    with ThreadPoolExecutor(at_once) as pool:
+        return [found.peak for found in pool.map(lambda job: measure_fresh(job, scratch), jobs)]
 
 
 def _measure(job: FreshJob) -> Footprint:
@@ -79,8 +90,13 @@ def _measure(job: FreshJob) -> Footprint:
     peak = _peak()
     del session
     again = time.perf_counter_ns()
-    _open(job)
-    return Footprint(cold=opened - began, first=ran - opened, warm=time.perf_counter_ns() - again, peak=peak)
+    session = _open(job)
+    reopened = time.perf_counter_ns()
+    run_call(session, call)
+    rerun = time.perf_counter_ns()
+    return Footprint(
+        cold=opened - began, first=ran - opened, warm=reopened - again, first_warm=rerun - reopened, peak=peak
+    )
 
 
 def _open(job: FreshJob) -> InferenceSession:
@@ -118,5 +134,5 @@ def _peak() -> int:
 
 if __name__ == "__main__":
     answer = os.dup(1)
-    os.dup2(2, 1)  # a provider's library may print
+    os.dup2(2, 1)  # what a provider's libraries print is no part of the answer
     os.write(answer, encode(_measure(decode(Path(sys.argv[1]).read_bytes(), FreshJob))))

@@ -103,7 +103,7 @@ def _compiled(plan: TargetPlan, traces: Mapping[str, Trace]) -> dict[str, Any]:
             continue
         found[provider] = {
             "file": compiled_file(provider),
-            "device": "; ".join(dict.fromkeys(f"{d.kind} {d.name or d.vendor}" for d in facts.devices)),
+            "device": "; ".join(dict.fromkeys(d.title for d in facts.devices)),
             "sdk": ", ".join(facts.sdk) or None,
             "tied_to": next((line.value for line in trace.manifest if line.label == "hardware"), None),
         }

@@ -116,7 +116,7 @@ def _short(full_name: str) -> str:
 
 
 def _device(facts: PlaceFacts) -> str:
-    named = (f"{d.kind} {d.name or d.vendor}" + (f", {d.library}" if d.library else "") for d in facts.devices)
+    named = (d.title + (f", {d.library}" if d.library else "") for d in facts.devices)
     return "; ".join(dict.fromkeys(named))
 
 
