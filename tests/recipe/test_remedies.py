@@ -40,3 +40,14 @@ def test_the_hint_is_the_edit(project: ProjectFiles, text: str, hint: str):
 def test_the_hint_is_the_edit_in_what_every_recipe_has(project: ProjectFiles, before: str, after: str, hint: str):
     project.recipe(SMALLEST.replace(before, after))
     assert project.only().hint == hint
+
+
+@pytest.mark.parametrize("shape", ["[rows]", "[rows, 2, 3]", "[4, rows]", "[4, 4]"])
+def test_an_estimator_takes_rows_of_columns(project: ProjectFiles, shape: str):
+    text = SMALLEST.replace("framework: torch", "framework: sklearn").replace("batch", "rows")
+    text = text.replace("[rows, 10]", shape)
+    project.recipe(text if "rows" in shape else text.replace("dynamic_axes: {rows: {max: 64}}\n", ""))
+    found = project.only()
+    assert (found.code, found.place.line if found.place else 0) == ("wrong-value", 3)
+    axis = "rows" if "rows" in shape else "batch"
+    assert found.hint == f"shape: [{axis}, 1] for a column of a DataFrame, [{axis}, 10] for a matrix of 10"

@@ -69,6 +69,19 @@ def _check_inputs(draft: Draft, target: Target) -> None:
             _check_range(draft, value, value.range)
 
 
+def _check_columns(draft: Draft, target: Target) -> None:
+    """Note inputs of a scikit-learn model that are no rows of columns."""
+    if target.source.framework is not Framework.SKLEARN:
+        return
+    for value in target.inputs:
+        if len(value.shape) == 2 and isinstance(value.shape[0], str):
+            continue
+        rows = next((dim for dim in value.shape if isinstance(dim, str)), "batch")
+        message = f"an estimator takes rows of columns, and `inputs.{value.name}.shape` is not [{rows}, n]"
+        hint = f"shape: [{rows}, 1] for a column of a DataFrame, [{rows}, 10] for a matrix of 10"
+        draft.error("wrong-value", message, draft.value("inputs", value.name, "shape"), "inputs", hint=hint)
+
+
 _UNSIGNED_BITS = {"uint8": 8, "uint16": 16, "uint32": 32, "uint64": 64}
 _SIGNED_BITS = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
 
@@ -173,6 +186,7 @@ CHECKS: tuple[tuple[Check, frozenset[str]], ...] = (
     (_check_axes, frozenset({"inputs", "dynamic_axes"})),
     (_check_axis_ranges, frozenset({"dynamic_axes"})),
     (_check_inputs, frozenset({"inputs"})),
+    (_check_columns, frozenset({"inputs", "source"})),
     (_check_outputs, frozenset({"inputs", "outputs", "source"})),
     (_check_output_names, frozenset({"outputs", "tolerance", "providers", "evaluation"})),
     (_check_texts, frozenset({"inputs", "evaluation", "calibration"})),
