@@ -264,7 +264,7 @@ def name_of(mode: str | None) -> str:
 
 AUTO = Stage(
     name="auto",
-    version=6,
+    version=7,
     params=AutoParams,
     facts=AutoFacts,
     run=run,

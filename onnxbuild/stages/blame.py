@@ -251,7 +251,7 @@ def _times(restorer: Restorer, choices: list[Choice], params: BlameParams, ws: W
 
 BLAME = Stage(
     name="blame",
-    version=5,
+    version=6,
     params=BlameParams,
     facts=BlameFacts,
     run=run,

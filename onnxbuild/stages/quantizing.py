@@ -27,7 +27,7 @@ from onnxbuild.stages.quantize import Left
 from onnxbuild.stages.static import Static, is_large, lay_out
 
 EXCLUDED, NOT_ASKED = "excluded", "not of the operator types asked for"
-UNSEEN = "no calibration data went through their branch or loop"
+UNSEEN = "their branch or loop could not be calibrated"
 WORTH_SAYING = 0.05
 """The share of a model's weights from which it is said that they stay in float."""
 
@@ -322,9 +322,10 @@ def _why_left(left: Leftover, quantization: Quantization) -> str:
 
 def _unseen(static: Static | None) -> Iterator[Remark]:
     """Yield a warning of branches and loops that cannot be calibrated."""
-    then = "stays in float, and what reads its result knows no range of it"
     for why, names in static.missed.items() if static is not None else ():
-        yield Remark("uncalibrated-branch", f"{why} {', '.join(names)}: it {then}")
+        stay = "stay" if len(names) > 1 else "stays"
+        message = f"{', '.join(names)} {stay} in float, and what reads its result knows no range of it: {why}"
+        yield Remark("uncalibrated-branch", message)
 
 
 def _remarks(left: Sequence[Left], weights: int) -> Iterator[Remark]:

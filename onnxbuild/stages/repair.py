@@ -259,7 +259,7 @@ def _deliver(found: Found, base: Measured, mended: Mended | None, ws: Workspace)
 
 REPAIR = Stage(
     name="repair",
-    version=7,
+    version=8,
     params=RepairParams,
     facts=RepairFacts,
     run=run,
