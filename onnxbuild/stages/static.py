@@ -8,7 +8,7 @@ call goes through has no ranges, and stays in float.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx_ir as ir
@@ -16,7 +16,18 @@ from onnx_ir.passes.common import NameFixPass
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.data.calls import Call
-from onnxbuild.ir.bodies import Body, captured, conceal, expose, has_weights, localize, put_back, set_input_types, share
+from onnxbuild.ir.bodies import (
+    Body,
+    captured,
+    conceal,
+    expose,
+    has_weights,
+    localize,
+    put_back,
+    restore_names,
+    set_input_types,
+    share,
+)
 from onnxbuild.ir.model import MODEL, write_model
 from onnxbuild.ir.passes.onnxoptimizer import weight_bytes
 from onnxbuild.ir.preparation import has_foreign_operators, set_types
@@ -42,11 +53,11 @@ class Static:
     def __init__(self, model: ir.Model, calls: Sequence[Call], scratch: Path) -> None:
         self.missed: dict[str, list[str]] = {}
         self.untouched: set[str] = set()
-        localize(model)
+        names = localize(model)
         visits = Visits(model, scratch / "visits")
         if any(has_weights(body.model) for body, _ in visits.bodies):
             visits = visit(model, calls, scratch / "visits")
-        self._graph = _Graph(model, visits, calls, scratch / "main", self)
+        self._graph = _Graph(model, visits, calls, scratch / "main", self, names)
 
     def quantize(self, quantization: Quantization, exclude: Sequence[str], out: Path) -> None:
         """Write the quantised model to the file `out`; `exclude` are node names that stay in float."""
@@ -59,9 +70,21 @@ class Static:
 
 
 class _Graph:
-    """One graph as a model in `file`, with the bodies in it that are to be quantised."""
+    """One graph as a model in `file`, with the bodies in it that are to be quantised.
 
-    def __init__(self, model: ir.Model, visits: Visits, calls: Sequence[Call], scratch: Path, whole: Static) -> None:
+    `names` are what copies of constants are to be called again in the end, for the outermost graph.
+    """
+
+    def __init__(
+        self,
+        model: ir.Model,
+        visits: Visits,
+        calls: Sequence[Call],
+        scratch: Path,
+        whole: Static,
+        names: Mapping[str, str],
+    ) -> None:
+        self._names = names
         self._bodies = [
             (body, _inner(body, below, visits.failure, scratch / f"body-{number}", whole))
             for number, (body, below) in enumerate(visits.bodies)
@@ -96,6 +119,7 @@ class _Graph:
             put_back(model, body, changed)
         conceal(model, self._exposed)
         share(model)
+        restore_names(model, self._names)
         model.graph.sort()
         write_model(NameFixPass()(model).model, out.parent)
 
@@ -112,7 +136,7 @@ def _inner(body: Body, visits: Visits, around: StageFailure | None, scratch: Pat
         model = body.model.clone()
         set_input_types(model, visits.calls)
         try:
-            graph = _Graph(model, visits, visits.calls, scratch, whole)
+            graph = _Graph(model, visits, visits.calls, scratch, whole, {})
             why = _why_not_alone(graph.file, visits.calls[0])
         except StageFailure as failure:
             why = _alone(failure)

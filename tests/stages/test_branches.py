@@ -286,6 +286,50 @@ def test_nodes_in_branches_are_excluded_by_name(tmp_path: Path) -> None:
     assert [left.reason for left in facts.left] == ["excluded"]
 
 
+def apart() -> onnx.ModelProto:
+    """Branches that read a weight each, which nothing else does."""
+    arms = [
+        graph(arm, [node("MatMul", ["x", name], [f"{arm}_out"], name=f"{arm}/MatMul")], f"{arm}_out")
+        for arm, name in (("then", "w"), ("else", "u"))
+    ]
+    return model(
+        [
+            node("If", ["flag"], ["i"], name="if", then_branch=arms[0], else_branch=arms[1]),
+            node("MatMul", ["i", "v"], ["y"], name="head/MatMul"),
+        ],
+        [weight("w", 8, 8), weight("u", 8, 8), weight("v", 8, 4)],
+        inputs=[value("x", "batch", 8), value("flag", dtype=BOOL)],
+        outputs=[value("y", "batch", 4)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "calls", "mode", "exclude", "names"),
+    [
+        (apart, both(), "static", (), ["u", "v", "w"]),
+        (apart, both(), "static", ("then/MatMul",), ["u", "v", "w"]),
+        (apart, both(), "float16", ("then/MatMul",), ["u", "v", "w"]),
+        (decoder, both(64), "static", (), ["v", "w"]),
+        (decoder, both(64), "static", ("then/MatMul",), ["v", "w"]),
+        (decoder, both(64), "static", ("*/MatMul",), ["v", "w"]),
+        (decoder, both(64), "float16", ("then/MatMul",), ["v", "w", "w_2"]),  # in float16 it is `w`: these are two
+        (nested, floats("x", (4, 8)), "static", (), ["u", "w"]),
+        (nested, floats("x", (4, 8)), "static", ("even/MatMul",), ["u", "w"]),
+    ],
+)
+def test_weights_of_bodies_are_called_what_they_were(
+    tmp_path: Path, make: Any, calls: list[Call], mode: str, exclude: tuple[str, ...], names: list[str]
+) -> None:
+    _, ws = quantize(tmp_path, make(), calls, mode=mode, exclude=exclude)
+    delivered_names = {
+        name.removesuffix("_quantized")
+        for body in delivered(ws).graphs()
+        for name, one in body.initializers.items()
+        if one.const_value is not None and len(one.const_value.shape) > 1
+    }
+    assert sorted(delivered_names) == names
+
+
 def below(found: Visits, *path: str) -> Visits:
     for name in path:
         found = next(visits for body, visits in found.bodies if body.name == name)
