@@ -162,6 +162,18 @@ def test_loader_and_metric_show_the_user_s_traceback(project: Project, stage: st
     assert "/onnxbuild/" not in done.err
 
 
+def test_between_the_user_s_frames_and_those_of_a_library_that_is_watched_lie_none_of_ours(project: Project) -> None:
+    write_mlp(project)
+    user = "import onnxruntime\n\n\ndef call(*given, **named):\n    onnxruntime.InferenceSession('gone.onnx')\n"
+    project.write("recipes/user.py", user)
+    project.recipe("mlp", MLP.replace("metric: accuracy", "metric: {custom: user.py:call, higher_is_better: true}"))
+    failure = project.make("-j1").event("action", action="mlp/validate@cpu")["failure"]
+    frames = [line.split('"')[1] for line in failure["traceback"].splitlines() if line.startswith("  File")]
+    assert frames[0].endswith("recipes/user.py")
+    assert "/onnxruntime/" in frames[1]
+    assert not [frame for frame in frames if "onnxbuild/engine/" in frame]
+
+
 @pytest.mark.torch
 def test_factory_that_raises_shows_the_user_s_traceback(project: Project) -> None:
     pytest.importorskip("torch")
