@@ -8,7 +8,7 @@ demo: $(VENV)/.ready
 	$(BIN)/onnxbuild make -k
 	@echo "Report: reports/index.html"
 
-test: $(VENV)/.ready
+test: $(VENV)/.ready $(VENV)/.qnn
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 check: $(VENV)/.ready
@@ -20,6 +20,12 @@ check: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[all,dev]' -c constraints.txt
+	@touch $@
+
+# It wants the distribution onnxruntime, which would overwrite the files of onnxruntime-gpu, so it is no extra.
+$(VENV)/.qnn: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt onnxruntime-qnn || \
+		echo "onnxruntime-qnn could not be installed: tests of compiled models will be skipped"
 	@touch $@
 
 clean:

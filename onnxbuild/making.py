@@ -37,7 +37,14 @@ from onnxbuild.report.draw import draw_if_changed, drawn_file, prepare_to_draw
 from onnxbuild.store.traces import Trace
 from onnxbuild.targets.accepting import compare
 from onnxbuild.targets.blame import top_culprits, what_next
-from onnxbuild.targets.deliver import MANIFEST, deliver, delivering, describe_delivery, is_delivered
+from onnxbuild.targets.deliver import (
+    MANIFEST,
+    deliver,
+    delivered_artifact,
+    delivering,
+    describe_delivery,
+    is_delivered,
+)
 from onnxbuild.targets.determinism import check_determinism
 from onnxbuild.targets.evidence import Doubt, Evidence, wait_for_tick
 from onnxbuild.targets.judge import Judge, Judgement, has_missed
@@ -185,8 +192,9 @@ class Making:
         for target, judgement in self._deliverable(action):
             folder, manifest = self.workplace.output(target), self._delivery(target, judgement, trace)
             if not is_delivered(folder, manifest, self.run.inputs):
+                artifact = delivered_artifact(target, trace, self._traces(target))
                 with delivering(self.workplace.places.state):
-                    deliver(folder, manifest, trace, self.workplace.store.blobs, self.run.inputs)
+                    deliver(folder, manifest, artifact, self.workplace.store.blobs, self.run.inputs)
 
     def _recover(self) -> None:
         """Clear what a make that died left half delivered; what it left half drawn goes with the next drawing."""
@@ -216,12 +224,14 @@ class Making:
         return [(t, j) for t, j in judged if j is not None and j.verdict is not Verdict.FAILED]
 
     def _delivery(self, target: TargetPlan, judgement: Judgement, package: Trace) -> dict[str, object]:
-        traces = {
+        return describe_delivery(target, judgement, package, self._traces(target))
+
+    def _traces(self, target: TargetPlan) -> dict[str, Trace]:
+        return {
             name: outcome.trace
             for name in concerns(target)
             if (outcome := self.run.outcomes.get(name)) is not None and outcome.trace is not None
         }
-        return describe_delivery(target, judgement, package, traces)
 
     # What the caller hears
 
@@ -489,5 +499,5 @@ class Making:
             raise Doubt(action.name)
         for target, _ in self._deliverable(action):
             folder = os.path.relpath(self.workplace.output(target), self.workplace.project.root)
-            for name in ("", MANIFEST, *trace.outputs["package"].files):
+            for name in ("", MANIFEST, *delivered_artifact(target, trace, self._traces(target)).files):
                 evidence.add_output(f"{folder}/{name}" if name else folder)

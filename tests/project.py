@@ -92,6 +92,9 @@ opset: 20
 evaluation: {data: data/test.npz, metric: accuracy}
 """
 
+ONE_ROW = MLP.replace("[batch, 8]", "[1, 8]").replace("dynamic_axes: {batch: {max: 64}}\n", "")
+"""The same with fixed sizes, for what takes no others."""
+
 
 def write_mlp(project: Project, seed: int = 0) -> None:
     """Write a two-layer ONNX classifier and labelled data that its float32 form classifies perfectly."""

@@ -13,6 +13,7 @@ from onnxbuild.base.codec import encode
 from onnxbuild.commands.probing import probe_all
 from onnxbuild.console import Console
 from onnxbuild.engine.host import describe_host
+from onnxbuild.ort.facts import simulator_of
 from onnxbuild.ort.probe import Probe
 from onnxbuild.recipe.providers import TABLE
 
@@ -98,7 +99,10 @@ def _told(probe: Probe) -> dict[str, object]:
 def _describe(probe: Probe) -> str:
     if probe.present:
         devices = "; ".join(f"{d.kind} {d.name or d.vendor}, {d.library}".rstrip(", ") for d in probe.devices)
-        return f"runs a model{': ' + devices if devices else ''}"
+        doubt = (
+            "; there is no device, so what is measured on it stays unverified" if simulator_of(probe.devices) else ""
+        )
+        return f"runs a model{': ' + devices if devices else ''}{doubt}"
     entry = TABLE[probe.provider]
     parts = [f"not here: {probe.why}"]
     if entry.needs not in parts[0]:

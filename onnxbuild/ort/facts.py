@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """A device that a provider offers here: its kind is CPU, GPU or NPU; `library` is the provider's own version."""
+    """A device that a provider offers here: its kind is CPU, GPU or NPU; `library` is the provider's own version.
+
+    `simulated`: there is none of its own, and what `name` says stands for it.
+    """
 
     kind: str
     vendor: str
     name: str = ""
     library: str = ""
+    simulated: bool = False
+
+
+def simulator_of(devices: Sequence[Device]) -> str | None:
+    """Return what stands for a provider's own device, where nothing else is there; None where there is a device."""
+    return devices[0].name if devices and all(device.simulated for device in devices) else None
 
 
 class Placed(msgspec.Struct, frozen=True, kw_only=True):

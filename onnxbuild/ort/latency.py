@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from onnxbuild.base.diagnostics import StageFailure
-from onnxbuild.ort.providers import Absent, open_on
+from onnxbuild.ort.facts import simulator_of
+from onnxbuild.ort.providers import Absent, Opened, open_on
 from onnxbuild.ort.session import Call, run_call
 from onnxbuild.recipe.types import Session
 
@@ -60,8 +61,10 @@ def measure_latency(
 
 def _open(file: Path, session: Session, provider: str, options: Mapping[str, str]) -> Any:
     opened = open_on(file, provider, options, session)
-    if isinstance(opened, Absent):
-        message = f"latency on {provider} cannot be measured, for there is none here: {opened.why}"
+    simulator = simulator_of(opened.devices) if isinstance(opened, Opened) else None
+    if isinstance(opened, Absent) or simulator is not None:
+        why = opened.why if isinstance(opened, Absent) else f"there is only {simulator}"
+        message = f"latency on {provider} cannot be measured, for there is none here: {why}"
         raise StageFailure("no-device", message, hint="choose by the latency of another provider, or by size")
     return opened.session
 

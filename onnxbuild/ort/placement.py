@@ -44,7 +44,7 @@ def read_assignment(record: Iterable[Part], asked: str, log: str = "") -> Assign
     for provider, node in nodes:
         operators[provider][_operator(node)] += 1
     reasons = read_reasons(log)
-    general = _general_reason(log)
+    general = general_reason(log)
     back = [
         FellBack(
             node=node.name,
@@ -76,6 +76,8 @@ _REASONS = (
      lambda m: (m[1], m[2])),
     (re.compile(r"Op type: (\S+) (?:with )?node name: (\S+) .*?(?:not supported|unsupported)[^\n]*"),
      lambda m: (m[2], f"{m[1]} is not supported")),
+    (re.compile(r"Operator type: \S+ Node name: (\S+) Node index: \d+\s+REASON : ([^\n\x1b]+)"),
+     lambda m: (m[1], m[2].strip().rstrip("."))),
 )  # fmt: skip
 """Lines of the log that say of a node why it went elsewhere: the pattern, and what it says of which node."""
 
@@ -89,7 +91,7 @@ def read_reasons(log: str) -> dict[str, str]:
     return {node: reason for pattern, read in _REASONS for node, reason in map(read, pattern.finditer(log)) if node}
 
 
-def _general_reason(log: str) -> str | None:
+def general_reason(log: str) -> str | None:
     """Return why the provider took no node at all, where the log says so."""
     found = _GENERAL.search(log)
     return re.sub(r"\s+", " ", found[1]).strip() if found is not None else None

@@ -7,6 +7,7 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
+import platform
 import re
 import sys
 import tempfile
@@ -20,7 +21,7 @@ import onnxruntime as ort
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ort.facts import Device
 from onnxbuild.ort.session import options_for, session_options
-from onnxbuild.recipe.providers import TABLE, Plugin, ProviderEntry
+from onnxbuild.recipe.providers import TABLE, Plugin, ProviderEntry, Simulator
 from onnxbuild.recipe.types import Session
 from onnxbuild.stamp import nvidia_gpus
 
@@ -77,14 +78,20 @@ def open_on(
     """
     entry = TABLE[provider]
     opened = _open(model, entry, options, session, settings, profile, verbose)
-    if not isinstance(opened, Exception):
-        return opened
+    return absent_or_refusing(entry, options, opened) if isinstance(opened, Exception) else opened
+
+
+def absent_or_refusing(entry: ProviderEntry, options: Mapping[str, str], error: Exception) -> Absent:
+    """Return why there is no such provider here, when `error` came of that; `open_on` tells how to know.
+
+    Raises StageFailure (`provider-refuses`) when it is there.
+    """
     device = {name: value for name, value in options.items() if name == DEVICE_TYPE}
     with_options = _open(_trivial_model(), entry, options, Session(), {}, None, False)
     plain = _open(_trivial_model(), entry, device, Session(), {}, None, False)
     what = "the model" if isinstance(with_options, Opened) else "its options"
     if isinstance(with_options, Opened) or isinstance(plain, Opened):
-        message = f"{entry.full_name} is there and refuses {what}: {_first_lines(str(opened))}"
+        message = f"{entry.full_name} is there and refuses {what}: {_first_lines(str(error))}"
         raise StageFailure("provider-refuses", message, tool=entry.full_name)
     return with_options if isinstance(with_options, Absent) else Absent(_reason(str(with_options)))
 
@@ -125,10 +132,9 @@ def _open(
     with heard() as log:
         try:
             if entry.plugin is not None:
-                chosen = _choose(entry, entry.plugin, options)
-                if isinstance(chosen, Absent):
-                    return chosen
-                own.add_provider_for_devices(chosen[:1], {k: v for k, v in options.items() if k != DEVICE_TYPE})
+                absent = add_plugin(own, entry, entry.plugin, options)
+                if absent is not None:
+                    return absent
                 # Without enable_fallback=0 the constructor mends an error by opening on the CPU instead.
                 made = ort.InferenceSession(source, own, enable_fallback=0)
             else:
@@ -147,18 +153,43 @@ def _open(
 
 def devices_of(entry: ProviderEntry) -> tuple[Device, ...]:
     """Return the devices that the runtime lists for a provider, or its driver where a built-in one lists none."""
-    listed = tuple(
-        Device(
-            kind=_KINDS.get(device.device.type, "other"),
-            vendor=device.device.vendor,
-            name=device.ep_metadata.get("FULL_DEVICE_NAME", device.device.metadata.get("Description", "")),
-            library=device.ep_metadata.get("version", ""),
-        )
-        for device in ort.get_ep_devices()
-        if device.ep_name == entry.full_name
-    )
+    listed = tuple(_device(device, entry) for device in ort.get_ep_devices() if device.ep_name == entry.full_name)
     gpus = nvidia_gpus() if not listed and "nvidia-cublas" in entry.packages else ()
     return listed or tuple(Device(kind="GPU", vendor="NVIDIA", name=name) for name in gpus)
+
+
+def _device(device: ort.OrtEpDevice, entry: ProviderEntry) -> Device:
+    simulator = _simulator(device, entry.plugin)
+    name = device.ep_metadata.get("FULL_DEVICE_NAME", device.device.metadata.get("Description", ""))
+    return Device(
+        kind=_KINDS.get(device.device.type, "other"),
+        vendor=device.device.vendor,
+        name=name if simulator is None else simulator.name,
+        library=device.ep_metadata.get("version", ""),
+        simulated=simulator is not None,
+    )
+
+
+def _simulator(device: ort.OrtEpDevice, plugin: Plugin | None) -> Simulator | None:
+    """Return what stands for a plug-in's own device on this one, or None where this is one."""
+    found = plugin.simulator if plugin is not None else None
+    is_it = found is not None and _KINDS.get(device.device.type) == found.kind and platform.machine() in found.machines
+    return found if is_it else None
+
+
+def add_plugin(
+    own: ort.SessionOptions, entry: ProviderEntry, plugin: Plugin, options: Mapping[str, str]
+) -> Absent | None:
+    """Add the plug-in's best device and its options to a session's options, or return why there is none."""
+    chosen = _choose(entry, plugin, options)
+    if isinstance(chosen, Absent):
+        return chosen
+    simulator = _simulator(chosen[0], plugin)
+    settings = {name: value for name, value in options.items() if name != DEVICE_TYPE}
+    if simulator is not None and not settings.keys() & {*simulator.instead}:
+        settings |= simulator.options
+    own.add_provider_for_devices(chosen[:1], settings)
+    return None
 
 
 def _choose(entry: ProviderEntry, plugin: Plugin, options: Mapping[str, str]) -> list[ort.OrtEpDevice] | Absent:

@@ -67,9 +67,9 @@ class TargetPlan:
 
     `models` are in order, the last one is delivered; `blame` explains a missed tolerance and is in no other's way;
     `validations` maps a provider to the validate action of each of `models`, in the same order, `placements` and
-    `benchmarks` to the place action and the benchmark of the delivered one. `tune` chooses the session, `versus` is the
-    benchmark against the variant that a ratio names. `support` marks a target that is built only because another's
-    ratio refers to it.
+    `benchmarks` to the place action and the benchmark of the delivered one, `compiled` those that compile it ahead to
+    the action that has them do it. `tune` chooses the session, `versus` is the benchmark against the variant that a
+    ratio names. `support` marks a target that is built only because another's ratio refers to it.
     """
 
     target: Target
@@ -83,6 +83,7 @@ class TargetPlan:
     support: bool = False
     placements: dict[str, str] = field(default_factory=dict)
     benchmarks: dict[str, str] = field(default_factory=dict)
+    compiled: dict[str, str] = field(default_factory=dict)
     versus: str | None = None
     tune: str | None = None
 

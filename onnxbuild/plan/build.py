@@ -11,6 +11,7 @@ from onnxbuild.plan.action import Action, Plan, Ref, StageModel, TargetPlan
 from onnxbuild.plan.drafts import Drafts, name_actions
 from onnxbuild.proof.gates import required_within
 from onnxbuild.proof.timing import TimeLimit
+from onnxbuild.recipe.providers import COMPILING
 from onnxbuild.recipe.types import (
     Auto,
     Benchmark,
@@ -32,6 +33,7 @@ from onnxbuild.recipe.types import (
 from onnxbuild.stages.auto import AutoParams
 from onnxbuild.stages.benchmark import BenchmarkParams
 from onnxbuild.stages.blame import BlameParams
+from onnxbuild.stages.compile import CompileParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams
@@ -134,14 +136,16 @@ def _plan_target(drafts: Drafts, target: Target, limits: dict[str, OutputToleran
         models = (*models, _add_auto(drafts, target, target.auto, models[-1], calls, proofs))
     tune = _add_tune(drafts, target, models[-1].ref, evaluation)
     tuned = {"session": Ref(tune, "session")} if tune is not None else {}
-    validations = _add_validations(drafts, target, models, evaluation, reference, tuned)
+    compiled = _add_compiled(drafts, target, {"model": models[-1].ref, **tuned})
+    validations = _add_validations(drafts, target, models, evaluation, reference, tuned, compiled)
     measured = {"model": models[-1].ref, "calls": Ref(evaluation, "inputs"), **tuned}
     placements = {p.name: drafts.add(target, f"place@{p.name}", _place(target, p, measured)) for p in target.providers}
-    benchmarks = _add_benchmarks(drafts, target, measured)
+    benchmarks = _add_benchmarks(drafts, target, measured, compiled)
     blame = _add_blame(drafts, target, models, calls, proofs)
     validated = (name for names in validations.values() for name in names)
     after = tuple(dict.fromkeys([*validated, *placements.values(), *benchmarks.values()]))
-    others = set(target.package.formats) - {"onnx"}
+    formats = tuple(name for name in target.package.formats if name != "compiled")  # that is a stage of its own
+    other = {"calls": Ref(evaluation, "inputs")} if "ort" in formats else {}
     package = drafts.add(
         target,
         "package",
@@ -150,7 +154,7 @@ def _plan_target(drafts: Drafts, target: Target, limits: dict[str, OutputToleran
                 target,
                 "package",
                 PackageParams(
-                    package=target.package,
+                    package=msgspec.structs.replace(target.package, formats=formats),
                     session=target.session,
                     inputs=target.inputs,
                     outputs=target.outputs,
@@ -158,7 +162,7 @@ def _plan_target(drafts: Drafts, target: Target, limits: dict[str, OutputToleran
                     opset=target.opset,
                     ir_version=target.ir_version,
                 ),
-                {"model": models[-1].ref, **tuned, **({"calls": Ref(evaluation, "inputs")} if others else {})},
+                {"model": models[-1].ref, **tuned, **other},
             ),
             after=after,
         ),
@@ -175,6 +179,7 @@ def _plan_target(drafts: Drafts, target: Target, limits: dict[str, OutputToleran
         benchmarks=benchmarks,
         tune=tune,
         placements=placements,
+        compiled=compiled,
     )
 
 
@@ -339,8 +344,12 @@ def _add_validations(
     evaluation: str,
     reference: str,
     tuned: dict[str, Ref],
+    compiled: Mapping[str, str],
 ) -> dict[str, tuple[str, ...]]:
-    """Add a validation of each model on each provider; only the delivered one's is in the session that was tuned."""
+    """Add a validation of each model on each provider; only the delivered one's is in the session that was tuned.
+
+    Where a compiled model is delivered for the provider, that is the one.
+    """
     validations = {}
     exact = _last_exact(drafts, models)
     for provider in target.providers:
@@ -348,7 +357,8 @@ def _add_validations(
         for number, model in enumerate(models):
             last = model is models[-1]
             label = f"validate@{provider.name}" if last else f"validate@{provider.name}.{number + 1}"
-            action = _validate(target, provider.name, model.ref, evaluation, reference)
+            ref = _compiled_or(model.ref, compiled, provider.name) if last else model.ref
+            action = _validate(target, provider.name, ref, evaluation, reference)
             if target.dynamic_axes and (last or number == exact):
                 edges = {"edges": Ref(evaluation, "edges"), "edges_reference": Ref(reference, "edges")}
                 action = replace(action, inputs={**action.inputs, **edges})
@@ -427,8 +437,40 @@ def _add_tune(drafts: Drafts, target: Target, model: Ref, evaluation: str) -> st
     return drafts.add(target, f"tune@{provider.name}", action)
 
 
-def _add_benchmarks(drafts: Drafts, target: Target, inputs: dict[str, Ref]) -> dict[str, str]:
-    """Add a benchmark of the delivered model on each provider, where the recipe or a gate asks for it."""
+def _add_compiled(drafts: Drafts, target: Target, inputs: dict[str, Ref]) -> dict[str, str]:
+    """Have each provider that compiles models ahead do it, where the package is to hold what it compiled."""
+    if "compiled" not in target.package.formats:
+        return {}
+    return {
+        provider.name: drafts.add(
+            target,
+            f"compile@{provider.name}",
+            _action(
+                target,
+                "compile",
+                CompileParams(
+                    provider=provider.name, options=provider.options, session=target.session, axes=target.dynamic_axes
+                ),
+                inputs,
+            ),
+        )
+        for provider in target.providers
+        if provider.name in COMPILING
+    }
+
+
+def _compiled_or(model: Ref, compiled: Mapping[str, str], provider: str) -> Ref:
+    """Return the model that is delivered for a provider: what it compiled, else the one for all."""
+    return Ref(compiled[provider], "compiled") if provider in compiled else model
+
+
+def _add_benchmarks(
+    drafts: Drafts, target: Target, inputs: dict[str, Ref], compiled: Mapping[str, str]
+) -> dict[str, str]:
+    """Add a benchmark of the delivered model on each provider, where the recipe or a gate asks for it.
+
+    A compiled model is measured with the plain one beside it, because the time to open is what it is made for.
+    """
     if target.benchmark is None:
         return {}
     added = {}
@@ -439,8 +481,11 @@ def _add_benchmarks(drafts: Drafts, target: Target, inputs: dict[str, Ref]) -> d
             limits.append(TimeLimit(measure="memory", batch=0, value=target.memory.bound.value))
         batches = tuple(dict.fromkeys([*target.benchmark.batch, *(gate.batch for gate in gates)]))
         params = _benchmark_params(target, target.benchmark, provider.name, batches, limits)
+        own = dict(inputs)
+        if provider.name in compiled:
+            own |= {"model": _compiled_or(inputs["model"], compiled, provider.name), "plain": inputs["model"]}
         added[provider.name] = drafts.add(
-            target, f"benchmark@{provider.name}", _action(target, "benchmark", params, inputs)
+            target, f"benchmark@{provider.name}", _action(target, "benchmark", params, own)
         )
     return added
 
@@ -458,8 +503,8 @@ def _compare(drafts: Drafts, plans: Sequence[TargetPlan]) -> Iterator[TargetPlan
         params = _benchmark_params(target, benchmark, gate.provider, (gate.batch,), limits)
         params = msgspec.structs.replace(params, memory=False, other_session=other.target.session)
         inputs = {
-            "model": plan.models[-1].ref,
-            "other": other.models[-1].ref,
+            "model": _compiled_or(plan.models[-1].ref, plan.compiled, gate.provider),
+            "other": _compiled_or(other.models[-1].ref, other.compiled, gate.provider),
             "calls": Ref(plan.evaluation, "inputs"),
             **({"session": Ref(plan.tune, "session")} if plan.tune is not None else {}),
             **({"other_session": Ref(other.tune, "session")} if other.tune is not None else {}),

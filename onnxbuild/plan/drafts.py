@@ -65,6 +65,7 @@ def name_actions(drafts: Drafts, plans: Sequence[TargetPlan]) -> Plan:
             models=tuple(StageModel(m.label, ref(m.ref)) for m in plan.models),
             validations={p: tuple(names[n] for n in old) for p, old in plan.validations.items()},
             benchmarks={p: names[old] for p, old in plan.benchmarks.items()},
+            compiled={p: names[old] for p, old in plan.compiled.items()},
             tune=names[plan.tune] if plan.tune is not None else None,
             versus=names[plan.versus] if plan.versus is not None else None,
             placements={p: names[old] for p, old in plan.placements.items()},

@@ -189,17 +189,18 @@ def describe_miss(result: GateResult) -> str:
         return f"{where}: required {result.limit}, unverified: {result.reason or 'not measured'}"
     parts = [f"required {result.limit}"]
     if result.measured is not None:
-        parts.append(f"measured {_shown(result, result.measured)}")
+        parts.append(f"measured {shown(result, result.measured)}")
     if result.source is not None:
         parts.append(f"source {result.source:.6g}")
     if result.margin is not None:
-        parts.append(f"missed by {_shown(result, abs(result.margin))}")
+        parts.append(f"missed by {shown(result, abs(result.margin))}")
     if result.reason:
         parts.append(result.reason)
     return f"{where}: {', '.join(parts)}"
 
 
-def _shown(result: GateResult, value: float | str | None) -> str:
+def shown(result: GateResult, value: float | str | None) -> str:
+    """Return a measured value, or a distance, as people read it."""
     if not isinstance(value, int | float):
         return str(value)
     if result.gate == "placement":
@@ -332,7 +333,7 @@ def _unproven(gate: GateResult) -> GateResult:
     """Return what random data can say: a failure stands, anything else is unverified."""
     if gate.verdict is not Verdict.PASSED:
         return gate
-    reason = f"random data proves nothing (measured {_shown(gate, gate.measured)})"
+    reason = f"random data proves nothing (measured {shown(gate, gate.measured)})"
     return msgspec.structs.replace(gate, measured=None, margin=None, verdict=Verdict.UNVERIFIED, reason=reason)
 
 

@@ -39,7 +39,7 @@ CODES = {
     "no-variables": "Recipes have no ${...} variables.",
     "not-in-this-version": "Part of the format that this version does not do yet.",
     "not-in-variant": "A key that cannot vary between variants.",
-    "not-portable": "A pass ties the model to this machine although a portable one is asked for.",
+    "not-portable": "What is asked for is tied to one machine or device, although a portable package is.",
     "not-text": "A file is not UTF-8 text.",
     "path-outside": "A setting names a folder outside the project.",
     "pickle-in-data": "An array holds Python objects, and reading them runs code.",

@@ -9,6 +9,21 @@ OptionKind = str | tuple[str, ...]
 
 
 @dataclass(frozen=True)
+class Simulator:
+    """What a plug-in brings to run models where its own device is not: on a kind of device of some machines.
+
+    `name` is how it is called; `options` are what chooses it unless the recipe says one of `instead`. What is
+    measured on it never passes a gate.
+    """
+
+    kind: str
+    machines: tuple[str, ...]
+    name: str
+    options: dict[str, str]
+    instead: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Plugin:
     """A provider that comes as a library of its own.
 
@@ -20,6 +35,7 @@ class Plugin:
     package: str
     module: str
     devices: tuple[str, ...]
+    simulator: Simulator | None = None
 
 
 @dataclass(frozen=True)
@@ -30,7 +46,8 @@ class ProviderEntry:
     `packages` are distributions, besides the runtime's and the plug-in's, whose versions decide whether it loads.
     `then` are providers that take, before the CPU, what it does not.
     `rounds` says how it computes float32 less precisely than that unless an option keeps it from that.
-    `options` None: the tool does not tell which there are, so none is refused here.
+    `options` None: the tool does not tell which there are, so none is refused here. `compiles`: ONNX Runtime's compile
+    API makes a model of it that holds what the provider compiled.
     """
 
     name: str
@@ -42,6 +59,7 @@ class ProviderEntry:
     then: tuple[str, ...] = ()
     rounds: str | None = None
     options: dict[str, OptionKind] | None = field(default_factory=dict)
+    compiles: bool = False
 
     @property
     def distributions(self) -> tuple[str, ...]:
@@ -110,6 +128,58 @@ _OPENVINO_OPTIONS: dict[str, OptionKind] = {
 """What the plug-in reads. The others of old, such as `precision` and `num_of_threads`, it ignores with a log line:
 their place is `load_config: {CPU: {INFERENCE_PRECISION_HINT: f32}}`."""
 
+_QNN_OPTIONS: dict[str, OptionKind] = {
+    "backend_type": ("cpu", "gpu", "htp", "saver", "ir"),
+    "backend_path": "text",
+    "device_id": "integer",
+    "device_type": ("NPU", "GPU", "CPU"),
+    "disable_file_mapped_weights": "boolean",
+    "dump_json_qnn_graph": "boolean",
+    "dump_qnn_ep_input_graph": "boolean",
+    "dump_qnn_ep_input_graph_dir": "text",
+    "dump_qnn_ir_dlc": "boolean",
+    "dump_qnn_ir_dlc_dir": "text",
+    "enable_block_quant_weight_optimization": "boolean",
+    "enable_dx12_shared_memory_allocator": "boolean",
+    "enable_framework_op_trace": "boolean",
+    "enable_htp_fp16_clamp_overflow": "boolean",
+    "enable_htp_fp16_precision": "boolean",
+    "enable_htp_graph_splitting": "boolean",
+    "enable_htp_monolithic_lstm": "boolean",
+    "enable_htp_prepare_and_load": "boolean",
+    "enable_htp_shared_memory_allocator": "boolean",
+    "enable_htp_spill_fill_buffer": "boolean",
+    "enable_vtcm_backup_buffer_sharing": "boolean",
+    "extended_udma": "boolean",
+    "framework_op_trace_dir": "text",
+    "genie_log_level": ("error", "warn", "info", "verbose"),
+    "htp_arch": "integer",
+    "htp_bf16_enable": "boolean",
+    "htp_graph_finalization_optimization_mode": ("0", "1", "2", "3"),
+    "htp_graph_splitting_num_prepare_threads": "integer",
+    "htp_performance_mode": (
+        "burst", "balanced", "default", "high_performance", "high_power_saver", "low_balanced", "low_power_saver",
+        "power_saver", "extreme_power_saver", "sustained_high_performance",
+    ),
+    "htp_reused_io_limit_mb": "integer",
+    "htp_share_resource_optimization": ("1",),
+    "json_qnn_graph_dir": "text",
+    "num_graph_prepare_threads": "integer",
+    "offload_graph_io_quantization": "boolean",
+    "op_packages": "text",
+    "profiling_file_path": "text",
+    "profiling_level": ("off", "basic", "detailed", "optrace"),
+    "qnn_context_priority": ("low", "normal", "normal_high", "high"),
+    "qnn_ir_backend_path": "text",
+    "qnn_saver_path": "text",
+    "rpc_control_latency": "integer",
+    "skip_backend_op_validation": "boolean",
+    "skip_qnn_version_check": "boolean",
+    "soc_model": "integer",
+    "vtcm_mb": "integer",
+}  # fmt: skip
+"""What its documentation lists and its library reads. Others, and some wrong values, it ignores without a word."""
+
 _ENTRIES = (
     ProviderEntry("cpu", "CPUExecutionProvider", needs="nothing"),
     ProviderEntry(
@@ -139,6 +209,7 @@ _ENTRIES = (
         rounds="it computes in bfloat16 where the CPU can; "
         "`options: {load_config: {CPU: {INFERENCE_PRECISION_HINT: f32}}}` does not",
         options=_OPENVINO_OPTIONS,
+        compiles=True,
     ),
     ProviderEntry(
         "coreml",
@@ -165,9 +236,23 @@ _ENTRIES = (
         "qnn",
         "QNNExecutionProvider",
         needs="a Qualcomm device",
-        get="pip install onnxruntime-qnn",
-        plugin=Plugin("onnxruntime-qnn", "onnxruntime_qnn", ("NPU", "GPU", "CPU")),
-        options=None,
+        # It asks for the distribution onnxruntime, which would overwrite the files of onnxruntime-gpu.
+        get="pip install --no-deps onnxruntime-qnn",
+        plugin=Plugin(
+            "onnxruntime-qnn",
+            "onnxruntime_qnn",
+            ("NPU", "GPU", "CPU"),
+            Simulator(
+                "CPU",
+                ("x86_64", "AMD64"),
+                "Qualcomm's simulator of its HTP",
+                {"backend_type": "htp"},
+                instead=("backend_type", "backend_path"),
+            ),
+        ),
+        rounds="it computes in float16; `options: {enable_htp_fp16_precision: 0}` does not, where the device can",
+        options=_QNN_OPTIONS,
+        compiles=True,
     ),
     ProviderEntry(
         "webgpu",
@@ -197,8 +282,12 @@ _ENTRIES = (
         plugin=Plugin("onnxruntime-ep-nv-tensorrt-rtx-cu13", "onnxruntime_ep_nv_tensorrt_rtx", ("GPU",)),
         packages=("onnxruntime-ep-nv-tensorrt-rtx", "tensorrt-rtx", *_CUDA_PACKAGES),
         options=None,
+        compiles=True,
     ),
 )
 
 TABLE: dict[str, ProviderEntry] = {entry.name: entry for entry in _ENTRIES}
 """By short name, in the order in which they are listed."""
+
+COMPILING: tuple[str, ...] = tuple(entry.name for entry in _ENTRIES if entry.compiles)
+"""The providers whose models can be compiled ahead."""

@@ -396,7 +396,13 @@ class RawPackage(Raw, frozen=True):
     metadata: Annotated[
         dict[Text, str | int | float | bool | None] | None, Meta(description="Texts written into the model.")
     ] = None
-    formats: Annotated[list[Literal["onnx", "ort"]] | None, Meta(description="Default [onnx].")] = None
+    formats: Annotated[
+        list[Literal["onnx", "ort", "compiled"]] | None,
+        Meta(
+            description="Default [onnx]. compiled: for each provider that compiles models ahead, what it compiled (an "
+            "EP-context model); it serves one kind of device and needs `portable: false`."
+        ),
+    ] = None
     portable: Annotated[bool | None, Meta(description="Refuse operators tied to a machine; default true.")] = None
 
 

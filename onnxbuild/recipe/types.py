@@ -344,7 +344,7 @@ class MemoryGate(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """How a target is delivered: `formats` are onnx, and ort beside it where the recipe asks for it."""
+    """How a target is delivered: `formats` are onnx, and beside it ort or compiled where the recipe asks for it."""
 
     metadata: dict[str, str] = {}
     portable: bool = True

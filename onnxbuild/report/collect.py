@@ -25,6 +25,7 @@ from onnxbuild.report.facts import (
     ActionRun,
     ArtifactFacts,
     BenchmarkedProvider,
+    CompiledModel,
     DataSetFacts,
     DeclaredFacts,
     FileFacts,
@@ -43,6 +44,7 @@ from onnxbuild.report.titles import title_action
 from onnxbuild.stages.auto import AutoFacts
 from onnxbuild.stages.benchmark import BenchmarkFacts
 from onnxbuild.stages.blame import BlameFacts
+from onnxbuild.stages.compile import CompileFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts, OptimizeParams
@@ -55,7 +57,7 @@ from onnxbuild.stages.repair import RepairFacts
 from onnxbuild.stages.tune import TuneFacts
 from onnxbuild.stages.validate import ValidateFacts
 from onnxbuild.store.traces import Host, Trace
-from onnxbuild.targets.deliver import tied_to
+from onnxbuild.targets.deliver import compiled_file, tied_to
 from onnxbuild.targets.judge import Judge, model_facts
 from onnxbuild.targets.locking import beside_other_machines, describe_target, gate_key, is_measured
 
@@ -151,6 +153,7 @@ def _target(
         gates=() if judgement is None else judgement.gates,
         steps=_steps(plan, whole, outcomes),
         placements=tuple(_placements(plan, outcomes)),
+        compiled=tuple(_compiled(plan, outcomes)),
         data=_facts(plan.evaluation, outcomes, DataFacts),
         reference=_facts(plan.reference, outcomes, ReferenceFacts),
         output=f"{folder}/model.onnx" if package is not None and not failed else None,
@@ -260,6 +263,13 @@ def _placements(plan: TargetPlan, outcomes: Outcomes) -> Iterator[ProviderPlacem
         if facts is not None:
             timeless = msgspec.structs.replace(facts.profile, time={}) if facts.profile is not None else None
             yield ProviderPlacement(provider, msgspec.structs.replace(facts, profile=timeless))
+
+
+def _compiled(plan: TargetPlan, outcomes: Outcomes) -> Iterator[CompiledModel]:
+    for provider, action in plan.compiled.items():
+        facts = _facts(action, outcomes, CompileFacts)
+        if facts is not None:
+            yield CompiledModel(provider, facts, compiled_file(provider) if facts.absent is None else None)
 
 
 def _time(action: Action, outcomes: Outcomes) -> dict[str, float]:

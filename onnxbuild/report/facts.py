@@ -7,6 +7,7 @@ import msgspec
 from onnxbuild.base.diagnostics import Remark
 from onnxbuild.engine.events import Failure
 from onnxbuild.ir.facts import ModelFacts
+from onnxbuild.ort.facts import simulator_of
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.timing import Surroundings, Versus
 from onnxbuild.recipe.changes import TargetChanges
@@ -16,6 +17,7 @@ from onnxbuild.recipe.types import Axis, Input, Output, OutputTolerance, Toleran
 from onnxbuild.stages.auto import AutoFacts
 from onnxbuild.stages.benchmark import BenchmarkFacts
 from onnxbuild.stages.blame import BlameFacts
+from onnxbuild.stages.compile import CompileFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
@@ -158,6 +160,14 @@ class ProviderPlacement(msgspec.Struct, frozen=True):
     facts: PlaceFacts
 
 
+class CompiledModel(msgspec.Struct, frozen=True):
+    """What a provider compiled of the delivered model; `file` is delivered beside it, None: nothing is."""
+
+    provider: str
+    facts: CompileFacts
+    file: str | None = None
+
+
 class DeclaredFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the recipe asks of a target; `tolerances` by provider, `opset` and `ir_version` None: the source's own."""
 
@@ -191,6 +201,7 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     gates: tuple[GateResult, ...] = ()
     steps: tuple[StepFacts, ...] = ()
     placements: tuple[ProviderPlacement, ...] = ()
+    compiled: tuple[CompiledModel, ...] = ()
     data: DataFacts | None = None
     reference: ReferenceFacts | None = None
     output: str | None = None
@@ -209,6 +220,11 @@ class TargetFacts(msgspec.Struct, frozen=True, kw_only=True):
     accepted_on: str | None = None
     lines: tuple[int, ...] = ()
     limit_lines: dict[str, int] = {}
+
+    def simulator(self, provider: str) -> str | None:
+        """Return what stood for the provider's device, None where there was one, or nothing."""
+        placed = next((each.facts for each in self.placements if each.provider == provider), None)
+        return simulator_of(placed.devices) if placed is not None else None
 
 
 class FileFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -85,8 +85,8 @@ def size_sentence(target: TargetFacts, targets: Sequence[TargetFacts]) -> str | 
 
 
 def speed_sentence(target: TargetFacts) -> str | None:
-    """Return the speed against another variant, such as "1.9x as fast as fp32 on cpu"; None where none was measured."""
-    if target.versus is None:
+    """Return the speed against another variant, such as "1.9x as fast as fp32 on cpu"; None where no device has any."""
+    if target.versus is None or target.simulator(target.versus.provider) is not None:
         return None
     ratio, where = target.versus.versus.ratio, f"{target.versus.other} on {target.versus.provider}"
     if not ratio.decides(1.0):
@@ -185,7 +185,11 @@ def _row(report: ReportFacts, target: TargetFacts) -> IndexRow:
         waived=tuple(target.accepted.waivers) if target.accepted is not None else (),
         providers=tuple(target.declared.tolerances),
         latencies=tuple(_latencies(target)),
-        unverified_providers=tuple(p.provider for p in target.placements if p.facts.absent is not None),
+        unverified_providers=tuple(
+            p.provider
+            for p in target.placements
+            if p.facts.absent is not None or target.simulator(p.provider) is not None
+        ),
     )
 
 
@@ -197,7 +201,7 @@ def _latencies(target: TargetFacts) -> Iterator[IndexLatency]:
     """Yield the median with the first batch on each provider that was measured."""
     for measured in target.benchmarks:
         first = next(iter(measured.facts.latencies), None)
-        if first is None:
+        if first is None or target.simulator(measured.provider) is not None:
             continue
         key = f"p50, batch {first.batch}@{measured.provider}"
         was = target.accepted.latencies.get(key) if target.accepted is not None else None

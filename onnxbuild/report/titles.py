@@ -7,6 +7,7 @@ from onnxbuild.recipe.types import FileData, LoaderData, Pruning, Quantization
 from onnxbuild.stages.auto import AutoParams
 from onnxbuild.stages.benchmark import BenchmarkParams
 from onnxbuild.stages.blame import BlameParams
+from onnxbuild.stages.compile import CompileParams
 from onnxbuild.stages.data import DataParams
 from onnxbuild.stages.export import ExportParams
 from onnxbuild.stages.optimize import OptimizeParams
@@ -49,6 +50,8 @@ def title_action(action: Action) -> str:
             return "layers kept in float, one at a time"
         case ValidateParams(provider=provider):
             return f"measured {action.inputs['model'].action.partition('/')[2]} on {provider}"
+        case CompileParams(provider=provider):
+            return f"compiled {action.inputs['model'].action.partition('/')[2]} for {provider}"
         case PlaceParams(provider=provider):
             return f"placed {action.inputs['model'].action.partition('/')[2]} on {provider}"
         case DataParams(data=data):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -24,12 +25,15 @@ def load(
     allow_fallback: bool = False,
     low_memory: bool = False,
     verify: bool = False,
+    compiled: bool = True,
 ) -> Model:
     """Open the package in `folder`, such as "build/digits-cnn/int8", with the session configuration it was proved with.
 
     `provider` is the manifest's first by default; another one that computes instead is an error unless
     `allow_fallback`. `low_memory` turns arena, memory pattern and prepacking off. `verify` reads every file and
-    compares its SHA-256. Raises PackageError and ProviderError.
+    compares its SHA-256. Where the provider compiled the model ahead, that file is opened, because it is the one that
+    was measured; `compiled=False` opens the model that the provider then compiles itself. Raises PackageError and
+    ProviderError.
     """
     package = read_package(Path(folder))
     if verify:
@@ -38,13 +42,26 @@ def load(
     settings = package.manifest.get("provider_options", {}).get(wanted, {})
     size = sum(file["bytes"] for file in package.manifest["files"].values())
     options = session_options(package.manifest["session"], size, low_memory=low_memory)
+    made = package.compiled_for(wanted) if compiled else None
+    model = package.model if made is None else package.folder / made["file"]
+    fallback = str(package.model) if allow_fallback else None  # the CPU cannot run what another provider compiled
     try:
-        session = open_session(str(package.model), options, wanted, settings, allow_fallback=allow_fallback)
+        session = open_session(str(model), options, wanted, settings, fallback=fallback)
     except ProviderError:
         raise
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        if made is not None:
+            raise PackageError(_refused(model, wanted, made, error)) from error
         raise PackageError(f"ONNX Runtime does not open {package.model}: {error}") from error
     return Model(package, session)
+
+
+def _refused(file: Path, provider: str, made: Mapping[str, Any], error: Exception) -> str:
+    sdk = f", version {made['sdk']}" if made["sdk"] else ""
+    return (
+        f"'{provider}' does not open {file}, which was compiled for {made['device']}{sdk} on {made['tied_to']}: "
+        f"{error}; load(..., compiled=False) has it compile the model here"
+    )
 
 
 class Model:

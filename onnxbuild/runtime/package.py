@@ -55,6 +55,11 @@ class Package:
     axes: Mapping[str, Axis]
     manifest: Mapping[str, Any]
 
+    def compiled_for(self, provider: str) -> Mapping[str, Any] | None:
+        """Return what the manifest has of the model that a provider compiled ahead; None where it holds none."""
+        found: Mapping[str, Any] | None = self.manifest.get("compiled", {}).get(provider)
+        return found if found is not None and found["file"] is not None else None
+
 
 def read_package(folder: Path) -> Package:
     """Read the folder's manifest. Raises PackageError."""

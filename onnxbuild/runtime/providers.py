@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import platform
 from collections.abc import Mapping
 
 import onnxruntime as ort
@@ -40,6 +41,12 @@ NVIDIA = ("cuda", "tensorrt")
 THEN = {"tensorrt": ["CUDAExecutionProvider"]}
 """Providers that take what one does not, before the CPU."""
 
+SIMULATORS: dict[str, tuple[str, tuple[str, ...], dict[str, str], tuple[str, ...]]] = {
+    "qnn": ("CPU", ("x86_64", "AMD64"), {"backend_type": "htp"}, ("backend_type", "backend_path")),
+}
+"""What a plug-in brings for machines without its device: the kind of device that it runs on and of which machines, the
+settings that choose it, and those that say otherwise."""
+
 
 def open_session(
     model: str,
@@ -47,16 +54,17 @@ def open_session(
     provider: str,
     settings: Mapping[str, str],
     *,
-    allow_fallback: bool,
+    fallback: str | None = None,
 ) -> ort.InferenceSession:
     """Open a model on a provider with the provider's own `settings`; the CPU takes the nodes that it cannot.
 
-    Raises ProviderError where it is not there, or is there and would not compute, unless `allow_fallback`.
+    Raises ProviderError where it is not there, or is there and would not compute, unless `fallback` names the model
+    that the CPU then opens.
     """
     try:
         if provider in PLUGINS:
             devices = _plugin_devices(provider, settings.get(DEVICE_TYPE))
-            options.add_provider_for_devices(devices[:1], {k: v for k, v in settings.items() if k != DEVICE_TYPE})
+            options.add_provider_for_devices(devices[:1], _plugin_settings(provider, devices[0], settings))
             session = ort.InferenceSession(model, options, enable_fallback=0)
         else:
             wanted = _built_in(provider)
@@ -68,9 +76,9 @@ def open_session(
         check_provider(session, provider)
         session.disable_fallback()  # it would go to the CPU in the middle of a call too
     except Exception:  # ONNX Runtime raises a dozen unrelated types
-        if not allow_fallback:
+        if fallback is None:
             raise
-        session = ort.InferenceSession(model, options, providers=[CPU])
+        session = ort.InferenceSession(fallback, options, providers=[CPU])
     return session
 
 
@@ -92,13 +100,26 @@ def _plugin_devices(provider: str, kind: str | None) -> list[ort.OrtEpDevice]:
         raise ProviderError(f"'{provider}' needs the package {module.replace('_', '-')}; {_HINT}") from None
     name = PROVIDERS[provider]
     if not any(device.ep_name == name for device in ort.get_ep_devices()):
-        ort.register_execution_provider_library(name, library)
+        try:
+            ort.register_execution_provider_library(name, library)
+        except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+            if "already registered" not in str(error):  # as where it was and offers no device
+                raise ProviderError(f"'{provider}' does not load: {error}; {_HINT}") from error
     offered = [device for device in ort.get_ep_devices() if device.ep_name == name]
     wanted = (kind,) if kind is not None else kinds
     chosen = [device for each in wanted for device in offered if device.device.type.name == each]
     if not chosen:
         raise ProviderError(f"'{provider}' offers no {' or '.join(wanted)} on this machine; {_HINT}")
     return chosen
+
+
+def _plugin_settings(provider: str, device: ort.OrtEpDevice, settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings that go to the plug-in; where its simulator stands for its device, those that choose it."""
+    own = {name: value for name, value in settings.items() if name != DEVICE_TYPE}
+    kind, machines, chosen, instead = SIMULATORS.get(provider, ("", (), {}, ()))
+    if device.device.type.name == kind and platform.machine() in machines and not own.keys() & {*instead}:
+        return {**own, **chosen}
+    return own
 
 
 def check_provider(session: ort.InferenceSession, provider: str) -> None:

@@ -17,7 +17,7 @@ from onnxbuild.stages.tune import session_of
 
 class BenchmarkParams(msgspec.Struct, frozen=True, kw_only=True):
     """Parameters of benchmark. Inputs: `model`, `calls`, `session` and `other_session` where tune chose them, and
-    `other`, the variant that a ratio names (if any).
+    `other`, the variant that a ratio names (if any), or `plain`, what a compiled `model` was compiled from.
 
     With `other` both are run in turns at the first of `batches`, and nothing else is measured; `other_session` is its
     own. `limits` are what is to be decided.
@@ -38,6 +38,7 @@ class BenchmarkParams(msgspec.Struct, frozen=True, kw_only=True):
 class BenchmarkFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What was measured. Output: `samples`, every time taken, in nanoseconds, as arrays in samples.npz.
 
+    `plain_loading` is what opening takes without what the provider compiled ahead, where there is such a model.
     `exhausted` says that the bound was reached with a limit undecided, `absent` why there is no such provider here:
     then nothing was measured.
     """
@@ -46,6 +47,7 @@ class BenchmarkFacts(msgspec.Struct, frozen=True, kw_only=True):
     latencies: tuple[Latency, ...] = ()
     versus: Versus | None = None
     loading: Loading | None = None
+    plain_loading: Loading | None = None
     memory: Memory | None = None
     exhausted: bool = False
     absent: str | None = None
@@ -63,7 +65,7 @@ def run(params: BenchmarkParams, work: Workspace) -> BenchmarkFacts:
     provider = (params.provider, params.options)
     bench = Bench(work, provider, session, params.inputs, params.axes, params.min_seconds, params.limits)
     latencies: tuple[Latency, ...] = ()
-    versus = loading = memory = None
+    versus = loading = plain_loading = memory = None
     try:
         with no_garbage_collection():
             if "other" in work.inputs:
@@ -72,6 +74,7 @@ def run(params: BenchmarkParams, work: Workspace) -> BenchmarkFacts:
             else:
                 latencies = tuple(bench.latency(batch) for batch in params.batches)
                 loading, memory = bench.fresh(max(params.batches), params.memory)
+                plain_loading = bench.opening("plain", max(params.batches)) if "plain" in work.inputs else None
     except AbsentError as error:
         return BenchmarkFacts(surroundings=describe_surroundings(session, before), absent=str(error))
     np.savez_compressed(work.output("samples") / "samples.npz", **bench.samples)  # type: ignore[arg-type]  # of savez
@@ -80,6 +83,7 @@ def run(params: BenchmarkParams, work: Workspace) -> BenchmarkFacts:
         latencies=latencies,
         versus=versus,
         loading=loading,
+        plain_loading=plain_loading,
         memory=memory,
     )
     return msgspec.structs.replace(facts, exhausted=not holds(params, facts))
@@ -103,7 +107,7 @@ def estimate_of(facts: BenchmarkFacts, measure: str, batch: int) -> Estimate | N
 
 BENCHMARK = Stage(
     name="benchmark",
-    version=3,
+    version=4,
     params=BenchmarkParams,
     facts=BenchmarkFacts,
     run=run,

@@ -117,4 +117,6 @@ def _peak() -> int:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(encode(_measure(decode(Path(sys.argv[1]).read_bytes(), FreshJob))))
+    answer = os.dup(1)
+    os.dup2(2, 1)  # a provider's library may print
+    os.write(answer, encode(_measure(decode(Path(sys.argv[1]).read_bytes(), FreshJob))))

@@ -18,6 +18,7 @@ from onnxbuild.data.fit import Declared
 from onnxbuild.ir.model import MODEL
 from onnxbuild.ir.trivial import write_trivial_model
 from onnxbuild.ort.arena import measure_arena
+from onnxbuild.ort.facts import simulator_of
 from onnxbuild.ort.providers import Absent, open_on
 from onnxbuild.ort.session import run_call
 from onnxbuild.proof.estimates import latency_of, middle_of, versus_of
@@ -52,9 +53,13 @@ class Bench:
         axes: Mapping[str, Axis],
         seconds: float,
         limits: Sequence[TimeLimit],
+        *,
+        simulated: bool = True,
     ) -> None:
+        """`simulated` false: a simulator of the provider's device is as good as none."""
         self.samples: dict[str, np.ndarray] = {}
         self._provider, self._options = provider
+        self._simulated = simulated
         self._work, self._session, self._seconds, self._limits = work, session, seconds, limits
         self._data, self._declared = read_calls(work.inputs["calls"]), Declared(inputs, axes)
         if not len(self._data):
@@ -148,12 +153,17 @@ class Bench:
             in_use=arena[1] if arena is not None else None,
         )
 
-    def _job(self, session: Session, batch: int) -> FreshJob:
+    def opening(self, label: str, batch: int) -> Loading:
+        """Measure in fresh processes what opening the model `label` takes."""
+        job = self._job(self._session, batch, label)
+        return _loading([measure_fresh(job, self._work.scratch) for _ in range(PROCESSES)])
+
+    def _job(self, session: Session, batch: int, label: str = "model") -> FreshJob:
         calls = self._work.scratch / f"call-{batch}"
         if not calls.exists():
             write_calls(calls, [self._call(batch)])
         return FreshJob(
-            model=str(self._work.inputs["model"] / MODEL),
+            model=str(self._work.inputs[label] / MODEL),
             calls=str(calls),
             session=session,
             provider=self._provider,
@@ -173,6 +183,8 @@ class Bench:
         opened = open_on(model, self._provider, self._options, session, profile=profile)
         if isinstance(opened, Absent):
             raise AbsentError(opened.why)
+        if not self._simulated and (simulator := simulator_of(opened.devices)) is not None:
+            raise AbsentError(f"there is only {simulator}")
         return opened.session
 
     def _call(self, batch: int) -> Call:

@@ -115,7 +115,7 @@ def _profile(opened: Opened) -> Profile:
 
 PLACE = Stage(
     name="place",
-    version=2,
+    version=3,
     params=PlaceParams,
     facts=PlaceFacts,
     run=run,

@@ -6,6 +6,7 @@ from onnxbuild.stages.auto import AUTO
 from onnxbuild.stages.benchmark import BENCHMARK
 from onnxbuild.stages.blame import BLAME
 from onnxbuild.stages.compare import COMPARE
+from onnxbuild.stages.compile import COMPILE
 from onnxbuild.stages.data import DATA
 from onnxbuild.stages.describe import DESCRIBE
 from onnxbuild.stages.difference import DIFFERENCE
@@ -34,6 +35,7 @@ STAGES: dict[str, AnyStage] = {
         QUANTIZE,
         AUTO,
         REPAIR,
+        COMPILE,
         VALIDATE,
         PLACE,
         BENCHMARK,

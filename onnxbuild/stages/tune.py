@@ -102,7 +102,14 @@ def _search(params: TuneParams, work: Workspace) -> tuple[Session, tuple[Tried, 
     from onnxbuild.stages.surroundings import no_garbage_collection
 
     bench = Bench(
-        work, (params.provider, params.options), params.session, params.inputs, params.axes, params.min_seconds, ()
+        work,
+        (params.provider, params.options),
+        params.session,
+        params.inputs,
+        params.axes,
+        params.min_seconds,
+        (),
+        simulated=False,
     )
 
     def compare(one: Session, other: Session) -> Estimate:
@@ -156,7 +163,7 @@ def _alternatives(params: TuneParams) -> dict[str, tuple[object, ...]]:
 
 TUNE = Stage(
     name="tune",
-    version=2,
+    version=3,
     params=TuneParams,
     facts=TuneFacts,
     run=run,

@@ -204,7 +204,7 @@ def _within(params: ValidateParams, output: str) -> tuple[tuple[float, float], .
 
 VALIDATE = Stage(
     name="validate",
-    version=5,
+    version=6,
     params=ValidateParams,
     facts=ValidateFacts,
     run=run,

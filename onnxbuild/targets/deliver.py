@@ -17,8 +17,10 @@ from onnxbuild.base.atomic import default_mode, replace_folder, write_atomically
 from onnxbuild.base.codec import to_builtins
 from onnxbuild.engine.inputs import Inputs
 from onnxbuild.plan.action import TargetPlan
+from onnxbuild.stages.compile import CompileFacts
 from onnxbuild.stages.package import PackageFacts
 from onnxbuild.stages.place import PlaceFacts
+from onnxbuild.store.artifact import Artifact
 from onnxbuild.store.blobs import BlobStore
 from onnxbuild.store.traces import Discovered, Trace
 from onnxbuild.targets.judge import Judgement
@@ -39,7 +41,7 @@ def describe_delivery(
     """
     target = plan.target
     facts = msgspec.json.decode(package.facts, type=PackageFacts)
-    artifact = package.outputs["package"]
+    artifact = delivered_artifact(plan, package, traces)
     metric = [gate for gate in judgement.gates if gate.gate == "tolerance.metric"]
     return {
         "format": FORMAT,
@@ -63,12 +65,49 @@ def describe_delivery(
         "metric": {"model": metric[0].measured, "source": metric[0].source} if metric else None,
         "metadata": target.package.metadata,
         "tied_to": tied_to(traces.values()),
+        **({"compiled": _compiled(plan, traces)} if plan.compiled else {}),
         "versions": _versions(traces.values()),
         "source": {
             "framework": target.source.framework.value,
             "files": _source_files(traces.values()),
         },
     }
+
+
+def compiled_file(provider: str) -> str:
+    """Return the name under which the model that a provider compiled is delivered."""
+    return f"model.{provider}.onnx"
+
+
+def delivered_artifact(plan: TargetPlan, package: Trace, traces: Mapping[str, Trace]) -> Artifact:
+    """Return all of a target's files but its manifest: the package, and what providers compiled of it."""
+    files = dict(package.outputs["package"].files)
+    for provider, trace, facts in _compile_traces(plan, traces):
+        if facts.absent is None:
+            files[compiled_file(provider)] = trace.outputs["compiled"].files["model.onnx"]
+    return Artifact(dict(sorted(files.items())))
+
+
+def _compile_traces(plan: TargetPlan, traces: Mapping[str, Trace]) -> Iterator[tuple[str, Trace, CompileFacts]]:
+    for provider, action in plan.compiled.items():
+        if (trace := traces.get(action)) is not None:
+            yield provider, trace, msgspec.json.decode(trace.facts, type=CompileFacts)
+
+
+def _compiled(plan: TargetPlan, traces: Mapping[str, Trace]) -> dict[str, Any]:
+    """Return for each provider that compiles models ahead its file and for what it was made, or why there is none."""
+    found: dict[str, Any] = {}
+    for provider, trace, facts in _compile_traces(plan, traces):
+        if facts.absent is not None:
+            found[provider] = {"file": None, "why": facts.absent}
+            continue
+        found[provider] = {
+            "file": compiled_file(provider),
+            "device": "; ".join(dict.fromkeys(f"{d.kind} {d.name or d.vendor}" for d in facts.devices)),
+            "sdk": ", ".join(facts.sdk) or None,
+            "tied_to": next((line.value for line in trace.manifest if line.label == "hardware"), None),
+        }
+    return found
 
 
 def is_delivered(folder: Path, manifest: dict[str, Any], inputs: Inputs) -> bool:
@@ -98,8 +137,8 @@ def delivering(state: Path) -> Iterator[None]:
         yield
 
 
-def deliver(folder: Path, manifest: dict[str, Any], package: Trace, blobs: BlobStore, inputs: Inputs) -> None:
-    """Make `folder` hold the package and its manifest; what was there before stays until the new one is complete.
+def deliver(folder: Path, manifest: dict[str, Any], artifact: Artifact, blobs: BlobStore, inputs: Inputs) -> None:
+    """Make `folder` hold the artifact and its manifest; what was there before stays until the new one is complete.
 
     Raises CorruptBlobError, with the blob set aside; then `folder` is as it was.
     """
@@ -109,11 +148,11 @@ def deliver(folder: Path, manifest: dict[str, Any], package: Trace, blobs: BlobS
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.new."))
     try:
-        blobs.lay_out(package.outputs["package"], new, writable=True)
+        blobs.lay_out(artifact, new, writable=True)
         write_atomically(new / MANIFEST, _encode(manifest))
         new.chmod(default_mode(0o777))
         replace_folder(new, folder)
-        for name, blob in package.outputs["package"].files.items():
+        for name, blob in artifact.files.items():
             inputs.remember(folder / name, blob.digest)  # lay_out has verified what it wrote, where only we look
     finally:
         shutil.rmtree(new, ignore_errors=True)

@@ -10,6 +10,7 @@ import msgspec
 from onnxbuild.engine.events import Failure, Status
 from onnxbuild.engine.run import Outcome
 from onnxbuild.ir.facts import ModelFacts
+from onnxbuild.ort.facts import simulator_of
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.proof.gates import (
     GateResult,
@@ -21,6 +22,7 @@ from onnxbuild.proof.gates import (
     worst_verdict,
 )
 from onnxbuild.proof.placement import judge_placement
+from onnxbuild.proof.simulated import judge_simulated
 from onnxbuild.proof.size_gates import judge_exact_sizes, judge_sizes, unverified_sizes
 from onnxbuild.proof.speed_gates import judge_latency, judge_memory, judge_speed
 from onnxbuild.recipe.providers import TABLE
@@ -98,7 +100,24 @@ class Judge:
             if found is None:
                 return None
             gates += found
+        gates = self._as_simulated(plan, gates)
         return Judgement(worst_verdict(gate.verdict for gate in gates), tuple(gates))
+
+    def _as_simulated(self, plan: TargetPlan, gates: list[GateResult]) -> list[GateResult]:
+        """Return the gates, those on providers for whose device a simulator stands as it can decide them."""
+        required = {provider.name: provider.required for provider in plan.target.providers}
+        simulators = {}
+        for provider, action in plan.placements.items():
+            placed = self._trace(action)
+            devices = msgspec.json.decode(placed.facts, type=PlaceFacts).devices if placed is not None else ()
+            if (simulator := simulator_of(devices)) is not None:
+                simulators[provider] = simulator
+        return [
+            judge_simulated(gate, simulators[gate.provider], required[gate.provider])
+            if gate.provider in simulators
+            else gate
+            for gate in gates
+        ]
 
     def _source_on_cpu(self, plan: TargetPlan) -> ValidateFacts | None:
         """Return what the model as it came from its source measured on the CPU, None where it was not asked for."""

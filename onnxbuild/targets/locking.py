@@ -10,6 +10,7 @@ from onnxbuild.base.codec import encode
 from onnxbuild.engine.events import Status
 from onnxbuild.engine.run import Outcome
 from onnxbuild.ir.facts import ModelFacts
+from onnxbuild.ort.facts import simulator_of
 from onnxbuild.plan.action import Plan, TargetPlan
 from onnxbuild.proof.gates import GateResult
 from onnxbuild.proof.timing import Estimate
@@ -189,13 +190,21 @@ def _placed_otherwise(accepted: LockedTarget, now: LockedTarget) -> Iterator[str
 
 
 def _placement(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, LockedPlacement]]:
+    for provider, facts in _placed(target, outcomes):
+        simulator = simulator_of(facts.devices)
+        if simulator is not None:  # a device may take other nodes
+            yield provider, LockedPlacement(absent=f"only {simulator} is here")
+        elif facts.assignment is not None:
+            yield provider, LockedPlacement(nodes=facts.assignment.got(facts.asked), of=facts.assignment.nodes)
+        elif facts.absent is not None:
+            yield provider, LockedPlacement(absent=facts.absent)
+
+
+def _placed(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, PlaceFacts]]:
     for provider, name in target.placements.items():
         trace = outcomes[name].trace if name in outcomes else None
-        facts = msgspec.json.decode(trace.facts, type=PlaceFacts) if trace is not None else None
-        if facts is not None and facts.assignment is not None:
-            yield provider, LockedPlacement(nodes=facts.assignment.got(facts.asked), of=facts.assignment.nodes)
-        elif facts is not None and facts.absent is not None:
-            yield provider, LockedPlacement(absent=facts.absent)
+        if trace is not None:
+            yield provider, msgspec.json.decode(trace.facts, type=PlaceFacts)
 
 
 def _sessions(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> dict[str, TunedSession]:
@@ -239,9 +248,10 @@ def _is_absent(provider: str, entry: LockedTarget) -> bool:
 
 
 def _benchmarks(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, BenchmarkFacts]]:
+    simulated = {provider for provider, placed in _placed(target, outcomes) if simulator_of(placed.devices) is not None}
     for provider, name in target.benchmarks.items():
         trace = outcomes[name].trace if name in outcomes else None
-        if trace is not None:
+        if trace is not None and provider not in simulated:
             yield provider, msgspec.json.decode(trace.facts, type=BenchmarkFacts)
 
 

@@ -17,7 +17,7 @@ def concerns(target: TargetPlan) -> tuple[str, ...]:
     """Return the names of all actions that a target is built and proved by."""
     models = (model.ref.action for model in target.models)
     data = (target.evaluation, *((target.calibration,) if target.calibration else ()), target.reference)
-    return tuple(dict.fromkeys([*data, *models, *target.measurements, target.package]))
+    return tuple(dict.fromkeys([*data, *models, *target.compiled.values(), *target.measurements, target.package]))
 
 
 class Concerned:

@@ -102,6 +102,12 @@ TARGET = Target(
     memory=MemoryGate(bound=Bound(kind="at_most", value=1e8), provider="cpu"),
     tune=Tuning(objective="latency", batch=1),
 )
+COMPILED = msgspec.structs.replace(
+    TARGET,
+    recipe="compiled",
+    providers=(Provider(name="qnn", tolerance=TOLERANCE, options={"htp_arch": "75"}),),
+    package=Package(formats=("onnx", "compiled"), portable=False),
+)
 AUTO = Auto(candidates=(Quantization(mode="dynamic"), Quantization(mode="static", per_channel=True)))
 HARDWARE = "some CPU; avx"
 CORES = 8
@@ -162,7 +168,7 @@ def actions() -> list[Action]:
         TARGET, recipe="repaired", quantization=msgspec.structs.replace(TARGET.quantization, repair=True)
     )
     auto = msgspec.structs.replace(TARGET, recipe="auto", quantization=None, auto=AUTO)
-    every = (TARGET, onnx, repaired, auto)
+    every = (TARGET, onnx, repaired, auto, COMPILED)
     plan = build_plan(
         [Recipe(name=t.recipe, file=t.file, description="", targets=(t,)) for t in every], [t.name for t in every]
     )
@@ -260,6 +266,33 @@ def test_value_of_a_target_is_in_the_keys_of_its_stages_only(changes: dict[str, 
     assert {name.rpartition("/")[2].partition(".")[0].partition("@")[0] for name in changed} == stages
 
 
+def test_what_is_delivered_for_a_provider_is_what_is_measured_on_it() -> None:
+    """Placement is read from the plain model: a compiled one does not say which nodes run where."""
+    both = msgspec.structs.replace(COMPILED, providers=(*TARGET.providers, *COMPILED.providers))
+    plan = build_plan([Recipe(name="net", file="recipes/net.yaml", description="", targets=(both,))], [both.name])
+    compiled = Ref(plan.targets[0].compiled["qnn"], "compiled")
+    plain = plan.targets[0].models[-1].ref
+    assert plan.targets[0].compiled.keys() == {"qnn"}
+    models = {name: action.inputs.get("model") for name, action in plan.actions.items()}
+    for stage in ("validate", "benchmark"):
+        assert models[f"compiled/{stage}@qnn"] == compiled
+        assert models[f"compiled/{stage}@cpu"] == plain
+    assert models["compiled/place@qnn"] == plain
+    assert models["compiled/package"] == plain
+    assert plan.actions["compiled/benchmark@qnn"].inputs["plain"] == plain
+    assert "plain" not in plan.actions["compiled/benchmark@cpu"].inputs
+
+
+def test_a_ratio_compares_what_is_delivered_with_what_is_delivered() -> None:
+    gate = SpeedGate(bound=Bound(kind="at_least", value=1.1, of="fp32"), provider="qnn", batch=1)
+    own = msgspec.structs.replace(COMPILED, variant="int8", speed=gate)
+    other = msgspec.structs.replace(COMPILED, variant="fp32", quantization=None)
+    plan = build_plan([Recipe(name="compiled", file="a.yaml", description="", targets=(own, other))], [own.name])
+    inputs = plan.actions[plan.targets[0].versus or ""].inputs
+    assert inputs["model"] == Ref(plan.targets[0].compiled["qnn"], "compiled")
+    assert inputs["other"] == Ref(plan.targets[1].compiled["qnn"], "compiled")
+
+
 def by_action(target: Target) -> dict[str, str]:
     recipe = Recipe(name="net", file="recipes/net.yaml", description="", targets=(target,))
     plan = build_plan([recipe], [target.name])
@@ -285,7 +318,7 @@ def test_stages_whose_results_depend_on_the_hardware_have_it_in_their_keys(monke
     monkeypatch.setattr(f"{__name__}.HARDWARE", "some CPU; avx avx512_vnni")
     changed = [action for action, old in zip(found, before, strict=True) if key(action) != old]
     assert {action.stage for action in changed} == {
-        "auto", "benchmark", "blame", "optimize", "place", "repair", "tune", "validate",
+        "auto", "benchmark", "blame", "compile", "optimize", "place", "repair", "tune", "validate",
     }  # fmt: skip
     assert [action.params for action in changed if action.stage == "optimize"] == [params]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnxbuild.ort.placement import FELL_BACK_CAP, read_assignment, read_profile
+from onnxbuild.ort.placement import FELL_BACK_CAP, read_assignment, read_profile, read_reasons
 from tests.ort.recorded import (
     CPU,
     CUDA,
@@ -35,6 +35,21 @@ def test_a_node_that_fell_back_says_why_where_the_log_does():
         (reasons[name] or "").startswith("the CPU execution path is deemed faster") for name in ("cast", "least")
     )
     assert reasons["text/Tokenize"] is None
+
+
+def test_what_qualcomms_provider_says_of_nodes():
+    log = (
+        "2026-11-26 05:12:34.283726990 [V:onnxruntime:, qnn_execution_provider.cc:1713 LogNodeSupport] Validation "
+        "FAILED for 1 nodes in OrtNodeUnit (MatMul) :\n\tOperator type: MatMul Node name: fc1/MatMul Node index: 0\n"
+        "\tREASON : Cannot get shape\n\n"
+        "2026-11-26 05:12:34.284206876 [V:onnxruntime:, qnn_execution_provider.cc:1713 LogNodeSupport] Validation "
+        "FAILED for 2 nodes in OrtNodeUnit (Erf) :\n\tOperator type: DequantizeLinear Node name: dq Node index: 1\n"
+        "\tOperator type: Erf Node name: erf Node index: 2\n\tREASON : Operators of type `Erf` are not supported.\n"
+    )
+    assert read_reasons(log) == {
+        "fc1/MatMul": "Cannot get shape",
+        "erf": "Operators of type `Erf` are not supported",
+    }
 
 
 def test_a_provider_that_took_nothing_has_the_runtimes_own_words():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import platform
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -12,9 +14,10 @@ from onnx import TensorProto, helper
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ort import providers
+from onnxbuild.ort.facts import Device
 from onnxbuild.ort.placement import RECORD, read_assignment
 from onnxbuild.ort.providers import Absent, Opened, heard, open_on, present
-from onnxbuild.recipe.providers import TABLE, Plugin, ProviderEntry
+from onnxbuild.recipe.providers import TABLE, Plugin, ProviderEntry, Simulator
 
 CPU = "CPUExecutionProvider"
 
@@ -81,6 +84,28 @@ def test_a_plug_in_without_a_device_of_the_kind(model: Path, plug_in: str):
     found = open_on(model, plug_in, {"device_type": "NPU"})
     assert isinstance(found, Absent)
     assert "offers no NPU on this machine; it needs a device of mine" in found.why
+
+
+def test_what_simulates_a_device_is_called_that_and_chosen(model: Path, plug_in: str, monkeypatch: pytest.MonkeyPatch):
+    """On the machines it is made for, and unless the recipe says otherwise; nowhere else is anything simulated."""
+    given = []
+    monkeypatch.setattr(
+        providers.ort.SessionOptions, "add_provider_for_devices", lambda self, devices, options: given.append(options)
+    )
+
+    def tried(machine: str, **options: str) -> tuple[Device, dict[str, str]]:
+        simulator = Simulator("CPU", (machine,), "my simulator", {"backend": "it"}, instead=("backend", "path"))
+        mine = replace(entry(CPU), plugin=Plugin("numpy", "plug_in_of_mine", ("CPU",), simulator))
+        monkeypatch.setitem(TABLE, "mine", mine)
+        opened = open_on(model, plug_in, {"device_type": "CPU", **options})
+        assert isinstance(opened, Opened)
+        return opened.devices[0], given.pop()
+
+    device, options = tried(platform.machine(), depth="1")
+    assert (device.name, device.simulated, options) == ("my simulator", True, {"depth": "1", "backend": "it"})
+    assert tried(platform.machine(), path="/mine")[1] == {"path": "/mine"}
+    device, options = tried("another machine")
+    assert (device.name == "my simulator", device.simulated, options) == (False, False, {})
 
 
 def test_a_model_that_a_present_provider_refuses_is_not_opened_elsewhere(tmp_path: Path, plug_in: str):

@@ -53,7 +53,10 @@ def test_everything_a_provider_may_say(project: ProjectFiles):
         ("cuda: {options: {gpu_mem_limit: 2 GB}}", "wrong-value", 45, None),
         ("cuda: {options: {cudnn_conv_algo_search: BEST}}", "wrong-value", 54, None),
         ("openvino: {min_nodes: 101%}", "wrong-value", 35, None),
-        ("qnn: {options: {ep.context_enable: 1}}", "unknown-option", 29, "leave it out"),
+        ("qnn: {options: {ep.context_enable: 1}}", "unknown-option", 29, "formats: [onnx, compiled]"),
+        ("qnn: {options: {enable_htp_prepare_only: 1}}", "unknown-option", 29, "formats: [onnx, compiled]"),
+        ("qnn: {options: {backend: htp}}", "unknown-option", 29, "backend_type"),
+        ("qnn: {options: {backend_type: npu}}", "wrong-value", 43, None),
         ("tensorrt: {options: {trt_engine_cache_enable: true}}", "unknown-option", 34, "leave it out"),
     ],
 )
@@ -66,8 +69,8 @@ def test_what_the_table_knows_to_be_wrong(project: ProjectFiles, text: str, code
 
 
 def test_options_of_a_provider_whose_tool_tells_none_are_passed_on(project: ProjectFiles):
-    project.extend("providers: {qnn: {options: {backend_type: htp}}}\n")
-    assert project.target().providers[0].options == {"backend_type": "htp"}
+    project.extend("providers: {webgpu: {options: {powerPreference: high-performance}}}\n")
+    assert project.target().providers[0].options == {"powerPreference": "high-performance"}
 
 
 def test_other_formats_are_made_from_onnx(project: ProjectFiles):
@@ -95,3 +98,10 @@ def test_options_of_openvino_are_those_that_the_plug_in_reads():
         m.group().decode() for m in re.finditer(rb"[a-z_]{4,60}(?=\x00)", Path(plug_in.get_library_path()).read_bytes())
     }
     assert set(TABLE["openvino"].options or {}) - texts == set()
+
+
+def test_options_of_qnn_are_those_that_the_plug_in_reads():
+    plug_in = pytest.importorskip("onnxruntime_qnn", reason="onnxruntime-qnn is not installed")
+    library = Path(plug_in.get_library_path()).read_bytes()
+    named = set(TABLE["qnn"].options or {}) - {"device_type"}  # that one is ours
+    assert {name for name in named if name.encode() not in library} == set()

@@ -29,6 +29,7 @@ from onnxbuild.report.facts import (
     ActionFacts,
     ActionRun,
     ArtifactFacts,
+    CompiledModel,
     DataSetFacts,
     DeclaredFacts,
     FileFacts,
@@ -41,6 +42,7 @@ from onnxbuild.report.facts import (
     StepFacts,
     TargetFacts,
 )
+from onnxbuild.stages.compile import CompileFacts
 from onnxbuild.stages.data import DataFacts
 from onnxbuild.stages.export import ExportFacts
 from onnxbuild.stages.optimize import OptimizeFacts
@@ -523,7 +525,8 @@ def targets() -> tuple[TargetFacts, ...]:
         gate("tolerance.logits.cosine", "at least 0.99", 0.9951, 0.0051, passed),
         gate("placement", "at least 50% of nodes", 4 / 7, 4 / 7 - 0.5, passed, provider="cuda", reason="4 of 7 nodes run on it"),
         gate("placement", "at least 1 node", None, None, unverified, provider="openvino", reason=NO_OPENVINO),
-    ], limits=OutputTolerance(cosine=0.99), size=PRUNED.bytes, providers=("cpu", "cuda", "openvino"), placements=placements())  # fmt: skip
+    ], limits=OutputTolerance(cosine=0.99), size=PRUNED.bytes, providers=("cpu", "cuda", "openvino"), placements=placements(),
+        compiled=(CompiledModel("openvino", CompileFacts(asked="OpenVINOExecutionProvider", absent=NO_OPENVINO)),))  # fmt: skip
     stopped = target("int4", common(), None, [], failed_action="digits-cnn:int4/quantize")
     return fp32, int8, fp16, pruned, stopped
 

@@ -24,7 +24,7 @@ from onnxbuild.runtime import InputError, Model, PackageError, ProviderError, lo
 from onnxbuild.runtime.batches import cut
 from onnxbuild.runtime.options import LEVELS, session_options
 from onnxbuild.runtime.package import Axis
-from onnxbuild.runtime.providers import PLUGINS, PROVIDERS, THEN
+from onnxbuild.runtime.providers import PLUGINS, PROVIDERS, SIMULATORS, THEN
 from onnxbuild.stamp import devices
 
 
@@ -107,6 +107,31 @@ def test_plugins_are_those_of_the_recipes_table() -> None:
     table = {name: entry.plugin for name, entry in TABLE.items() if entry.plugin is not None}
     known = {name: (plugin.module, plugin.devices) for name, plugin in table.items()}
     assert known == PLUGINS
+
+
+def test_simulators_are_those_of_the_recipes_table() -> None:
+    known = {
+        entry.name: (found.kind, found.machines, found.options, found.instead)
+        for entry in TABLE.values()
+        if entry.plugin is not None and (found := entry.plugin.simulator) is not None
+    }
+    assert known == SIMULATORS
+
+
+def test_plugin_that_offers_nothing_is_told_each_time(delivered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its library is registered by then, which ONNX Runtime refuses to do again."""
+    monkeypatch.setitem(PROVIDERS, "mine", "MineExecutionProvider")
+    monkeypatch.setitem(PLUGINS, "mine", ("numpy", ("GPU",)))
+    monkeypatch.setattr(np, "get_library_path", lambda: "/nowhere/libmine.so", raising=False)
+    with pytest.raises(ProviderError, match=r"'mine' does not load.*allow_fallback"):
+        load(delivered / "mlp/default", provider="mine")
+
+    def registered(*_: str) -> None:
+        raise RuntimeError("EP library is already registered")
+
+    monkeypatch.setattr(ort, "register_execution_provider_library", registered)
+    with pytest.raises(ProviderError, match=r"'mine' offers no GPU.*allow_fallback"):
+        load(delivered / "mlp/default", provider="mine")
 
 
 def test_what_takes_over_is_what_recipes_are_measured_with() -> None:

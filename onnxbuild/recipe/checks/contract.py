@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from onnxbuild.base.diagnostics import did_you_mean
 from onnxbuild.recipe.checks.metrics import check_metric_limits
 from onnxbuild.recipe.checks.opsets import check_opset, check_quantization
+from onnxbuild.recipe.checks.package import check_package
 from onnxbuild.recipe.checks.passes import check_passes
 from onnxbuild.recipe.checks.providers import check_providers
 from onnxbuild.recipe.checks.source import check_source_shape
@@ -179,6 +180,7 @@ CHECKS: tuple[tuple[Check, frozenset[str]], ...] = (
     (_check_auto, frozenset({"calibration", "quantization", "providers"})),
     (check_providers, frozenset({"providers"})),
     (check_passes, frozenset({"passes", "package"})),
+    (check_package, frozenset({"package", "providers"})),
     (check_opset, frozenset({"source", "opset", "ir_version"})),
     (check_quantization, frozenset({"source", "opset", "ir_version", "quantization"})),
     (check_metric_limits, frozenset({"evaluation", "tolerance", "providers"})),

@@ -30,7 +30,8 @@ def _check_options(draft: Draft, written: str, entry: ProviderEntry) -> None:
         if option.startswith(_COMPILING):
             message = f"'{option}' has {entry.name} keep what it compiles in files of its own"
             place = draft.key("providers", written, "options", option)
-            draft.error("unknown-option", message, place, "providers", note=_NO_COMPILED, hint="leave it out")
+            hint = _COMPILED if entry.compiles else "leave it out"
+            draft.error("unknown-option", message, place, "providers", note=_NO_COMPILED, hint=hint)
             continue
         if entry.options is None:
             continue
@@ -56,9 +57,12 @@ _COMPILING = (
     "trt_engine_cache",
     "trt_timing_cache",
     "nv_runtime_cache",
+    "enable_htp_prepare_only",
 )
 """How options begin that have a provider write or read compiled models; `ep.` is the session's own configuration."""
-_NO_COMPILED = "a compiled model serves one device and driver; what this version delivers and keeps is onnx and ort"
+_NO_COMPILED = "a compiled model serves one device and driver, so it is an artifact of the build's own"
+
+_COMPILED = "package: {formats: [onnx, compiled], portable: false} has the model compiled and delivered"
 
 _INSTEAD = {
     ("openvino", option): f"load_config: {{CPU: {{{key}}}}}; the plug-in ignores '{option}'"

@@ -127,7 +127,7 @@ def _part(target: TargetFacts, measured: BenchmarkedProvider) -> LatencyPart:
     table = Table("Latency by batch size", columns, rows, shown, hide_caption=True)
     return LatencyPart(
         measured.provider,
-        _sentence(target.variant, latencies, measured.facts.absent),
+        _sentence(target.variant, latencies, measured.facts.absent) + _doubt(target.simulator(measured.provider)),
         table,
         _where(measured.facts.surroundings),
     )
@@ -142,6 +142,10 @@ def _sentence(variant: str, latencies: Sequence[Latency], absent: str | None) ->
     if len(latencies) > 1:
         said += f"; most rows a second with a batch of {best.batch}: {numbers.count(round(best.throughput))}"
     return said + "."
+
+
+def _doubt(simulator: str | None) -> str:
+    return "" if simulator is None else f" That is {simulator}; no device is as fast or as slow."
 
 
 def _cells(latency: Latency) -> tuple[Cell, ...]:

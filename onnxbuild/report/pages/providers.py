@@ -9,9 +9,10 @@ from onnxbuild.ort.facts import FellBack
 from onnxbuild.proof.gates import GateResult, Verdict
 from onnxbuild.proof.measures import OutputMeasures
 from onnxbuild.proof.placement import GATE
+from onnxbuild.proof.timing import Loading
 from onnxbuild.recipe.providers import TABLE
 from onnxbuild.report import numbers
-from onnxbuild.report.facts import ActionFacts, ProviderPlacement, ReportFacts, RunFacts, TargetFacts
+from onnxbuild.report.facts import ActionFacts, CompiledModel, ProviderPlacement, ReportFacts, RunFacts, TargetFacts
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows, verdict_mark
 from onnxbuild.stages.place import PlaceFacts
 
@@ -25,6 +26,7 @@ class Providers:
 
     sentence: str
     placement: Table
+    compiled: Table | None
     elsewhere: Table | None
     agreement: Table | None
 
@@ -33,7 +35,8 @@ def providers(target: TargetFacts) -> Providers | None:
     """Return what became of the target on its providers; None where nothing is known yet."""
     if not target.placements:
         return None
-    return Providers(_sentence(target), _placement(target), _elsewhere(target), _agreement(target))
+    tables = _placement(target), _compiled(target), _elsewhere(target), _agreement(target)
+    return Providers(_sentence(target), *tables)
 
 
 def time_table(facts: ReportFacts) -> Table | None:
@@ -64,7 +67,9 @@ def _sentence(target: TargetFacts) -> str:
             said.append(f"{placement.provider}: not here, so nothing was verified on it")
         elif facts.assignment is not None:
             got, nodes = facts.assignment.got(facts.asked), facts.assignment.nodes
-            said.append(f"{placement.provider}: {got:,} of {numbers.plural(nodes, 'node')} run on it")
+            simulator = target.simulator(placement.provider)
+            doubt = f", on {simulator}, which proves nothing of a device" if simulator is not None else ""
+            said.append(f"{placement.provider}: {got:,} of {numbers.plural(nodes, 'node')} run on it{doubt}")
     return "; ".join(said) + "."
 
 
@@ -138,6 +143,44 @@ def _fell_back(provider: str, node: FellBack) -> tuple[Cell, ...]:
         Cell(_short(node.provider)),
         Cell(name=node.reason or NOT_SAID, fold=200),
     )
+
+
+def _compiled(target: TargetFacts) -> Table | None:
+    """Return what each provider compiled ahead, and what that saves when the model is opened."""
+    columns = (
+        Column("Compiled ahead by"),
+        Column("Delivered"),
+        Column("Size", "num"),
+        Column("Parts", "num", note="pieces of the graph"),
+        Column("Left to others", note="nodes outside them"),
+        Column("Opens cold", "num", note="in a fresh process"),
+        Column("Without", "num", note="model.onnx, compiled anew"),
+    )
+    rows = tuple(Row(_compiled_cells(target, model)) for model in target.compiled)
+    return Table("Compiled models", columns, rows) if rows else None
+
+
+def _compiled_cells(target: TargetFacts, model: CompiledModel) -> tuple[Cell, ...]:
+    facts, blank = model.facts, Cell(numbers.NONE)
+    name = Cell(model.provider, note=", ".join(facts.sdk))
+    if model.file is None:
+        return name, Cell("nothing", note=facts.absent or ""), blank, blank, blank, blank, blank
+    timed = next((each.facts for each in target.benchmarks if each.provider == model.provider), None)
+    loadings = (timed.loading, timed.plain_loading) if timed is not None else (None, None)
+    left = ", ".join(f"{operator} {count:,}" for operator, count in facts.left.items())
+    return (
+        name,
+        Cell(model.file, code=True),
+        Cell(numbers.size(facts.bytes), sort=str(facts.bytes)),
+        Cell(numbers.count(facts.parts)),
+        Cell(name=left or "nothing", fold=200),
+        *(blank if loading is None else _opening(loading) for loading in loadings),
+    )
+
+
+def _opening(loading: Loading) -> Cell:
+    again = numbers.milliseconds(loading.warm)
+    return Cell(numbers.milliseconds(loading.cold), note=f"again {again}", sort=str(loading.cold))
 
 
 def _agreement(target: TargetFacts) -> Table | None:
