@@ -216,6 +216,6 @@ def _warnings(converter: _Converter, scanned: _Scanned, *, is_scanned: bool) -> 
         message = "there is no data to tell which values float16 cannot hold: only weights were looked at"
         found.append(Remark("float16-unscanned", message))
     elif unseen := list(scanned.unseen()):
-        message = f"no data goes through {', '.join(unseen)}: only weights were looked at there"
+        message = f"no data that could be measured goes through {', '.join(unseen)}: only weights were looked at there"
         found.append(Remark("float16-unscanned", message))
     return found

@@ -28,6 +28,7 @@ from onnxbuild.ir.bodies import (
     set_input_types,
     share,
 )
+from onnxbuild.ir.dtypes import is_beyond_numpy
 from onnxbuild.ir.model import MODEL, write_model
 from onnxbuild.ir.passes.onnxoptimizer import weight_bytes
 from onnxbuild.ir.preparation import has_foreign_operators, set_types
@@ -93,9 +94,10 @@ class _Graph:
         model = model.clone()
         exposed = expose(model, captured((body for body, _ in visits.bodies), model.graph))
         self.file = lay_out(model, scratch)
-        beyond = beyond_numpy(open_session(self.file, UNOPTIMIZED)) if exposed else {}
-        if not beyond.keys().isdisjoint(exposed):  # nor does the tool touch them
-            conceal(model, [name for name in exposed if name in beyond])
+        dtypes = {value.name: value.dtype for value in model.graph.outputs}
+        beyond = [name for name in exposed if (dtype := dtypes[name]) is not None and is_beyond_numpy(dtype)]
+        if beyond:  # nor does the tool touch these
+            conceal(model, beyond)
             self.file = lay_out(model, scratch)
         self._exposed = [name for name in exposed if name not in beyond]
         self._tool = StaticQuantizer(self.file, calls, inputs, large=is_large(model))

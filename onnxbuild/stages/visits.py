@@ -19,6 +19,7 @@ import onnxruntime as ort
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.bodies import FIRST_SCAN, Body, cut, expose, holders, set_input_types
+from onnxbuild.ir.dtypes import dtype_name, is_beyond_numpy
 from onnxbuild.ir.model import MODEL, write_model
 from onnxbuild.ort.session import UNOPTIMIZED, beyond_numpy, open_session, run_call
 from onnxbuild.stages.kept_calls import Call, KeptCalls
@@ -167,5 +168,4 @@ def _call(body: Body, given: Iterable[Any], values: Mapping[str, Any]) -> dict[s
 
 
 def _array(tensor: ir.TensorProtocol) -> Any:
-    array = tensor.numpy()
-    return array if array.dtype.type.__module__ == "numpy" else Beyond(array.dtype.name)
+    return Beyond(dtype_name(tensor.dtype)) if is_beyond_numpy(tensor.dtype) else tensor.numpy()
