@@ -7,6 +7,7 @@ import importlib.metadata
 import platform
 import sys
 from pathlib import Path
+from typing import Any
 
 from onnxbuild import __version__
 from onnxbuild.base.codec import encode
@@ -53,13 +54,15 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Print what is installed and return 0, or 1 when the installation cannot work."""
     names = (*BASE, *(name for extra in EXTRAS.values() for name in extra))
     versions = {name: _version(name) for name in names}
-    problems = [*_problems(versions), *_runtime_problems()]
     probes = probe_all()
+    problems = [*_problems(versions), *_runtime_problems()]
+    problems += [_without_cpu(versions, probe) for probe in probes if probe.provider == "cpu" and not probe.present]
     if arguments.format == "json":
         content = {
             "onnxbuild": __version__,
             "host": describe_host(),
             "versions": versions,
+            "extras": {extra: _extra(extra, versions) for extra in EXTRAS},
             "providers": {probe.provider: _told(probe) for probe in probes},
             "problems": problems,
         }
@@ -70,10 +73,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     console.print(f"{host.cpu}, {host.cores} cores; {host.instructions or host.machine}")
     _print_versions(console, "base", BASE, versions)
     for extra, members in EXTRAS.items():
-        missing = _missing(members, versions)
         _print_versions(console, extra, members, versions)
-        if missing:
-            console.print(f"  missing: {', '.join(missing)}; to get them: pip install 'onnxbuild[{extra}]'")
+        lacks = _extra(extra, versions)
+        if lacks["missing"]:
+            console.print(f"  missing: {', '.join(lacks['missing'])}; to get them: {lacks['get']}")
     console.print("providers:")
     for probe in probes:
         console.print(f"  {probe.provider:<16} {_describe(probe)}")
@@ -82,6 +85,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if not problems:
         console.print("No problem found.")
     return 1 if problems else 0
+
+
+def _extra(extra: str, versions: dict[str, str | None]) -> dict[str, Any]:
+    """Return what of an extra is missing, and the command that gets it."""
+    return {"missing": _missing(EXTRAS[extra], versions), "get": f"pip install 'onnxbuild[{extra}]'"}
 
 
 def _told(probe: Probe) -> dict[str, object]:
@@ -107,7 +115,8 @@ def _describe(probe: Probe) -> str:
     parts = [f"not here: {probe.why}"]
     if entry.needs not in parts[0]:
         parts.append(f"it needs {entry.needs}")
-    if entry.get is not None and "to get it" not in parts[0] and "offers no" not in parts[0]:
+    is_there = entry.plugin is not None and _version(entry.plugin.package) is not None
+    if entry.get is not None and "to get it" not in parts[0] and not is_there:
         parts.append(f"to get it: {entry.get}")
     return "; ".join(parts)
 
@@ -128,6 +137,11 @@ def _runtime_problems() -> list[str]:
             f"run: pip install --force-reinstall --no-deps {owners[0]}"
         ]
     return []
+
+
+def _without_cpu(versions: dict[str, str | None], cpu: Probe) -> str:
+    runtime = next((name for name in ("onnxruntime-gpu", "onnxruntime") if versions[name] is not None), "onnxruntime")
+    return f"ONNX Runtime runs no model: {cpu.why}; run: pip install --force-reinstall --no-deps {runtime}"
 
 
 def _altered(distribution: str) -> list[str]:

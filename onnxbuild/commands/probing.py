@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
+
 from onnxbuild.base.codec import decode
 from onnxbuild.ort.probe import Probe
 from onnxbuild.recipe.providers import TABLE
@@ -32,4 +34,7 @@ def _probe(name: str, seconds: float, module: str) -> Probe:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         crash = f"a crash (signal {-done.returncode})" if done.returncode < 0 else last[0]
         return Probe(provider=name, present=False, why=f"loading it ended in {crash}")
-    return decode(done.stdout, Probe)
+    try:
+        return decode(done.stdout, Probe)
+    except msgspec.DecodeError:  # a library may end the process as if all was well
+        return Probe(provider=name, present=False, why="loading it ended the process without a word")

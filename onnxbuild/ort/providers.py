@@ -196,13 +196,18 @@ def _choose(entry: ProviderEntry, plugin: Plugin, options: Mapping[str, str]) ->
     """Return the devices that are asked for, best first, after registering the plug-in's library."""
     try:
         version = importlib.metadata.version(plugin.package)
-        library = importlib.import_module(plugin.module).get_library_path()
-    except (ImportError, FileNotFoundError):
+    except importlib.metadata.PackageNotFoundError:
         return Absent(f"the package {plugin.package} is not installed; to get it: {entry.get}")
+    try:
+        library = importlib.import_module(plugin.module).get_library_path()
+    except (ImportError, AttributeError, FileNotFoundError) as error:
+        return _half_removed(plugin, version, str(error))
     if not any(device.ep_name == entry.full_name for device in ort.get_ep_devices()):
         try:
             ort.register_execution_provider_library(entry.full_name, library)
         except Exception as error:  # as above
+            if not Path(library).is_file():
+                return _half_removed(plugin, version, f"there is no {library}")
             if "already registered" not in str(error):
                 return Absent(_reason(str(error)))
     wanted = (options[DEVICE_TYPE],) if DEVICE_TYPE in options else plugin.devices
@@ -212,6 +217,11 @@ def _choose(entry: ProviderEntry, plugin: Plugin, options: Mapping[str, str]) ->
         kinds = " or ".join(wanted)
         return Absent(f"{plugin.package} {version} offers no {kinds} on this machine; it needs {entry.needs}")
     return chosen
+
+
+def _half_removed(plugin: Plugin, version: str, what: str) -> Absent:
+    mend = f"pip install --force-reinstall --no-deps {plugin.package}"
+    return Absent(f"{plugin.package} {version} is installed, and files of it are missing: {what}; run: {mend}")
 
 
 def _preload(entry: ProviderEntry) -> None:

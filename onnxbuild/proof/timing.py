@@ -57,28 +57,37 @@ class Versus(msgspec.Struct, frozen=True, kw_only=True):
 
 class Loading(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds to open a session in a fresh process, with the file out of the page cache as far as the system
-    does that (`cold`), again in the same process (`warm`), and of the first call after the cold one (`first`)."""
+    does that (`cold`), and again in the same process (`warm`); of the first call after each (`first`, `first_warm`)."""
 
     cold: float
     warm: float
     first: float
+    first_warm: float | None = None
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """The peak with arena and memory pattern on or off; `own` is the one that the session has."""
+
+    arena: bool
+    pattern: bool
+    own: bool
+    peak: Estimate
 
 
 class Memory(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of a fresh process that loads the model and runs the largest batch.
 
     `peak` is resident, above that of a process with a model of one node (`base`), the middle of some processes with
-    their least and most; `lean` is the middle without arena and memory pattern, `lean_ends` are least and most. `arena`
-    is what ONNX Runtime's arena holds, `in_use` the most of it that was in use at once; None where there is no arena.
+    their least and most; `settings` are peaks in the same way, with arena and memory pattern on and off. `arena` is
+    what ONNX Runtime's arena holds, `in_use` the most of it that was in use at once; None where there is no arena.
     """
 
     batch: int
     base: int
     peak: Estimate
-    lean: int
+    settings: tuple[Setting, ...] = ()
     arena: int | None
     in_use: int | None
-    lean_ends: tuple[int, int] | None = None
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from onnxbuild.runtime.errors import InputError
 from onnxbuild.runtime.package import Axis, Value
 
 Arrays = Mapping[str, np.ndarray]
+PIECES = "a mapping of arrays by the inputs' names, or an iterable of such"
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,13 @@ class Cutter:
         return Batch(call, batch.rows)
 
     def _rows(self, piece: Arrays) -> int:
+        if not isinstance(piece, Mapping):
+            raise InputError(f"a piece is a {type(piece).__name__}; expected is {PIECES}")
         counts: dict[str, int] = {}
         for name in self._cut:
-            if not isinstance(piece.get(name), np.ndarray) or not piece[name].ndim:
+            if name not in piece:
+                raise InputError(f"the input '{name}' is missing")
+            if not isinstance(piece[name], np.ndarray) or not piece[name].ndim:
                 raise InputError(f"'{name}' must be a numpy array with {self._axis} as its first dimension")
             counts[name] = piece[name].shape[0]
         if len(set(counts.values())) > 1:

@@ -36,12 +36,14 @@ class Inputs:
             for name in self._texts if right else ():
                 if not _is_text(call[name]):
                     right = False
-        except (KeyError, AttributeError):
+        except (KeyError, AttributeError, TypeError, IndexError):
             right = False
         if not right:
             self._look(call)
 
     def _look(self, call: Mapping[str, np.ndarray]) -> None:
+        if not isinstance(call, Mapping):
+            raise InputError(f"the call is a {type(call).__name__}, expected a mapping of arrays by the inputs' names")
         wrong = [*self._wrong_names(call), *self._wrong_arrays(call)]
         wrong = wrong or [*self._wrong_sizes(call)]
         if wrong:

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from onnxbuild.runtime.batches import Arrays, Batch, Cutter, join
+from onnxbuild.runtime.batches import PIECES, Arrays, Batch, Cutter, join
 from onnxbuild.runtime.errors import InputError, PackageError, ProviderError
 from onnxbuild.runtime.inputs import STRING, Inputs
 from onnxbuild.runtime.options import session_options
 from onnxbuild.runtime.package import Package, Value, read_package, verify_files
-from onnxbuild.runtime.providers import open_session
+from onnxbuild.runtime.providers import HINT, open_session, short_name
 
 
 def load(
@@ -29,16 +29,16 @@ def load(
 ) -> Model:
     """Open the package in `folder`, such as "build/digits-cnn/int8", with the session configuration it was proved with.
 
-    `provider` is the manifest's first by default; another one that computes instead is an error unless
-    `allow_fallback`. `low_memory` turns arena, memory pattern and prepacking off. `verify` reads every file and
-    compares its SHA-256. Where the provider compiled the model ahead, that file is opened, because it is the one that
-    was measured; `compiled=False` opens the model that the provider then compiles itself. Raises PackageError and
-    ProviderError.
+    `provider` is the manifest's first by default, else a recipe's name or ONNX Runtime's own; another one that computes
+    instead is an error unless `allow_fallback`. `low_memory` turns arena, memory pattern and prepacking off. `verify`
+    reads every file and compares its SHA-256. Where the provider compiled the model ahead, that file is opened, because
+    it is the one that was measured; `compiled=False` opens the model that the provider then compiles itself. Raises
+    PackageError and ProviderError.
     """
     package = read_package(Path(folder))
     if verify:
         verify_files(package)
-    wanted = provider if provider is not None else package.manifest["providers"][0]
+    wanted = short_name(provider) if provider is not None else package.manifest["providers"][0]
     settings = package.manifest.get("provider_options", {}).get(wanted, {})
     size = sum(file["bytes"] for file in package.manifest["files"].values())
     options = session_options(package.manifest["session"], size, low_memory=low_memory)
@@ -52,6 +52,8 @@ def load(
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types
         if made is not None:
             raise PackageError(_refused(model, wanted, made, error)) from error
+        if wanted != "cpu":
+            raise ProviderError(f"'{wanted}' does not open {package.model}: {error}; {HINT}") from error
         raise PackageError(f"ONNX Runtime does not open {package.model}: {error}") from error
     return Model(package, session)
 
@@ -96,7 +98,9 @@ class Model:
 
     def run(self, inputs: Arrays | None = None, /, **named: np.ndarray) -> dict[str, np.ndarray]:
         """Run one call, given as a mapping or by keyword, and return the outputs by name. Raises InputError."""
-        call = {**(inputs or {}), **named} if named else inputs or {}
+        call = inputs if inputs is not None else {}
+        if named and isinstance(call, Mapping):
+            call = {**call, **named}
         self._inputs.check(call)
         return dict(zip(self._outputs, self.session.run(self._outputs, call), strict=True))
 
@@ -111,6 +115,8 @@ class Model:
         device while the one before it computes. Raises InputError.
         """
         cutter = Cutter(self.inputs, self.outputs, self.package.axes)
+        if not isinstance(inputs, Iterable):
+            raise InputError(f"the rows are a {type(inputs).__name__}, expected {PIECES}")
         pieces = [inputs] if isinstance(inputs, Mapping) else inputs
         batches = self._checked(cutter, pieces)
         parts = [
@@ -148,10 +154,14 @@ class Model:
             yield batch, self._run(batch.call)
 
     def _overlapping(self, batches: Iterator[Batch]) -> Iterator[tuple[Batch, Sequence[np.ndarray]]]:
-        """Compute in a thread of its own; meanwhile the next batch is made and brought to the device."""
+        """Compute in a thread of its own; meanwhile the next batch is made and brought to the device.
+
+        Batches are copied, because who makes the next piece may do so in the arrays of the one before.
+        """
         with ThreadPoolExecutor(1, "onnxbuild-runtime") as thread:
             before: tuple[Batch, Future[Sequence[np.ndarray]]] | None = None
-            for batch in batches:
+            for shared in batches:
+                batch = Batch({name: np.array(array) for name, array in shared.call.items()}, shared.rows)
                 ready = self._bind(batch) if self._binds else None
                 if before is not None:
                     yield before[0], before[1].result()

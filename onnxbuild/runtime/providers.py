@@ -48,6 +48,11 @@ SIMULATORS: dict[str, tuple[str, tuple[str, ...], dict[str, str], tuple[str, ...
 settings that choose it, and those that say otherwise."""
 
 
+def short_name(provider: str) -> str:
+    """Return the short name of a provider that may be given by ONNX Runtime's own."""
+    return next((short for short, name in PROVIDERS.items() if name == provider), provider)
+
+
 def open_session(
     model: str,
     options: ort.SessionOptions,
@@ -62,17 +67,7 @@ def open_session(
     that the CPU then opens.
     """
     try:
-        if provider in PLUGINS:
-            devices = _plugin_devices(provider, settings.get(DEVICE_TYPE))
-            options.add_provider_for_devices(devices[:1], _plugin_settings(provider, devices[0], settings))
-            session = ort.InferenceSession(model, options, enable_fallback=0)
-        else:
-            wanted = _built_in(provider)
-            if provider in NVIDIA:
-                ort.preload_dlls()
-            behind = [name for name in (*THEN.get(provider, ()), CPU) if name != wanted]
-            asked = [(wanted, dict(settings)), *behind]
-            session = ort.InferenceSession(model, options, providers=asked, enable_fallback=0)
+        session = _open(model, options, provider, settings)
         check_provider(session, provider)
         session.disable_fallback()  # it would go to the CPU in the middle of a call too
     except Exception:  # ONNX Runtime raises a dozen unrelated types
@@ -82,13 +77,27 @@ def open_session(
     return session
 
 
+def _open(model: str, options: ort.SessionOptions, provider: str, settings: Mapping[str, str]) -> ort.InferenceSession:
+    """Open without mending anything: with its fall-back ONNX Runtime would answer an error by opening on the CPU."""
+    if provider in PLUGINS:
+        devices = _plugin_devices(provider, settings.get(DEVICE_TYPE))
+        options.add_provider_for_devices(devices[:1], _plugin_settings(provider, devices[0], settings))
+        return ort.InferenceSession(model, options, enable_fallback=0)
+    wanted = _built_in(provider)
+    if provider in NVIDIA:
+        ort.preload_dlls()
+    behind = [name for name in (*THEN.get(provider, ()), CPU) if name != wanted]
+    asked = [(wanted, dict(settings)), *behind]
+    return ort.InferenceSession(model, options, providers=asked, enable_fallback=0)
+
+
 def _built_in(provider: str) -> str:
     wanted = PROVIDERS.get(provider, provider)
     available = ort.get_available_providers()
     if wanted in available:
         return wanted
     known = ", ".join(short for short, name in PROVIDERS.items() if name in available)
-    raise ProviderError(f"this ONNX Runtime has no provider '{provider}', only {known}; {_HINT}")
+    raise ProviderError(f"this ONNX Runtime has no provider '{provider}', only {known}; {HINT}")
 
 
 def _plugin_devices(provider: str, kind: str | None) -> list[ort.OrtEpDevice]:
@@ -96,20 +105,22 @@ def _plugin_devices(provider: str, kind: str | None) -> list[ort.OrtEpDevice]:
     module, kinds = PLUGINS[provider]
     try:
         library = importlib.import_module(module).get_library_path()
-    except ImportError:
-        raise ProviderError(f"'{provider}' needs the package {module.replace('_', '-')}; {_HINT}") from None
+    except ModuleNotFoundError:
+        raise ProviderError(f"'{provider}' needs the package {module.replace('_', '-')}; {HINT}") from None
+    except (ImportError, AttributeError, FileNotFoundError) as error:
+        raise ProviderError(f"'{provider}' does not load: {error}; {HINT}") from error
     name = PROVIDERS[provider]
     if not any(device.ep_name == name for device in ort.get_ep_devices()):
         try:
             ort.register_execution_provider_library(name, library)
         except Exception as error:  # ONNX Runtime raises a dozen unrelated types
             if "already registered" not in str(error):  # as where it was and offers no device
-                raise ProviderError(f"'{provider}' does not load: {error}; {_HINT}") from error
+                raise ProviderError(f"'{provider}' does not load: {error}; {HINT}") from error
     offered = [device for device in ort.get_ep_devices() if device.ep_name == name]
     wanted = (kind,) if kind is not None else kinds
     chosen = [device for each in wanted for device in offered if device.device.type.name == each]
     if not chosen:
-        raise ProviderError(f"'{provider}' offers no {' or '.join(wanted)} on this machine; {_HINT}")
+        raise ProviderError(f"'{provider}' offers no {' or '.join(wanted)} on this machine; {HINT}")
     return chosen
 
 
@@ -127,8 +138,8 @@ def check_provider(session: ort.InferenceSession, provider: str) -> None:
     wanted, got = PROVIDERS.get(provider, provider), session.get_providers()
     if got[0] != wanted:
         raise ProviderError(
-            f"asked for '{provider}' and got {', '.join(got)}: the device or its libraries are missing; {_HINT}"
+            f"asked for '{provider}' and got {', '.join(got)}: the device or its libraries are missing; {HINT}"
         )
 
 
-_HINT = "load(..., allow_fallback=True) computes on the CPU instead"
+HINT = "load(..., allow_fallback=True) computes on the CPU instead"

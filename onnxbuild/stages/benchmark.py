@@ -107,7 +107,7 @@ def estimate_of(facts: BenchmarkFacts, measure: str, batch: int) -> Estimate | N
 
 BENCHMARK = Stage(
     name="benchmark",
-    version=4,
+    version=5,
     params=BenchmarkParams,
     facts=BenchmarkFacts,
     run=run,

@@ -21,6 +21,8 @@ from onnxbuild.recipe.types import Session
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+PACKAGE = str(Path(__file__).resolve().parents[2])
+"""Where this package is, on which the process's path is set."""
 RUNS = 3
 """With the second run ONNX Runtime knows the memory pattern."""
 
@@ -36,11 +38,12 @@ class FreshJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Footprint(msgspec.Struct, frozen=True, kw_only=True):
-    """Nanoseconds to open the model at first, of the first call, and to open it again; `peak` is resident bytes."""
+    """Nanoseconds to open the model at first and of the first call, and the same again; `peak` is resident bytes."""
 
     cold: int
     first: int
     warm: int
+    first_warm: int
     peak: int
 
 
@@ -48,10 +51,9 @@ def measure_fresh(job: FreshJob, scratch: Path) -> Footprint:
     """Start the process and return what it measured. Raises StageFailure (`benchmark-crashed`)."""
     file = scratch / "fresh.json"
     file.write_bytes(encode(job))
-    package = str(Path(__file__).resolve().parents[2])
     done = subprocess.run(
         [sys.executable, "-P", "-m", __name__, str(file)],
-        env={**os.environ, "PYTHONPATH": package, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": PACKAGE, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         check=False,
     )
@@ -79,8 +81,13 @@ def _measure(job: FreshJob) -> Footprint:
     peak = _peak()
     del session
     again = time.perf_counter_ns()
-    _open(job)
-    return Footprint(cold=opened - began, first=ran - opened, warm=time.perf_counter_ns() - again, peak=peak)
+    session = _open(job)
+    reopened = time.perf_counter_ns()
+    run_call(session, call)
+    rerun = time.perf_counter_ns()
+    return Footprint(
+        cold=opened - began, first=ran - opened, warm=reopened - again, first_warm=rerun - reopened, peak=peak
+    )
 
 
 def _open(job: FreshJob) -> InferenceSession:
@@ -118,5 +125,5 @@ def _peak() -> int:
 
 if __name__ == "__main__":
     answer = os.dup(1)
-    os.dup2(2, 1)  # a provider's library may print
+    os.dup2(2, 1)  # what a provider's libraries print is no part of the answer
     os.write(answer, encode(_measure(decode(Path(sys.argv[1]).read_bytes(), FreshJob))))

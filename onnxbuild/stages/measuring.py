@@ -23,7 +23,7 @@ from onnxbuild.ort.providers import Absent, open_on
 from onnxbuild.ort.session import run_call
 from onnxbuild.proof.estimates import latency_of, middle_of, versus_of
 from onnxbuild.proof.sampling import alternate, collect, warm_up
-from onnxbuild.proof.timing import Estimate, Latency, Loading, Memory, TimeLimit, Versus
+from onnxbuild.proof.timing import Estimate, Latency, Loading, Memory, Setting, TimeLimit, Versus
 from onnxbuild.recipe.types import Axis, Input, Session
 from onnxbuild.stages.fresh import Footprint, FreshJob, measure_fresh
 from onnxbuild.stages.stage import Workspace
@@ -31,10 +31,14 @@ from onnxbuild.stages.stage import Workspace
 MOST_ROUNDS = 8
 """How many times `min_seconds` are measured at most where a limit is not decided."""
 OPENINGS, MOST_OPENING, SETTLING = 8, 4, 0.002
-"""How often two models in turns are opened, how many times as long that may take as measuring, and for how many seconds
-each runs before it is measured again."""
+"""How often what is measured is opened, how many times as long that may take as measuring, and for how many seconds a
+session runs before it is measured."""
 PROCESSES = 3
 """Fresh processes whose memory is looked at: from least to most, which more of them would only widen."""
+SETTINGS = ((True, True), (True, False), (False, True), (False, False))
+"""Arena and memory pattern, on or off."""
+QUICK = 1.2
+"""Seconds for one process of each setting; where it takes longer, those that are not the session's get no more."""
 
 
 class AbsentError(Exception):
@@ -66,14 +70,25 @@ class Bench:
             raise StageFailure("no-calls", "the evaluation data holds no call to measure with")
 
     def latency(self, batch: int) -> Latency:
-        """Measure calls of `batch` rows."""
-        run = self._runner("model", self._session, batch)
+        """Measure calls of `batch` rows; the model is opened anew several times, unless that takes much longer."""
         limits = [limit for limit in self._limits if limit.batch == batch and limit.measure.startswith("p")]
+        began = time.perf_counter()
+        run = self._runner("model", self._session, batch)
+        collect(run, time.perf_counter_ns, 0)
+        count = self._openings(time.perf_counter() - began, self._seconds)
         warm_up(run, time.perf_counter_ns, self._seconds)
-        samples: list[int] = []
-        for _ in range(MOST_ROUNDS):
-            samples += collect(run, time.perf_counter_ns, self._seconds)
-            found = latency_of(samples, batch)
+        samples, openings = list[int](), list[int]()
+        for number in range(MOST_ROUNDS * count):
+            if number and count > 1:
+                del run  # which holds a session
+                run = self._runner("model", self._session, batch)
+                collect(run, time.perf_counter_ns, SETTLING, least=2)
+            new = collect(run, time.perf_counter_ns, self._seconds / count)
+            openings.append(len(new))
+            samples += new
+            if len(openings) % count:
+                continue
+            found = latency_of(samples, batch, openings if count > 1 else ())
             if all(found.percentile(limit.measure).decides(limit.value) for limit in limits):
                 break
         self.samples[f"batch_{batch}"] = np.array(samples, np.int64)
@@ -90,8 +105,7 @@ class Bench:
         pair = self._pair(models, batch, 0)
         for run in pair:
             collect(run, time.perf_counter_ns, 0)
-        again = time.perf_counter() - began
-        count = OPENINGS if (OPENINGS - 1) * again <= MOST_OPENING * 2 * self._seconds else 1
+        count = self._openings(time.perf_counter() - began, 2 * self._seconds)
         for run in pair:
             warm_up(run, time.perf_counter_ns, self._seconds)
         taken: tuple[list[int], list[int]] = [], []
@@ -114,6 +128,10 @@ class Bench:
         self.samples |= {"own": np.array(taken[0], np.int64), "other": np.array(taken[1], np.int64)}
         return found
 
+    def _openings(self, taken: float, seconds: float) -> int:
+        """Return how often to open what takes `taken` seconds to open and start, to measure it for `seconds`."""
+        return OPENINGS if (OPENINGS - 1) * taken <= MOST_OPENING * seconds else 1
+
     def frugality(self, session: Session, other: Session, batch: int) -> Estimate:
         """Return how many times as much memory the model needs at its peak in `other` as in `session`."""
         peaks: tuple[list[int], list[int]] = [], []
@@ -133,24 +151,31 @@ class Bench:
         trivial = msgspec.structs.replace(
             model, model=str(scratch / "trivial" / MODEL), calls=str(scratch / "trivial-call")
         )
-        frugal = msgspec.structs.replace(self._session, memory_pattern=False, cpu_arena=False)
-        lean = msgspec.structs.replace(model, session=frugal)
-        prints, leans, bases = list[Footprint](), list[int](), list[int]()
+        own = (self._session.cpu_arena is not False, self._session.memory_pattern is not False)
+        prints, bases = list[Footprint](), list[int]()
+        peaks: dict[tuple[bool, bool], list[int]] = {setting: [] for setting in SETTINGS}
+        began, quick = time.perf_counter(), True
         for _ in range(PROCESSES):
             prints.append(measure_fresh(model, scratch))
             bases.append(measure_fresh(trivial, scratch).peak)
-            leans.append(measure_fresh(lean, scratch).peak)
-        peak = _above([each.peak for each in prints], bases)
-        spare = _above(leans, bases)
-        arena = self._arena(batch) if self._session.cpu_arena is not False else None
+            for (arena, pattern), found in peaks.items():
+                if (arena, pattern) == own:
+                    found.append(prints[-1].peak)
+                elif quick:
+                    session = msgspec.structs.replace(self._session, cpu_arena=arena, memory_pattern=pattern)
+                    found.append(measure_fresh(self._job(session, batch), scratch).peak)
+            quick = time.perf_counter() - began <= QUICK
+        held = self._arena(batch) if own[0] else None
         return _loading(prints), Memory(
             batch=batch,
             base=round(median(bases)),
-            peak=peak,
-            lean=round(spare.value),
-            lean_ends=(round(spare.low), round(spare.high or spare.value)),
-            arena=arena[0] if arena is not None else None,
-            in_use=arena[1] if arena is not None else None,
+            peak=_above(peaks[own], bases),
+            settings=tuple(
+                Setting(arena=setting[0], pattern=setting[1], own=setting == own, peak=_above(found, bases))
+                for setting, found in peaks.items()
+            ),
+            arena=held[0] if held is not None else None,
+            in_use=held[1] if held is not None else None,
         )
 
     def opening(self, label: str, batch: int) -> Loading:
@@ -223,4 +248,5 @@ def _loading(prints: Sequence[Footprint]) -> Loading:
         cold=middle([each.cold for each in prints]),
         warm=middle([each.warm for each in prints]),
         first=middle([each.first for each in prints]),
+        first_warm=middle([each.first_warm for each in prints]),
     )

@@ -163,7 +163,7 @@ def _alternatives(params: TuneParams) -> dict[str, tuple[object, ...]]:
 
 TUNE = Stage(
     name="tune",
-    version=3,
+    version=4,
     params=TuneParams,
     facts=TuneFacts,
     run=run,

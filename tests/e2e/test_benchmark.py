@@ -96,9 +96,11 @@ def test_memory_is_measured_in_fresh_processes(mlp: Project) -> None:
     facts = facts_of(mlp.root, "benchmark")
     assert facts["memory"]["base"] > 10_000_000
     assert facts["memory"]["arena"] >= facts["memory"]["in_use"] > 0
-    low, high = facts["memory"]["lean_ends"]
-    assert 0 <= low <= facts["memory"]["lean"] <= high < 4e9
-    assert facts["loading"]["cold"] > 0
+    settings = {(one["arena"], one["pattern"]): one for one in facts["memory"]["settings"]}
+    assert set(settings) == {(True, True), (True, False), (False, True), (False, False)}
+    assert [setting for setting, one in settings.items() if one["own"]] == [(True, True)]
+    assert settings[True, True]["peak"] == facts["memory"]["peak"]
+    assert all(facts["loading"][name] > 0 for name in ("cold", "warm", "first", "first_warm"))
     assert [latency["batch"] for latency in facts["latencies"]] == [1, 4]
 
 

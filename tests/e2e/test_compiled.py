@@ -239,7 +239,8 @@ def test_every_provider_that_compiles_and_is_here_is_tried(tmp_path: Path, name:
         pytest.skip(f"no {name} here: {found.why}")
     project = Project(tmp_path / "here")
     write_mlp(project)
-    project.recipe("mlp", f"{ONE_ROW}providers: {{cpu: {{}}, {name}: {{{NEAR}}}}}\n{COMPILED}")
+    rough = "tolerance: {outputs: {y: {atol: 0.5}}}"  # of values up to 16, in bfloat16 where the CPU has it
+    project.recipe("mlp", f"{ONE_ROW}providers: {{cpu: {{}}, {name}: {{{rough}}}}}\n{COMPILED}")
     done = project.make()
     assert done.code == 0, done.out
     assert done.event("verdict")["verdict"] == "passed"
@@ -248,7 +249,7 @@ def test_every_provider_that_compiles_and_is_here_is_tried(tmp_path: Path, name:
     x = np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8)
     model = load(folder, provider=name)
     assert model.provider == TABLE[name].full_name
-    np.testing.assert_allclose(model.run(x=x)["y"], load(folder).run(x=x)["y"], atol=0.1)
+    np.testing.assert_allclose(model.run(x=x)["y"], load(folder).run(x=x)["y"], atol=0.5)
 
 
 @without_openvino

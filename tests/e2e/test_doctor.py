@@ -22,7 +22,9 @@ def project(tmp_path: Path) -> Project:
 
 def test_every_provider_is_loaded_and_what_is_missing_is_said(project: Project):
     done = project.run("doctor", "--format", "json")
-    found = json.loads(done.out)["providers"]
+    told = json.loads(done.out)
+    assert told["extras"]["openvino"]["get"] == "pip install 'onnxbuild[openvino]'"
+    found = told["providers"]
     assert set(found) == set(TABLE)
     assert found["cpu"]["present"] is True
     assert found["cpu"]["devices"][0]["kind"] == "CPU"
@@ -43,8 +45,49 @@ def test_a_library_that_hangs_or_crashes_is_told_of(tmp_path: Path, monkeypatch:
     assert (hung.present, hung.why) == (False, "it did not answer within 0.5 s")
     (crashed,) = probe_all(["cuda"], 60, "crashes")
     assert crashed.why == "loading it ended in a crash (signal 11)"
+    (tmp_path / "leaves.py").write_text("import os\nos._exit(0)\n")
+    (left,) = probe_all(["cuda"], 60, "leaves")
+    assert (left.present, left.why) == (False, "loading it ended the process without a word")
     (raised,) = probe_all(["cuda"], 60, "raises")
     assert "no such driver" in (raised.why or "")
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("", "has no attribute 'get_library_path'"),
+        ("def get_library_path(): return '/nowhere/libep.so'", "there is no /nowhere/libep.so"),
+        (None, "No module named 'onnxruntime_ep_webgpu'"),
+    ],
+)
+def test_a_plugin_that_was_half_removed_is_told_how_to_mend(tmp_path: Path, code: str | None, said: str):
+    """To install it again would do nothing: pip finds it there."""
+    info = tmp_path / "onnxruntime_ep_webgpu-9.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: onnxruntime-ep-webgpu\nVersion: 9.9\n")
+    if code is not None:
+        (tmp_path / "onnxruntime_ep_webgpu").mkdir()
+        (tmp_path / "onnxruntime_ep_webgpu/__init__.py").write_text(code)
+    from onnxbuild.commands.doctor import _describe
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", f"{tmp_path}:{REPOSITORY}")
+        patch.syspath_prepend(str(tmp_path))
+        (probe,) = probe_all(["webgpu"])
+        line = _describe(probe)
+    assert "onnxruntime-ep-webgpu 9.9 is installed, and files of it are missing" in line
+    assert said in line
+    assert "run: pip install --force-reinstall --no-deps onnxruntime-ep-webgpu" in line
+    assert "to get it" not in line
+
+
+def test_a_runtime_that_runs_nothing_is_a_problem(project: Project, tmp_path: Path):
+    (tmp_path / "site/onnxruntime").mkdir(parents=True)
+    (tmp_path / "site/onnxruntime/__init__.py").write_text("raise ImportError('libdnnl.so: cannot open')")
+    done = project.run("doctor", env={"PYTHONPATH": f"{tmp_path / 'site'}:{REPOSITORY}"})
+    assert done.code == 1
+    assert "problem: ONNX Runtime runs no model: loading it ended in ImportError: libdnnl.so: cannot open" in done.out
+    assert "run: pip install --force-reinstall --no-deps onnxruntime" in done.out
 
 
 def test_two_copies_of_the_runtime_are_a_problem(project: Project, tmp_path: Path):

@@ -131,7 +131,7 @@ def test_a_session_is_tuned_on_the_device(project: Project):
     project.recipe("tuned", f"{MLP}providers: {{cuda: {EXACT}}}\n{tuned}")
     done = project.make("tuned")
     assert done.code == 0, done.out
-    assert "tuned/tune" in done.ran
+    assert "tuned/tune@cuda" in done.ran
     (target,) = json.loads((project.root / "reports/tuned.json").read_text())["targets"]
     assert target["tuning"]["provider"] == "cuda"
     assert target["tuning"]["tried"]

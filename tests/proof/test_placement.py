@@ -40,6 +40,14 @@ def test_one_node_is_the_default():
     )
 
 
+def test_more_nodes_than_there_are_is_told():
+    (gate,) = judge_placement(provider(min_nodes=node_bound(9)), None, 3, 3)
+    assert (gate.verdict, gate.measured) == (Verdict.FAILED, 1.0)
+    assert "3 of 3 nodes run on it, and there are no more once ONNX Runtime has simplified the model" in describe_miss(
+        gate
+    )
+
+
 def test_what_is_not_there_is_unverified_and_failed_when_required():
     (gate,) = judge_placement(provider(), "no driver", 0, 0)
     assert (gate.verdict, gate.measured, gate.reason) == (Verdict.UNVERIFIED, None, "no driver")

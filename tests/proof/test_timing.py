@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from onnxbuild.proof.estimates import latency_of, middle_of, versus_of
+from onnxbuild.proof.estimates import _student, latency_of, middle_of, versus_of
 from onnxbuild.proof.sampling import LEAST, MOST, alternate, collect, warm_up
 from onnxbuild.proof.timing import Estimate
 
@@ -157,6 +157,43 @@ def test_luck_of_an_opening_is_no_gain() -> None:
     assert decided <= 5
     faster = versus_of(flat[0], (np.array(flat[1]) * 1.02).astype(int).tolist(), 1, [500] * 8).ratio
     assert faster.low > 1
+
+
+@pytest.mark.parametrize("percentile", ["p50", "p95"])
+def test_luck_of_an_opening_is_in_the_interval(percentile: str) -> None:
+    """A session is faster or slower by itself; an interval of its runs alone knows nothing of the next session."""
+    rng, held, blind = np.random.default_rng(4), 0, 0
+
+    def runs(sessions: int, each: int) -> np.ndarray:
+        return rng.normal(1, 0.007, (sessions, 1)) * rng.normal(1000, 12, (sessions, each))
+
+    truth = float(np.percentile(runs(500_000, 1), int(percentile[1:]))) / MS
+    for _ in range(60):
+        taken = runs(8, 400).ravel().astype(int).tolist()
+        several, one = (latency_of(taken, 1, each).percentile(percentile) for each in ([400] * 8, ()))
+        held += several.low <= truth <= (several.high or np.inf)
+        blind += one.low <= truth <= (one.high or np.inf)
+    assert held >= 55
+    assert blind < 45
+
+
+def test_one_slow_opening_widens_and_does_not_unbound() -> None:
+    """As where another program ran for a moment: then a limit far above everything is met all the same."""
+    rng = np.random.default_rng(5)
+    runs = np.array([1, 1, 1, 1, 1, 1, 1, 4])[:, None] * rng.normal(1000, 10, (8, 400))
+    taken = runs.ravel().astype(int).tolist()
+    found = latency_of(taken, 1, [400] * 8)
+    assert found.p50.high is not None
+    assert found.p50.low < 0.7 * found.p50.value < 1.5 * found.p50.value < found.p50.high
+    assert found.p50.decides(20 * found.p50.value)
+    ratio = versus_of([1000] * 3200, taken, 1, [400] * 8).ratio
+    assert ratio.high is not None
+    assert (ratio.decides(1.0), ratio.decides(20.0)) == (False, True)
+
+
+@pytest.mark.parametrize(("freedom", "exact"), [(7, 3.4995), (15, 2.9467), (31, 2.7440), (63, 2.6561)])
+def test_students_t_is_as_in_the_tables(freedom: int, exact: float) -> None:
+    assert _student(freedom) == pytest.approx(exact, rel=0.003)
 
 
 def test_openings_that_all_agree_have_no_spread() -> None:

@@ -6,15 +6,21 @@ import re
 
 import msgspec
 import numpy as np
+import pytest
 
 from onnxbuild.proof.estimates import latency_of, versus_of
-from onnxbuild.proof.timing import Estimate, Loading, Memory, Surroundings
+from onnxbuild.proof.timing import Estimate, Loading, Memory, Setting, Surroundings
+from onnxbuild.proof.tuning import Tried
+from onnxbuild.recipe.types import Session
 from onnxbuild.report.charts.distribution import Line, distribution, scale_end
 from onnxbuild.report.facts import BenchmarkedProvider, ReportFacts, TargetFacts, VersusFacts
-from onnxbuild.report.pages.latency import latency, milliseconds, versus_sentence
+from onnxbuild.report.numbers import NONE
+from onnxbuild.report.pages.latency import latency, memory_table, milliseconds, versus_sentence
+from onnxbuild.report.pages.tuning import tuning
 from onnxbuild.report.render import render_index, render_recipe
 from onnxbuild.report.summary import index_facts
 from onnxbuild.stages.benchmark import BenchmarkFacts
+from onnxbuild.stages.tune import TuneFacts
 from tests.report.page_text import visible_text
 from tests.report.sample import report
 
@@ -23,8 +29,11 @@ MEMORY = Memory(
     batch=8,
     base=60_000_000,
     peak=Estimate(12e6, 11e6, 13e6),
-    lean=9_000_000,
-    lean_ends=(8_000_000, 9_500_000),
+    settings=(
+        Setting(arena=True, pattern=True, own=True, peak=Estimate(12e6, 11e6, 13e6)),
+        Setting(arena=True, pattern=False, own=False, peak=Estimate(9e6, 8e6, 9.5e6)),
+        Setting(arena=False, pattern=True, own=False, peak=Estimate(10e6, 10e6, 10e6)),
+    ),
     arena=3_000_000,
     in_use=2_000_000,
 )
@@ -40,7 +49,7 @@ def measured() -> ReportFacts:
     benchmark = BenchmarkFacts(
         surroundings=PLACE,
         latencies=(latency_of(samples(2.0, 1), 1), latency_of(samples(8.0, 2), 8)),
-        loading=Loading(cold=120.0, warm=40.0, first=0.5),
+        loading=Loading(cold=120.0, warm=40.0, first=0.5, first_warm=0.25),
         memory=MEMORY,
     )
     versus = VersusFacts(
@@ -60,17 +69,26 @@ def test_page_tells_what_was_measured_and_where() -> None:
     assert "performance" in text
     assert "int8 is faster than fp32: 1.4" in text
     assert "over 1,000 rounds in turns" in text
-    assert "11 MB to 13 MB, batch 8" in text
-    assert "8 MB to 9.5 MB" in text
     assert "of it 2 MB in use at once" in text
-    assert "120 ms" in text
-    assert "500 µs" in text
+    assert "120 ms | 500 µs | 40 ms | 250 µs" in text
+
+
+def test_memory_is_told_for_each_setting_of_arena_and_pattern() -> None:
+    table = memory_table(measured().targets[1])
+    assert table is not None
+    told = {
+        column.label: (cell.text, cell.note) for column, cell in zip(table.columns, table.rows[0].cells, strict=True)
+    }
+    assert told["Arena and pattern"] == ("12 MB", "this session, 11 MB to 13 MB")
+    assert told["No memory pattern"] == ("9 MB", "8 MB to 9.5 MB")
+    assert told["No arena"] == ("10 MB", ""), "of one process"
+    assert told["Neither"][0] == NONE
 
 
 def test_variants_that_were_not_measured_say_nothing() -> None:
     text = visible_text(render_recipe(report()))
     assert "\nLatency\n" not in text
-    assert "Memory and loading" not in text
+    assert "Peak memory" not in text
 
 
 def test_index_has_a_column_where_anything_was_measured() -> None:
@@ -111,6 +129,28 @@ def test_target_with_turns_only_has_a_section() -> None:
     assert section is not None
     assert section.parts == ()
     assert section.against is not None
+
+
+def test_a_provider_that_is_not_there_has_its_reason_and_no_figures() -> None:
+    facts = measured()
+    absent = BenchmarkFacts(surroundings=PLACE, absent="libcublas.so is missing")
+    one = msgspec.structs.replace(facts.targets[1], benchmarks=(BenchmarkedProvider("cuda", absent),), versus=None)
+    text = visible_text(render_recipe(msgspec.structs.replace(facts, targets=(one,))))
+    assert "Not measured: libcublas.so is missing." in text
+    assert "Measured on" not in text
+    assert "Latency by batch size" not in text
+
+
+@pytest.mark.parametrize(("objective", "label"), [("memory", "Least to most"), ("latency", "99% interval")])
+def test_what_the_ends_of_a_gain_are_is_told(objective: str, label: str) -> None:
+    """Memory is looked at in a few processes, of which there is no interval."""
+    tried = Tried(session=Session(cpu_arena=False), against=Session(), gain=Estimate(1.1, 1.05, 1.2))
+    facts = TuneFacts(
+        objective=objective, provider="cpu", batch=1, session=Session(), tried=(tried,), surroundings=PLACE, machine="x"
+    )
+    told = tuning(facts)
+    assert told is not None
+    assert [column.label for column in told.table.columns][3] == label
 
 
 def test_durations_have_the_unit_that_reads_best() -> None:

@@ -7,8 +7,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from onnxbuild.recipe.types import Session
 from onnxbuild.runtime import InputError, Model, PackageError, ProviderError, load
 from onnxbuild.runtime.batches import cut
 from onnxbuild.runtime.options import LEVELS, session_options
-from onnxbuild.runtime.package import Axis
+from onnxbuild.runtime.package import Axis, read_package
 from onnxbuild.runtime.providers import PLUGINS, PROVIDERS, SIMULATORS, THEN
 from onnxbuild.stamp import devices
 
@@ -103,6 +104,23 @@ def test_providers_are_those_that_recipes_name() -> None:
     assert PROVIDERS == RECIPES_PROVIDERS
 
 
+def test_provider_may_be_given_by_either_name(delivered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both get the options that the package was measured with, and a plug-in is one by either name."""
+    asked: list[tuple[str, Any]] = []
+
+    def open_session(model: str, options: object, provider: str, settings: Any, **_: object) -> ort.InferenceSession:
+        asked.append((provider, settings))
+        return plain(Path(model).parent)
+
+    monkeypatch.setattr("onnxbuild.runtime.model.open_session", open_session)
+    package = read_package(delivered / "mlp/default")
+    package.manifest["provider_options"]["openvino"] = {"device_type": "CPU"}
+    monkeypatch.setattr("onnxbuild.runtime.model.read_package", lambda _: package)
+    for name in ("openvino", "OpenVINOExecutionProvider"):
+        load(delivered / "mlp/default", provider=name)
+    assert asked == [("openvino", {"device_type": "CPU"})] * 2
+
+
 def test_plugins_are_those_of_the_recipes_table() -> None:
     table = {name: entry.plugin for name, entry in TABLE.items() if entry.plugin is not None}
     known = {name: (plugin.module, plugin.devices) for name, plugin in table.items()}
@@ -144,6 +162,31 @@ def test_plugin_that_is_not_installed_is_named(delivered: Path) -> None:
     with pytest.raises(ProviderError, match="'openvino' needs the package onnxruntime-ep-openvino"):
         load(folder, provider="openvino")
     assert load(folder, provider="openvino", allow_fallback=True).provider == "CPUExecutionProvider"
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("Failed to load library libmine.so", "'webgpu' does not load: Failed to load library libmine.so"),
+        ("EP library is already registered under Mine", "'webgpu' offers no GPU on this machine"),
+    ],
+)
+def test_plugin_whose_library_does_not_load_is_a_provider_that_is_not_there(
+    delivered: Path, monkeypatch: pytest.MonkeyPatch, raised: str, said: str
+) -> None:
+    """A library stays registered where it has no device, and is not to be registered again."""
+
+    def register(name: str, library: str) -> None:
+        raise RuntimeError(raised)
+
+    module = ModuleType("onnxruntime_ep_webgpu")
+    monkeypatch.setattr(module, "get_library_path", lambda: "libmine.so", raising=False)
+    monkeypatch.setitem(sys.modules, "onnxruntime_ep_webgpu", module)
+    monkeypatch.setattr(ort, "register_execution_provider_library", register)
+    folder = delivered / "mlp/default"
+    with pytest.raises(ProviderError, match=f"{said}.*allow_fallback"):
+        load(folder, provider="webgpu")
+    assert load(folder, provider="webgpu", allow_fallback=True).provider == "CPUExecutionProvider"
 
 
 def test_verify_finds_an_altered_file(delivered: Path, tmp_path: Path) -> None:
@@ -210,6 +253,8 @@ def test_strings_run(words: Model, kind: Any) -> None:
 
 WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "nothing": ({}, ["the input 'x' is missing"]),
+    "no mapping": ([rows(2)], ["the call is a list, expected a mapping of arrays by the inputs' names"]),  # type: ignore[dict-item]
+    "the array": (rows(2), ["the call is a ndarray, expected a mapping"]),  # type: ignore[dict-item]
     "another name": ({"z": rows(2)}, ["the input 'x' is missing", "there is no input 'z', expected 'x'"]),
     "one more": ({"x": rows(2), "z": rows(2)}, ["there is no input 'z', expected 'x'"]),
     "a list": ({"x": rows(2).tolist()}, ["'x' is a list, expected a numpy array float32[batch, 8]"]),
@@ -280,6 +325,41 @@ def test_rows_come_in_pieces_as_well(mlp_model: Model, double_buffer: bool) -> N
 
 
 @pytest.mark.parametrize("double_buffer", [False, True])
+def test_pieces_may_be_made_in_one_array(
+    mlp_model: Model, words: Model, monkeypatch: pytest.MonkeyPatch, double_buffer: bool
+) -> None:
+    """Each batch is computed only after the next piece was made, as a slow one would be."""
+    x, word = rows(40), np.array([["red"], ["blue"], ["pink"], ["blue"]], object)
+    whole = mlp_model.run_batches({"x": x})
+
+    def pieces(arrays: dict[str, np.ndarray], size: int) -> Iterator[dict[str, np.ndarray]]:
+        parts = {name: np.empty_like(array[:size]) for name, array in arrays.items()}
+        for start in range(0, len(next(iter(arrays.values()))), size):
+            for name, part in parts.items():
+                part[:] = arrays[name][start : start + size]
+            yield parts
+
+    class Late:
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def __enter__(self) -> Late:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def submit(self, call: Callable[..., Any], *given: object) -> Any:
+            return type("Later", (), {"result": lambda _: call(*given)})()
+
+    monkeypatch.setattr("onnxbuild.runtime.model.ThreadPoolExecutor", Late)
+    got = mlp_model.run_batches(pieces({"x": x}, 10), double_buffer=double_buffer)
+    np.testing.assert_allclose(got["y"], whole["y"], rtol=1e-5, atol=1e-6)
+    made = pieces({"word": word, "number": rows(4, 2)}, 2)
+    assert words.run_batches(made, double_buffer=double_buffer)["code"].ravel().tolist() == [1, 2, 0, 2]
+
+
+@pytest.mark.parametrize("double_buffer", [False, True])
 def test_strings_run_in_batches(words: Model, double_buffer: bool) -> None:
     word = np.array([["red"], ["blue"], ["pink"]] * 13, object)
     got = words.run_batches({"word": word, "number": rows(39, 2)}, double_buffer=double_buffer)
@@ -311,6 +391,11 @@ def test_wrong_rows_are_told(mlp_model: Model, words: Model) -> None:
         words.run_batches({"word": np.array([["red"]]), "number": rows(3, 2)})
     with pytest.raises(InputError, match="no piece"):
         mlp_model.run_batches([])
+    with pytest.raises(InputError, match="the input 'x' is missing"):
+        mlp_model.run_batches({"z": rows(3)})
+    for given, said in ((rows(3), "a piece is a ndarray"), ([rows(3)], "a piece is a ndarray"), (None, "a NoneType")):
+        with pytest.raises(InputError, match=f"{said}.* expected.* a mapping of arrays by the inputs' names"):
+            mlp_model.run_batches(given)  # type: ignore[arg-type]
 
 
 def test_outputs_without_the_batch_axis_are_not_joined(delivered: Path, tmp_path: Path) -> None:

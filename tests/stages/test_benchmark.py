@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ import pytest
 from onnxbuild.data.calls import read_calls, write_calls
 from onnxbuild.data.edges import call_of_rows
 from onnxbuild.data.fit import Declared
+from onnxbuild.ir.model import MODEL
 from onnxbuild.ort.arena import read_arena
 from onnxbuild.proof.timing import Estimate, Latency, Memory, Surroundings, TimeLimit, Versus
 from onnxbuild.recipe.types import Axis, Input, Session
-from onnxbuild.stages import measuring
+from onnxbuild.stages import fresh, measuring
 from onnxbuild.stages.benchmark import BENCHMARK, BenchmarkFacts, BenchmarkParams, estimate_of
+from onnxbuild.stages.fresh import Footprint, FreshJob, measure_fresh
 from tests.stages.models import floats, mlp, random, workspace
 
 STEADY = Estimate(2.0, 1.9, 2.1)
@@ -31,7 +34,7 @@ FACTS = BenchmarkFacts(
     surroundings=Surroundings(cpu="x", cores=1, threads=1, load_before=None, load_after=None, governor=None),
     latencies=(LATENCY,),
     versus=Versus(batch=8, rounds=9, ratio=Estimate(1.1, 1.05, 1.15), own=LATENCY, other=LATENCY),
-    memory=Memory(batch=8, base=1, peak=Estimate(2e6, 1e6, 3e6), lean=1, arena=None, in_use=None),
+    memory=Memory(batch=8, base=1, peak=Estimate(2e6, 1e6, 3e6), arena=None, in_use=None),
 )
 
 
@@ -101,6 +104,14 @@ def test_a_call_has_the_rows_asked_for_and_other_axes_as_the_first(tmp_path: Pat
     assert (call["x"][0] == calls[0]["x"][0]).all()
 
 
+def bench_of(folder: Path, session: Session = Session(), limits: tuple[TimeLimit, ...] = ()) -> measuring.Bench:
+    """Return a bench for a small model, also as `other`, with a hundredth of a second for each side."""
+    ws = workspace(folder, mlp(), floats("x", (4, 8)))
+    ws.inputs.update(calls=ws.inputs["probe"], other=ws.inputs["model"])
+    x = Input(name="x", dtype="float32", shape=("batch", 8))
+    return measuring.Bench(ws, ("cpu", {}), session, (x,), {"batch": Axis(max=4)}, 0.01, limits)
+
+
 @pytest.mark.parametrize(("most", "opened"), [(float("inf"), measuring.OPENINGS), (0, 1)])
 def test_turns_open_both_models_anew_unless_that_takes_too_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float, opened: int
@@ -108,10 +119,7 @@ def test_turns_open_both_models_anew_unless_that_takes_too_long(
     """Each is opened first as often as the other."""
     monkeypatch.setattr(measuring, "MOST_OPENING", most)
     monkeypatch.setattr(measuring, "MOST_ROUNDS", 1)
-    ws = workspace(tmp_path, mlp(), floats("x", (4, 8)))
-    ws.inputs.update(calls=ws.inputs["probe"], other=ws.inputs["model"])
-    x = Input(name="x", dtype="float32", shape=("batch", 8))
-    bench = measuring.Bench(ws, ("cpu", {}), Session(), (x,), {"batch": Axis(max=4)}, 0.01, ())
+    bench = bench_of(tmp_path)
     labels: list[str] = []
     alive: weakref.WeakSet[object] = weakref.WeakSet()
     beside: list[int] = []
@@ -130,3 +138,79 @@ def test_turns_open_both_models_anew_unless_that_takes_too_long(
     assert beside == [0, 1] * opened, "what was open before is closed before anything is opened anew"
     assert found.rounds == len(bench.samples["own"]) == len(bench.samples["other"]) >= 5 * opened
     assert found.ratio.low <= found.ratio.value <= (found.ratio.high or 0)
+
+
+@pytest.mark.parametrize(("most", "opened"), [(float("inf"), measuring.OPENINGS), (0, 1)])
+def test_latency_is_of_several_sessions_one_after_the_other_unless_that_takes_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: float, opened: int
+) -> None:
+    monkeypatch.setattr(measuring, "MOST_OPENING", most)
+    monkeypatch.setattr(measuring, "MOST_ROUNDS", 2)
+    bench = bench_of(tmp_path, limits=(TimeLimit(measure="p50", batch=4, value=0.0),))
+    alive: weakref.WeakSet[object] = weakref.WeakSet()
+    beside: list[int] = []
+    runner = bench._runner
+
+    def opens(*asked: Any) -> Callable[[], object]:
+        beside.append(len(alive))
+        run = runner(*asked)
+        alive.add(run)
+        return run
+
+    told: list[tuple[int, ...]] = []
+
+    def latency_of(samples: list[int], batch: int, openings: tuple[int, ...]) -> Latency:
+        told.append(tuple(openings))
+        return LATENCY if len(told) > 1 else msgspec.structs.replace(LATENCY, p50=Estimate(1.0, -1.0, 2.0))
+
+    monkeypatch.setattr(bench, "_runner", opens)
+    monkeypatch.setattr(measuring, "latency_of", latency_of)
+    assert bench.latency(4) == LATENCY
+    rounds = opened * 2 if opened > 1 else 1
+    assert beside == [0] * rounds, "what was open before is closed before it is opened anew"
+    assert [len(openings) for openings in told] == ([opened, 2 * opened] if opened > 1 else [0, 0])
+    assert sum(told[-1]) in (0, len(bench.samples["batch_4"]))
+
+
+@pytest.mark.parametrize(("quick", "times"), [(float("inf"), measuring.PROCESSES), (0, 1)])
+def test_memory_is_of_each_setting_of_arena_and_pattern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: float, times: int
+) -> None:
+    """The session has no arena: that one is what the gate is on. The others are looked at once where it takes long."""
+    monkeypatch.setattr(measuring, "QUICK", quick)
+    asked: list[tuple[bool | None, bool | None]] = []
+
+    def measure(job: FreshJob, scratch: Path) -> Footprint:
+        if "trivial" in job.model:
+            return Footprint(cold=1, first=1, warm=1, first_warm=1, peak=100)
+        asked.append((job.session.cpu_arena, job.session.memory_pattern))
+        peak = 1000 + 200 * (job.session.cpu_arena is not False) + 40 * (job.session.memory_pattern is not False)
+        return Footprint(cold=1, first=1, warm=1, first_warm=1, peak=peak)
+
+    monkeypatch.setattr(measuring, "measure_fresh", measure)
+    _, memory = bench_of(tmp_path, Session(cpu_arena=False)).fresh(4, True)
+    assert memory is not None
+    peaks = {(one.arena, one.pattern): one.peak.value for one in memory.settings}
+    assert peaks == {(True, True): 1140, (True, False): 1100, (False, True): 940, (False, False): 900}
+    assert [(one.arena, one.pattern) for one in memory.settings if one.own] == [(False, True)]
+    assert (memory.peak.value, memory.arena) == (940, None)
+    assert Counter(asked) == {
+        (False, None): measuring.PROCESSES, (True, True): times, (True, False): times, (False, False): times,
+    }  # fmt: skip
+
+
+def test_what_a_library_prints_is_no_part_of_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/sitecustomize.py").write_text(
+        "import atexit, os\natexit.register(os.write, 1, b'bye')\n"
+        "import importlib.abc, sys\n"
+        "class Loud(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'onnxruntime': os.write(1, b'found no libcurand')\n"
+        "sys.meta_path.insert(0, Loud())\n"
+    )
+    ws = workspace(tmp_path / "work", mlp(), floats("x", (4, 8)))
+    job = FreshJob(model=str(ws.inputs["model"] / MODEL), calls=str(ws.inputs["probe"]), session=Session())
+    monkeypatch.setattr(fresh, "PACKAGE", f"{fresh.PACKAGE}:{tmp_path / 'site'}")
+    found = measure_fresh(job, tmp_path)
+    assert min(found.cold, found.first, found.warm, found.first_warm, found.peak) > 0

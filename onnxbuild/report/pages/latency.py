@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from onnxbuild.proof.timing import Estimate, Latency, Surroundings, Versus
+from onnxbuild.proof.timing import Estimate, Latency, Setting, Surroundings, Versus
 from onnxbuild.report import numbers
 from onnxbuild.report.charts.distribution import LOW, Line, distribution, scale_end
 from onnxbuild.report.facts import BenchmarkedProvider, TargetFacts, VersusFacts
@@ -15,6 +15,13 @@ from onnxbuild.report.numbers import milliseconds
 from onnxbuild.report.pages.table import Cell, Column, Row, Table, cap_rows
 
 OWN, OTHER = "a", "b"
+_SETTINGS = {
+    (True, True): "Arena and pattern",
+    (True, False): "No memory pattern",
+    (False, True): "No arena",
+    (False, False): "Neither",
+}
+"""Whether a session has an arena and a memory pattern, in words."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +35,11 @@ class Against:
 
 @dataclass(frozen=True)
 class LatencyPart:
-    """The runs on one provider; `facts` tell where they were measured."""
+    """The runs on one provider; `facts` tell where they were measured. Without any there is the sentence alone."""
 
     provider: str
     sentence: str
-    table: Table
+    table: Table | None
     facts: tuple[tuple[str, str], ...]
 
 
@@ -53,49 +60,57 @@ def latency(target: TargetFacts) -> LatencySection | None:
 
 
 def memory_table(target: TargetFacts) -> Table | None:
-    """Return memory and loading of the target on each provider; None where neither was measured."""
+    """Return the peak memory of the target on each provider; None where it was not measured."""
     rows = []
     for measured in target.benchmarks:
-        memory, loading = measured.facts.memory, measured.facts.loading
-        if memory is None and loading is None:
+        memory = measured.facts.memory
+        if memory is None:
             continue
-        peak = memory.peak if memory is not None else None
-        cells = [Cell(measured.provider)]
-        if memory is None or peak is None:
-            cells += [Cell(numbers.NONE)] * 4
-        else:
-            used = f"of it {numbers.size(memory.in_use)} in use at once" if memory.in_use is not None else ""
-            cells += [
-                Cell(
-                    numbers.size(round(peak.value)),
-                    note=f"{_spread(peak.low, peak.high or peak.value)}, batch {memory.batch}",
-                ),
-                Cell(numbers.size(memory.lean), note=_spread(*memory.lean_ends) if memory.lean_ends else ""),
-                Cell(numbers.size(memory.arena), note=used),
-                Cell(numbers.size(memory.base)),
-            ]
-        if loading is None:
-            cells += [Cell(numbers.NONE)] * 3
-        else:
-            cells += [Cell(milliseconds(value)) for value in (loading.cold, loading.warm, loading.first)]
-        rows.append(Row(tuple(cells)))
+        used = f"of it {numbers.size(memory.in_use)} in use at once" if memory.in_use is not None else ""
+        peaks = {(one.arena, one.pattern): _peak(one) for one in memory.settings}
+        cells = (
+            Cell(measured.provider, note=f"batch {memory.batch}"),
+            *(peaks.get(setting, Cell(numbers.NONE)) for setting in _SETTINGS),
+            Cell(numbers.size(memory.arena), note=used),
+            Cell(numbers.size(memory.base), note="the process itself"),
+        )
+        rows.append(Row(cells))
     if not rows:
         return None
     columns = (
         Column("Provider"),
-        Column("Peak memory", "num", note="resident, above a one-node model"),
-        Column("Without arena and pattern", "num"),
+        *(Column(title, "num") for title in _SETTINGS.values()),
         Column("Arena holds", "num"),
-        Column("One-node model", "num", note="the process itself"),
-        Column("Opens cold", "num", note="in a fresh process"),
-        Column("Opens again", "num"),
+        Column("One-node model", "num"),
+    )
+    return Table("Peak memory of a fresh process, above that of one with a one-node model", columns, tuple(rows))
+
+
+def loading_table(target: TargetFacts) -> Table | None:
+    """Return how long the target takes to open on each provider; None where it was not measured."""
+    rows = []
+    for measured in target.benchmarks:
+        loading = measured.facts.loading
+        if loading is not None:
+            times = (loading.cold, loading.first, loading.warm, loading.first_warm)
+            cells = (Cell(numbers.NONE if value is None else milliseconds(value)) for value in times)
+            rows.append(Row((Cell(measured.provider), *cells)))
+    if not rows:
+        return None
+    columns = (
+        Column("Provider"),
+        Column("Opens cold", "num", note="in a fresh process, the system told to forget its file"),
+        Column("First call", "num"),
+        Column("Opens warm", "num", note="again in that process"),
         Column("First call", "num"),
     )
-    return Table("Memory and loading", columns, tuple(rows))
+    return Table("Loading", columns, tuple(rows))
 
 
-def _spread(low: float, high: float) -> str:
-    return f"{numbers.size(round(low))} to {numbers.size(round(high))}"
+def _peak(setting: Setting) -> Cell:
+    low, high = (numbers.size(round(end)) for end in (setting.peak.low, setting.peak.high or setting.peak.value))
+    notes = (["this session"] if setting.own else []) + ([f"{low} to {high}"] if low != high else [])
+    return Cell(numbers.size(round(setting.peak.value)), note=", ".join(notes))
 
 
 def versus_sentence(variant: str, other: str, versus: Versus) -> str:
@@ -111,6 +126,10 @@ def versus_sentence(variant: str, other: str, versus: Versus) -> str:
 
 def _part(target: TargetFacts, measured: BenchmarkedProvider) -> LatencyPart:
     latencies = measured.facts.latencies
+    sentence = _sentence(target.variant, latencies, measured.facts.absent)
+    sentence += _doubt(target.simulator(measured.provider))
+    if not latencies:
+        return LatencyPart(measured.provider, sentence, None, ())
     columns = (
         Column("Batch"),
         Column("p50", "num"),
@@ -125,12 +144,7 @@ def _part(target: TargetFacts, measured: BenchmarkedProvider) -> LatencyPart:
     )
     rows, shown = cap_rows([Row(_cells(each)) for each in latencies])
     table = Table("Latency by batch size", columns, rows, shown, hide_caption=True)
-    return LatencyPart(
-        measured.provider,
-        _sentence(target.variant, latencies, measured.facts.absent) + _doubt(target.simulator(measured.provider)),
-        table,
-        _where(measured.facts.surroundings),
-    )
+    return LatencyPart(measured.provider, sentence, table, _where(measured.facts.surroundings))
 
 
 def _sentence(variant: str, latencies: Sequence[Latency], absent: str | None) -> str:

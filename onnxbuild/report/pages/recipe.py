@@ -58,6 +58,7 @@ class VariantSection:
     latency: latency.LatencySection | None
     size: size.Size | None
     memory: Table | None
+    loading: Table | None
     tuning: tuning.Tuning | None
     graph: graph.Graph | None
     empty: str
@@ -162,6 +163,7 @@ def _variant(
         latency=latency.latency(target),
         size=size.size(target, tones, largest),
         memory=latency.memory_table(target),
+        loading=latency.loading_table(target),
         tuning=tuning.tuning(target.tuning),
         graph=graph.graph(target, tones, _elsewhere(facts, target, drawn)),
         empty="No model was made: there is nothing to show yet." if not target.steps else "",

@@ -46,7 +46,7 @@ def tuning(facts: TuneFacts | None) -> Tuning | None:
         Column("Tried"),
         Column("Against"),
         Column("Gain", "num"),
-        Column("99% interval", "num"),
+        Column("Least to most" if facts.objective == "memory" else "99% interval", "num"),
         Column("Beyond chance"),
     )
     rows, shown = cap_rows([Row(_cells(one)) for one in facts.tried])
