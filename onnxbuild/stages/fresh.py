@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,10 +52,10 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure_fresh(job: FreshJob, scratch: Path) -> Footprint:
     """Start the process and return what it measured. Raises StageFailure (`benchmark-crashed`)."""
-    file = scratch / "fresh.json"
-    file.write_bytes(encode(job))
+    with tempfile.NamedTemporaryFile(dir=scratch, prefix="fresh-", suffix=".json", delete=False) as file:
+        file.write(encode(job))
     done = subprocess.run(
-        [sys.executable, "-P", "-m", __name__, str(file)],
+        [sys.executable, "-P", "-m", __name__, file.name],
         env={**os.environ, "PYTHONPATH": PACKAGE, "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         check=False,
@@ -62,6 +65,12 @@ def measure_fresh(job: FreshJob, scratch: Path) -> Footprint:
         message = f"a process of its own for the model ended with {done.returncode}: {said[-1] if said else 'no word'}"
         raise StageFailure("benchmark-crashed", message, tool="onnxruntime")
     return decode(done.stdout, Footprint)
+
+
+def measure_peaks(jobs: Sequence[FreshJob], scratch: Path, at_once: int) -> list[int]:
+    """Return the most resident bytes of a process for each job; `at_once` of them run together, so nothing is timed."""
+    with ThreadPoolExecutor(at_once) as pool:
+        return [found.peak for found in pool.map(lambda job: measure_fresh(job, scratch), jobs)]
 
 
 def _measure(job: FreshJob) -> Footprint:

@@ -25,8 +25,9 @@ from onnxbuild.proof.estimates import latency_of, middle_of, versus_of
 from onnxbuild.proof.sampling import alternate, collect, warm_up
 from onnxbuild.proof.timing import Estimate, Latency, Loading, Memory, Setting, TimeLimit, Versus
 from onnxbuild.recipe.types import Axis, Input, Session
-from onnxbuild.stages.fresh import Footprint, FreshJob, measure_fresh
+from onnxbuild.stages.fresh import Footprint, FreshJob, measure_fresh, measure_peaks
 from onnxbuild.stages.stage import Workspace
+from onnxbuild.stamp import cores
 
 MOST_ROUNDS = 8
 """How many times `min_seconds` are measured at most where a limit is not decided."""
@@ -37,8 +38,10 @@ PROCESSES = 3
 """Fresh processes whose memory is looked at: from least to most, which more of them would only widen."""
 SETTINGS = ((True, True), (True, False), (False, True), (False, False))
 """Arena and memory pattern, on or off."""
-QUICK = 1.2
-"""Seconds for one process of each setting; where it takes longer, those that are not the session's get no more."""
+QUICK = 0.25
+"""Seconds for a process; where it takes longer, one is enough of the settings that are not the session's."""
+TOGETHER = 2_000_000_000
+"""Bytes that processes of which only the memory is looked at may come to, so as to run at once."""
 
 
 class AbsentError(Exception):
@@ -151,32 +154,36 @@ class Bench:
         trivial = msgspec.structs.replace(
             model, model=str(scratch / "trivial" / MODEL), calls=str(scratch / "trivial-call")
         )
+        began = time.perf_counter()
+        prints = [measure_fresh(model, scratch) for _ in range(PROCESSES)]
+        count = PROCESSES if time.perf_counter() - began <= PROCESSES * QUICK else 1
         own = (self._session.cpu_arena is not False, self._session.memory_pattern is not False)
-        prints, bases = list[Footprint](), list[int]()
-        peaks: dict[tuple[bool, bool], list[int]] = {setting: [] for setting in SETTINGS}
-        began, quick = time.perf_counter(), True
-        for _ in range(PROCESSES):
-            prints.append(measure_fresh(model, scratch))
-            bases.append(measure_fresh(trivial, scratch).peak)
-            for (arena, pattern), found in peaks.items():
-                if (arena, pattern) == own:
-                    found.append(prints[-1].peak)
-                elif quick:
-                    session = msgspec.structs.replace(self._session, cpu_arena=arena, memory_pattern=pattern)
-                    found.append(measure_fresh(self._job(session, batch), scratch).peak)
-            quick = time.perf_counter() - began <= QUICK
+        others = [setting for setting in SETTINGS if setting != own]
+        jobs = [trivial] * PROCESSES
+        for arena, pattern in others:
+            session = msgspec.structs.replace(self._session, cpu_arena=arena, memory_pattern=pattern)
+            jobs += [self._job(session, batch)] * count
+        found = measure_peaks(jobs, scratch, self._at_once(prints))
+        bases, rest = found[:PROCESSES], found[PROCESSES:]
+        peaks = {own: [each.peak for each in prints]}
+        peaks |= {setting: rest[n * count : (n + 1) * count] for n, setting in enumerate(others)}
         held = self._arena(batch) if own[0] else None
         return _loading(prints), Memory(
             batch=batch,
             base=round(median(bases)),
             peak=_above(peaks[own], bases),
             settings=tuple(
-                Setting(arena=setting[0], pattern=setting[1], own=setting == own, peak=_above(found, bases))
-                for setting, found in peaks.items()
+                Setting(arena=setting[0], pattern=setting[1], own=setting == own, peak=_above(peaks[setting], bases))
+                for setting in SETTINGS
             ),
             arena=held[0] if held is not None else None,
             in_use=held[1] if held is not None else None,
         )
+
+    def _at_once(self, prints: Sequence[Footprint]) -> int:
+        """Return how many processes may run together, on a device too, whose memory is taken to be the model's."""
+        weights = sum(file.stat().st_size for file in self._work.inputs["model"].iterdir())
+        return max(1, min(cores(), TOGETHER // (max(each.peak for each in prints) + weights)))
 
     def opening(self, label: str, batch: int) -> Loading:
         """Measure in fresh processes what opening the model `label` takes."""

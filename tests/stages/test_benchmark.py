@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import weakref
 from collections import Counter
 from collections.abc import Callable
@@ -188,6 +189,7 @@ def test_memory_is_of_each_setting_of_arena_and_pattern(
         return Footprint(cold=1, first=1, warm=1, first_warm=1, peak=peak)
 
     monkeypatch.setattr(measuring, "measure_fresh", measure)
+    monkeypatch.setattr(fresh, "measure_fresh", measure)
     _, memory = bench_of(tmp_path, Session(cpu_arena=False)).fresh(4, True)
     assert memory is not None
     peaks = {(one.arena, one.pattern): one.peak.value for one in memory.settings}
@@ -197,6 +199,33 @@ def test_memory_is_of_each_setting_of_arena_and_pattern(
     assert Counter(asked) == {
         (False, None): measuring.PROCESSES, (True, True): times, (True, False): times, (False, False): times,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("together", "most"), [(1, 1), (10**12, 2)])
+def test_processes_whose_memory_is_looked_at_run_at_once_where_they_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, together: int, most: int
+) -> None:
+    monkeypatch.setattr(measuring, "TOGETHER", together)
+    monkeypatch.setattr(measuring, "cores", lambda: 2)
+    timed: list[int] = []
+    running, seen = [0], [0]
+    both = threading.Barrier(2)
+
+    def measure(job: FreshJob, scratch: Path) -> Footprint:
+        running[0] += 1
+        seen[0] = max(seen[0], running[0])
+        if len(timed) < measuring.PROCESSES:
+            timed.append(running[0])
+        elif most == 2:
+            both.wait(60)
+        running[0] -= 1
+        return Footprint(cold=1, first=1, warm=1, first_warm=1, peak=100)
+
+    monkeypatch.setattr(measuring, "measure_fresh", measure)
+    monkeypatch.setattr(fresh, "measure_fresh", measure)
+    bench_of(tmp_path, Session(cpu_arena=False)).fresh(4, True)
+    assert timed == [1] * measuring.PROCESSES, "what is timed runs alone"
+    assert seen == [most]
 
 
 def test_what_a_library_prints_is_no_part_of_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
