@@ -124,3 +124,11 @@ def write_mlp(project: Project, seed: int = 0) -> None:
     labels = (np.maximum(x @ w1 + b1, 0) @ w2 + b2).argmax(axis=1)
     np.savez(project.root / "recipes/data/test.npz", x=x, labels=labels)
     np.savez(project.root / "recipes/data/train.npz", x=rng.normal(size=(64, 8)).astype(np.float32))
+
+
+def accept_mlp(project: Project, recipe: str) -> None:
+    """Write the MLP with a recipe, build it and accept what came of it."""
+    write_mlp(project)
+    project.recipe("mlp", recipe)
+    assert project.make().code == 0
+    assert project.run("accept", "mlp").code == 0

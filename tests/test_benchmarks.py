@@ -29,4 +29,4 @@ def test_what_stands_in_for_guards_and_ledger_is_called_as_they_are() -> None:
         [sys.executable, "-c", CHECK, str(file)], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "onnxbuild.plan.build" in done.stdout.split()
+    assert "onnxbuild.plan.validations" in done.stdout.split()

@@ -26,18 +26,19 @@ def _try_here(trial: ModuleType) -> None:
     trial.Bench._choose = lambda self, source: ([], [], trial.Tested())
 
 
-def _measure_the_last(build: ModuleType) -> None:
+def _measure_the_last(validations: ModuleType) -> None:
     def add(
-        drafts: Any, target: Any, models: Any, evaluation: str, reference: str, tuned: Any
+        drafts: Any, target: Any, models: Any, evaluation: str, reference: str, tuned: Any, compiled: Any
     ) -> dict[str, tuple[str, ...]]:
         found = {}
         for provider in target.providers:
-            action = build._validate(target, provider.name, models[-1].ref, evaluation, reference)
+            ref = validations.compiled_or(models[-1].ref, compiled, provider.name)
+            action = validations._validate(target, provider.name, ref, evaluation, reference)
             action = replace(action, inputs={**action.inputs, **tuned})
             found[provider.name] = (drafts.add(target, f"validate@{provider.name}", action),) * len(models)
         return found
 
-    build._add_validations = add  # type: ignore[attr-defined]
+    validations.add_validations = add  # type: ignore[attr-defined]
 
 
 def _make_no_edges(edges: ModuleType) -> None:
@@ -51,7 +52,7 @@ def _draw_no_samples(bootstrap: ModuleType) -> None:
 CHANGES: dict[str, Callable[[ModuleType], None]] = {
     "onnxbuild.stages.agreement": _compare_nothing,
     "onnxbuild.stages.trial": _try_here,
-    "onnxbuild.plan.build": _measure_the_last,
+    "onnxbuild.plan.validations": _measure_the_last,
     "onnxbuild.data.edges": _make_no_edges,
     "onnxbuild.proof.bootstrap": _draw_no_samples,
 }

@@ -76,7 +76,12 @@ def _traceback_from_user(error: BaseException) -> str:
     frame = _first_frame(error.__traceback__, _is_user) or _first_frame(error.__traceback__, _is_not_ours)
     if frame is None:
         return "".join(traceback.format_exception_only(error))
-    return "".join(traceback.format_exception(type(error), error.with_traceback(frame), frame))
+    told = traceback.TracebackException(type(error), error.with_traceback(frame), frame)
+    cause: traceback.TracebackException | None = told
+    while cause is not None:  # where a library's function is heard, a frame of ours lies between
+        cause.stack = traceback.StackSummary.from_list([f for f in cause.stack if _is_not_ours(f.filename)])
+        cause = cause.__cause__ or cause.__context__
+    return "".join(told.format())
 
 
 def _first_frame(frame: TracebackType | None, wanted: Callable[[str], bool]) -> TracebackType | None:

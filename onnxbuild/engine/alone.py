@@ -9,6 +9,7 @@ import msgspec
 
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.units import format_duration, format_size
+from onnxbuild.engine.crash import library_of
 from onnxbuild.engine.events import Failure
 from onnxbuild.engine.host import user_environment, worker_environment
 from onnxbuild.engine.job import RESULT, Job, JobResult
@@ -56,9 +57,11 @@ def run_alone(
         file = pool.start(job, worker_arguments(stage, params), SECONDS)
         ended = pool.wait(SECONDS + 60)
         if not ended or ended[0].verdict is not None:
-            why = ended[0].verdict if ended else "did not end"
+            why = (ended[0].verdict or "") if ended else "did not end"
             allowed = f"it may take {format_size(memory)} and {format_duration(SECONDS)}"
-            return JobResult(failure=Failure(code="crashed", message=f"the stage {why}; {allowed}"))
+            tool = library_of(Path(job.log), why)
+            where = f" in {tool}" if tool is not None else ""
+            return JobResult(failure=Failure(code="crashed", message=f"the stage {why}{where}; {allowed}", tool=tool))
         return decode((file.parent / RESULT).read_bytes(), JobResult)
     finally:
         pool.close()

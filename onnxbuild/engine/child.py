@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import resource
 import shutil
@@ -36,17 +37,33 @@ class Order:
     params: msgspec.Struct
 
 
-def read_order(file: Path) -> Order:
+@dataclass(frozen=True)
+class Unread:
+    """A job whose file cannot be read: its own failure, and not that of its worker, which has other children."""
+
+    file: Path
+    failure: Failure
+
+
+def read_order(file: Path) -> Order | Unread:
     """Read a job's file; a worker does so before it forks, since to look up types takes longer than to decode them."""
-    job = decode(file.read_bytes(), Job)
-    return Order(job, msgspec.json.decode(job.params, type=STAGES[job.stage].params))
+    try:
+        job = decode(file.read_bytes(), Job)
+        return Order(job, msgspec.json.decode(job.params, type=STAGES[job.stage].params))
+    except OSError as error:
+        return Unread(file, _refused(error))
+    except Exception as error:
+        return Unread(file, _unexpected(error))
 
 
-def run_job(order: Order, owners: Mapping[str, Sequence[str]] | None = None) -> int:
+def run_job(order: Order | Unread, owners: Mapping[str, Sequence[str]] | None = None) -> int:
     """Run a job, write its result into its folder and return the process's exit status.
 
     Never raises for what the job did. The status is 0 when the result is written.
     """
+    if isinstance(order, Unread):
+        write_atomically(order.file.with_name(RESULT), encode(JobResult(failure=order.failure)), durable=False)
+        return 0
     job = order.job
     try:
         _enter(job)
@@ -84,8 +101,7 @@ def _try(order: Order, owners: Mapping[str, Sequence[str]] | None) -> JobResult:
             shutil.rmtree(Path(job.scratch, name), ignore_errors=True)
     except BaseException as error:
         traceback.print_exc()
-        text = "".join(traceback.format_exception_only(error)).strip()
-        result = JobResult(failure=Failure(code="internal", message=f"unexpected error: {text}"))
+        result = JobResult(failure=_unexpected(error))
     return result
 
 
@@ -102,8 +118,13 @@ def _refused(error: OSError) -> Failure:
     """Return what the system refused as the failure of the stage; an error that says nothing of it is our bug."""
     reason = describe_refusal(error)
     if reason is None:
-        return Failure(code="internal", message=f"unexpected error: {type(error).__name__}: {error}")
+        return _unexpected(error)
     return Failure(code="refused", message=f"the stage could not go on: {reason}", hint="mend that and make again")
+
+
+def _unexpected(error: BaseException) -> Failure:
+    text = "".join(traceback.format_exception_only(error)).strip()
+    return Failure(code="internal", message=f"unexpected error: {text}")
 
 
 def _enter(job: Job) -> None:
@@ -111,6 +132,7 @@ def _enter(job: Job) -> None:
     log = os.open(job.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    faulthandler.enable(2, all_threads=False)  # a crash leaves in the log where it was
     resource.setrlimit(resource.RLIMIT_DATA, (job.memory, job.memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.environ.clear()

@@ -12,6 +12,7 @@ import msgspec
 
 from onnxbuild.base.codec import decode, encode
 from onnxbuild.base.diagnostics import Remark
+from onnxbuild.engine.crash import library_of
 from onnxbuild.engine.decide import Decision
 from onnxbuild.engine.events import Failure
 from onnxbuild.engine.host import physical_memory, user_environment
@@ -164,4 +165,8 @@ def _read_result(started: Started, ended: Ended) -> JobResult:
     hint = None
     if ended.code in ("time-limit", "memory-limit"):
         hint = f"raise `limits: {{{ended.code.partition('-')[0]}: …}}` in onnxbuild.yaml if the model needs it"
-    return JobResult(failure=Failure(code=ended.code, message=f"the stage {ended.verdict}", hint=hint))
+    tool = library_of(started.log, ended.verdict)
+    where = f" in {tool}" if tool is not None else ""
+    return JobResult(
+        failure=Failure(code=ended.code, message=f"the stage {ended.verdict}{where}", hint=hint, tool=tool)
+    )

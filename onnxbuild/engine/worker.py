@@ -24,7 +24,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
-from onnxbuild.engine.child import read_order, run_job
+from onnxbuild.engine.child import Order, read_order, run_job
 from onnxbuild.engine.packages import module_owners
 
 LIBC = ctypes.CDLL(None)
@@ -114,7 +114,7 @@ def _fork(job: str, owners: Mapping[str, Sequence[str]] | None, lessons: int, ou
         os.open(os.devnull, os.O_RDONLY)
         status = run_job(order, owners)
         if os.path.samestat(os.fstat(lessons), pipe):  # user code may have closed it, and opened a file of its own
-            _teach(lessons, before, OURS if order.job.user_code else before)
+            _teach(lessons, before, before if isinstance(order, Order) and not order.job.user_code else OURS)
     finally:
         with contextlib.suppress(Exception):  # a full disk takes no log; whatever happens, this is no second worker
             sys.stdout.flush()

@@ -52,12 +52,13 @@ def has_weights(model: ir.Model) -> bool:
     )
 
 
-def localize(model: ir.Model) -> None:
+def localize(model: ir.Model) -> dict[str, str]:
     """Give each body constants of its own in place of those that it reads from around it.
 
-    The tensors are shared in memory. What then reads a constant of the main graph is in the main graph.
+    The tensors are shared in memory. What then reads a constant of the main graph is in the main graph. Return what
+    the copies were called first, with the names of what they copy, for `restore_names`.
     """
-    taken = {value.name or "" for graph in model.graphs() for value in _values(graph)}
+    taken, names = {value.name or "" for graph in model.graphs() for value in _values(graph)}, {}
     for body in nested(model.graph):
         if not isinstance(body, ir.Graph) or body is model.graph:
             continue
@@ -65,11 +66,23 @@ def localize(model: ir.Model) -> None:
         for node in body:
             for index, value in enumerate(node.inputs):
                 if value is not None and value.is_initializer() and value.graph is not body:
-                    node.replace_input_with(index, own.get(value) or own.setdefault(value, _copy(value, body, taken)))
+                    if value not in own:
+                        own[value] = _copy(value, body, taken)
+                        names[own[value].name or ""] = value.name or ""
+                    node.replace_input_with(index, own[value])
+    _drop_unread(model)
+    restore_names(model, names)
+    return names
+
+
+def restore_names(model: ir.Model, names: Mapping[str, str]) -> None:
+    """Call constants what they were called before `localize` made copies, where nothing else is called so."""
+    taken = {value.name or "" for graph in model.graphs() for value in _values(graph)}
     for graph in model.graphs():
         for name, value in list(graph.initializers.items()):
-            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
-                del graph.initializers[name]
+            if name in names and names[name] not in taken:
+                value.name = names[name]
+                taken.add(value.name)
 
 
 def cut(model: ir.Model) -> list[Body]:
@@ -138,7 +151,11 @@ def put_back(model: ir.Model, body: Body, changed: ir.Model, instead: Mapping[st
 
 
 def share(model: ir.Model) -> None:
-    """Let graphs read one tensor of the main graph where several of them hold equal ones, of two dims or more."""
+    """Let graphs read one tensor of the main graph where several of them hold equal ones, of two dims or more.
+
+    What no node reads is gone before.
+    """
+    _drop_unread(model)
     found: dict[tuple[ir.DataType, tuple[int, ...], bytes], list[ir.Value]] = {}
     for graph in model.graphs():
         for value in graph.initializers.values():
@@ -206,6 +223,13 @@ def _detach(graph: ir.Graph) -> None:
         for node in body:
             for index in range(len(node.inputs)):
                 node.replace_input_with(index, None)
+
+
+def _drop_unread(model: ir.Model) -> None:
+    for graph in model.graphs():
+        for name, value in list(graph.initializers.items()):
+            if not value.uses() and not value.is_graph_output() and not value.is_graph_input():
+                del graph.initializers[name]
 
 
 def _values(graph: ir.Graph) -> Iterator[ir.Value]:

@@ -1,4 +1,4 @@
-"""What element types are called: numpy's names for ONNX's."""
+"""What element types are called: numpy's names for ONNX's, and which of them numpy has itself."""
 
 from __future__ import annotations
 
@@ -10,3 +10,8 @@ def dtype_name(dtype: ir.DataType | None) -> str:
     if dtype is None or dtype == ir.DataType.UNDEFINED:
         return "unknown"
     return "string" if dtype == ir.DataType.STRING else str(dtype.numpy().name)
+
+
+def is_beyond_numpy(dtype: ir.DataType) -> bool:
+    """Say whether numpy has no such elements of its own, as it has no bfloat16: no session hands them over."""
+    return dtype != ir.DataType.STRING and dtype.numpy().type.__module__ != "numpy"

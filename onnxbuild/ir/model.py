@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ INLINE_LIMIT = 1_000_000
 """Bytes of tensors above which they go to a file of their own."""
 SMALL_TENSOR = 1024
 """Bytes below which a tensor stays in the graph file even then."""
+LARGE = 10_000_000
+"""Bytes of a graph file above which models that are done with leave memory first: trees take fifteen times that."""
 BLOCK = 4 << 20
 PROTOBUF_LIMIT = 2**31 - 1
 _PAGE = 4096
@@ -41,6 +44,8 @@ def read_model_file(path: Path) -> ir.Model:
 
     Raises StageFailure (`bad-onnx-file`) when the file is not a model.
     """
+    if path.exists() and path.stat().st_size > LARGE:
+        gc.collect()  # of models read before: onnx_ir's are rings of references, which Python frees late
     try:
         model = ir.from_proto(onnx.load(path, format="protobuf", load_external_data=False))
     except Exception as error:  # protobuf, onnx and onnx_ir raise unrelated types

@@ -63,6 +63,20 @@ def preflight(path: Path) -> onnx.ModelProto:
     return model
 
 
+def check_runs(model: onnx.ModelProto) -> None:
+    """Refuse what ONNX Runtime dies of, or fails on without a word of where; raises StageFailure."""
+    for graph in graphs_of(model):
+        for node in graph.node:
+            if node.op_type in ("If", "Loop", "Scan") and node.domain in ("", "ai.onnx") and "" in node.output:
+                raise StageFailure(
+                    "unsupported-model",
+                    f"{node.op_type} '{node.name}' leaves an output without a name, which ONNX Runtime cannot run",
+                    hint="name all outputs of it: nothing has to read them",
+                    tool="onnxruntime",
+                    node=node.name or None,
+                )
+
+
 def external_files(model: onnx.ModelProto, folder: Path) -> list[Path]:
     """Return the files below `folder` that hold the external data of a model that passed the pre-flight."""
     locations = {

@@ -26,11 +26,18 @@ def convert(file: Path, keep_io: bool, exclude: Sequence[str], scratch: Path) ->
     return converted  # type: ignore[no-any-return]  # onnxruntime is untyped
 
 
+def held_op_types() -> frozenset[str]:
+    """Return the operator types that the converter leaves in float32."""
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST
+
+    return frozenset(DEFAULT_OP_BLOCK_LIST)
+
+
 def special_op_types() -> frozenset[str]:
     """Return the operator types around which the converter adds casts: to the main graph, wherever the node is."""
-    from onnxruntime.transformers.float16 import ALWAYS_FLOAT_INPUTS, DEFAULT_OP_BLOCK_LIST
+    from onnxruntime.transformers.float16 import ALWAYS_FLOAT_INPUTS
 
-    return frozenset((*DEFAULT_OP_BLOCK_LIST, *ALWAYS_FLOAT_INPUTS))
+    return held_op_types() | frozenset(ALWAYS_FLOAT_INPUTS)
 
 
 def _drop_repeated_casts(graph: onnx.GraphProto) -> None:

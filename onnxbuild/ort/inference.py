@@ -8,6 +8,7 @@ import onnx
 import onnxruntime as ort
 
 from onnxbuild.base.foreign import foreign_tool
+from onnxbuild.ort.exposed import all_outputs
 
 TypedShape = tuple[onnx.TensorProto.DataType, tuple[int | str | None, ...]]
 _NAMES = {"FLOAT": onnx.TensorProto.FLOAT, "DOUBLE": onnx.TensorProto.DOUBLE}
@@ -18,20 +19,13 @@ def infer_types(file: Path) -> dict[str, TypedShape]:
 
     A copy of the graph with all of them as outputs is written beside `file` and opened, which types them.
     """
-    proto = onnx.load(file, load_external_data=False)
-    known = {value.name for value in proto.graph.output}
-    written = [name for node in proto.graph.node for name in node.output if name and name not in known]
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in written)
-    copy = file.with_name("all-outputs.onnx")
-    copy.write_bytes(proto.SerializeToString())
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.add_session_config_entry("session.disable_prepacking", "1")  # nothing runs here, and it costs memory
-    with foreign_tool("onnxruntime", file.parent):
+    with all_outputs(file) as copy, foreign_tool("onnxruntime", file.parent):
         session = ort.InferenceSession(str(copy), options, providers=["CPUExecutionProvider"])
         outputs = session.get_outputs()
-    copy.unlink()
     found = {}
     for value in outputs:
         name = value.type.removeprefix("tensor(").removesuffix(")").upper()

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime as ort
 
 from onnxbuild.base.foreign import foreign_tool
+from onnxbuild.ort.exposed import all_outputs
 from onnxbuild.ort.session import UNOPTIMIZED, Call, session_options
 
 CHUNK = 64
@@ -31,16 +31,9 @@ def measure_peaks(file: Path, calls: Sequence[Call]) -> dict[str, Peak]:
 
     A copy of the graph with all of them as outputs is written beside `file` and run unoptimised.
     """
-    proto = onnx.load(file, load_external_data=False)
-    known = {value.name for value in proto.graph.output}
-    written = [name for node in proto.graph.node for name in node.output if name and name not in known]
-    proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in written)
-    copy = file.with_name("all-outputs.onnx")
-    copy.write_bytes(proto.SerializeToString())
     peaks: dict[str, Peak] = {}
-    with foreign_tool("onnxruntime", file.parent):
+    with all_outputs(file) as copy, foreign_tool("onnxruntime", file.parent):
         session = ort.InferenceSession(str(copy), session_options(UNOPTIMIZED), providers=["CPUExecutionProvider"])
-        copy.unlink()
         inputs = {value.name: value.type for value in session.get_inputs()}
         names = [value.name for value in session.get_outputs() if value.type in FLOATS]
         for call in calls:

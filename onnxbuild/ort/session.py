@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ LEVELS = {
     "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
 }
+_NUMPY = {"float", "double", "bool", "string", "float16", *(f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64))}
 UNOPTIMIZED = Session(graph_optimization="disable")
 PREPACKING_LIMIT = 1_000_000_000
 
@@ -74,9 +75,16 @@ def open_session(model: Path, session: Session = Session()) -> ort.InferenceSess
     try:
         return ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        reason = str(error).replace(f"{model.parent}/", "")
         raise StageFailure(
-            "model-does-not-load", f"ONNX Runtime refuses the model: {error}", tool="onnxruntime"
+            "model-does-not-load", f"ONNX Runtime refuses the model: {reason}", tool="onnxruntime"
         ) from None
+
+
+def beyond_numpy(session: ort.InferenceSession) -> dict[str, str]:
+    """Return the outputs whose elements numpy does not have, so that no session hands them over, with their dtype."""
+    kinds = {value.name: value.type.rpartition("(")[2].rstrip(")") for value in session.get_outputs()}
+    return {name: kind for name, kind in kinds.items() if kind not in _NUMPY}
 
 
 def draw_anew() -> None:
@@ -84,9 +92,12 @@ def draw_anew() -> None:
     ort.set_seed(20_261_125)
 
 
-def run_call(session: ort.InferenceSession, call: Call) -> dict[str, np.ndarray]:
-    """Run one call and return the outputs by name; raises StageFailure (`model-does-not-run`)."""
-    names = [value.name for value in session.get_outputs()]
+def run_call(session: ort.InferenceSession, call: Call, without: Collection[str] = ()) -> dict[str, np.ndarray]:
+    """Run one call and return the outputs by name, but those in `without`.
+
+    Raises StageFailure (`model-does-not-run`).
+    """
+    names = [value.name for value in session.get_outputs() if value.name not in without]
     wanted = {value.name for value in session.get_inputs()}
     try:
         values = session.run(names, {name: array for name, array in call.items() if name in wanted})

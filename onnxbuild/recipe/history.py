@@ -25,6 +25,8 @@ MOST_BYTES = 1_000_000
 """Bytes of a file above which it is not read."""
 MOST_READ = 64_000_000
 """Bytes that are read in all."""
+MOST_TOLD = 10_000_000
+"""Bytes in which git may tell what changed: a change takes about a hundred."""
 LARGEST = 1e100
 """A figure of a foreign file from which on it is none: what differs by more than a float holds cannot be drawn."""
 _SECONDS = 5
@@ -173,7 +175,8 @@ def _versions(root: Path, wanted: set[str]) -> dict[str, list[tuple[str, str]]]:
     files = [f":(glob){_literal(folder)}{'/' if folder else ''}*" for folder in folders]
     told = git(
         root, "log", "--first-parent", "-m", "--raw", "-z", "--no-abbrev", "--no-renames", "--relative",
-        "--format=%x01%cs", f"--max-count={MOST_REVISIONS}", "--", *files, seconds=_SECONDS, offline=True,
+        "--format=%x01%cs", f"--max-count={MOST_REVISIONS}", "--", *files,
+        seconds=_SECONDS, most=MOST_TOLD, offline=True,
     )  # fmt: skip
     found: dict[str, list[tuple[str, str]]] = {}
     for day, blob, name in _changes(told):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +10,7 @@ import msgspec
 
 from onnxbuild import __version__
 from onnxbuild.base.digest import digest_bytes
+from onnxbuild.base.git import GitError, git
 from onnxbuild.engine.events import Status
 from onnxbuild.engine.run import Outcome
 from onnxbuild.plan.action import Action, Plan, TargetPlan
@@ -410,16 +410,8 @@ def _facts(action: str, outcomes: Outcomes, kind: type[F]) -> F | None:
 def git_state(root: Path) -> tuple[str | None, bool]:
     """Return the project's commit and whether tracked files differ from it; (None, False) outside a repository."""
     try:
-        commit = subprocess.run(
-            ["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False
-        )
-        state = subprocess.run(
-            ["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no", "."],
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        commit = git(root, "rev-parse", "HEAD", seconds=10)
+        state = git(root, "status", "--porcelain", "--untracked-files=no", ".", seconds=10)
+    except GitError:
         return None, False
-    return (commit.stdout.strip(), bool(state.stdout.strip())) if commit.returncode == 0 else (None, False)
+    return commit.decode().strip(), bool(state.strip())

@@ -70,10 +70,12 @@ class OnnxSource:
 
 def _look(request: SourceRequest) -> Path:
     """Return the file after the pre-flight, and tell which files hold its external data."""
-    from onnxbuild.ir.preflight import external_files, preflight
+    from onnxbuild.ir.preflight import check_runs, external_files, preflight
 
     path = request.files["path"]
-    for file in external_files(preflight(path), path.parent):
+    model = preflight(path)
+    check_runs(model)
+    for file in external_files(model, path.parent):
         request.saw(file)
     return path
 

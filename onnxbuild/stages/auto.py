@@ -264,7 +264,7 @@ def name_of(mode: str | None) -> str:
 
 AUTO = Stage(
     name="auto",
-    version=7,
+    version=8,
     params=AutoParams,
     facts=AutoFacts,
     run=run,

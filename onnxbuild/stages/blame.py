@@ -251,7 +251,7 @@ def _times(restorer: Restorer, choices: list[Choice], params: BlameParams, ws: W
 
 BLAME = Stage(
     name="blame",
-    version=6,
+    version=7,
     params=BlameParams,
     facts=BlameFacts,
     run=run,

@@ -7,8 +7,8 @@ those of its nodes into the main graph.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ from onnx_ir.passes.common import NameFixPass
 
 from onnxbuild.base.diagnostics import Remark, StageFailure
 from onnxbuild.data.calls import Calls
-from onnxbuild.ir.bodies import Body, has_weights, holders, localize, put_back, set_input_types, share
+from onnxbuild.ir.bodies import Body, has_weights, holders, localize, put_back, restore_names, set_input_types, share
 from onnxbuild.ir.halves import bypass_casts, in_float, nodes_around
 from onnxbuild.ir.model import MODEL, write_model
 from onnxbuild.ir.quantized import overflowing
@@ -46,13 +46,17 @@ class Halved(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class _Scanned:
-    """A graph as a model in a file, the peaks of its tensors, whether any call went through it, and its bodies."""
+    """A graph as a model in a file, the peaks of its tensors, whether any call went through it, and its bodies.
+
+    `names` are what constants of the bodies were called, of the outermost graph.
+    """
 
     model: ir.Model
     file: Path
     peaks: dict[str, Peak]
     is_seen: bool
     bodies: list[tuple[Body, _Scanned]]
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def unseen(self) -> Iterator[str]:
         """Yield the names of the bodies with weights that no call went through."""
@@ -77,6 +81,7 @@ def halve(
     scanned = _scan(model, file, sample, scratch / "visits")
     converter = _Converter(exclude, scratch)
     converted = converter.convert(scanned, keep_io=keep_io)
+    restore_names(converted, scanned.names)
     if sample:
         write_model(converted, scratch / "halved")
         after = _scan(converted, scratch / "halved" / MODEL, sample, scratch / "visits-again")
@@ -86,15 +91,11 @@ def halve(
 
 def _scan(model: ir.Model, file: Path, sample: Sequence[Call], folder: Path) -> _Scanned:
     """Measure the graph in `file` and what it holds; bodies that cannot be run alone count as not seen."""
-    visits: Visits | None = None
-    if holders(model.graph):
-        whole = model.clone()
-        localize(whole)
-        try:
-            visits = visit(whole, sample, folder)
-        except StageFailure:
-            visits = Visits(whole, folder)
-    return _measure(model, file, sample, visits, folder)
+    if not holders(model.graph):
+        return _measure(model, file, sample, None, folder)
+    whole = model.clone()
+    names = localize(whole)
+    return replace(_measure(model, file, sample, visit(whole, sample, folder), folder), names=names)
 
 
 def _measure(model: ir.Model, file: Path, sample: Sequence[Call], visits: Visits | None, folder: Path) -> _Scanned:
@@ -215,6 +216,6 @@ def _warnings(converter: _Converter, scanned: _Scanned, *, is_scanned: bool) -> 
         message = "there is no data to tell which values float16 cannot hold: only weights were looked at"
         found.append(Remark("float16-unscanned", message))
     elif unseen := list(scanned.unseen()):
-        message = f"no data goes through {', '.join(unseen)}: only weights were looked at there"
+        message = f"no data that could be measured goes through {', '.join(unseen)}: only weights were looked at there"
         found.append(Remark("float16-unscanned", message))
     return found

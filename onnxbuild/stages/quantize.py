@@ -98,7 +98,7 @@ def _holds(params: QuantizeParams, facts: QuantizeFacts) -> bool:
 
 QUANTIZE = Stage(
     name="quantize",
-    version=7,
+    version=8,
     params=QuantizeParams,
     facts=QuantizeFacts,
     run=run,

@@ -27,7 +27,7 @@ from onnxbuild.stages.quantize import Left
 from onnxbuild.stages.static import Static, is_large, lay_out
 
 EXCLUDED, NOT_ASKED = "excluded", "not of the operator types asked for"
-UNSEEN = "no calibration data went through their branch or loop"
+UNSEEN = "their branch or loop could not be calibrated"
 WORTH_SAYING = 0.05
 """The share of a model's weights from which it is said that they stay in float."""
 
@@ -160,6 +160,9 @@ class Requantizer:
         return model, sorted(kept | beside_quantized(model) if self.skips_quantized else kept)
 
     def _quantize(self, model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
+        _require_op_types(quantization)
+        if not _has_any(model, quantization):
+            return _Made(model, {}, _kept(model, quantization))
         match quantization.mode:
             case "dynamic":
                 return _dynamic(model, quantization, excluded, scratch)
@@ -174,7 +177,6 @@ class Requantizer:
                 raise AssertionError(f"unknown quantisation mode {other}")
 
     def _quantize_static(self, model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> Path:
-        quantizer.require_op_types(quantization.op_types, quantizer.static_op_types(quantization.format), "static")
         if not self._calls:
             raise StageFailure("no-calibration-data", "the calibration data has no calls")
         if self._static is None:
@@ -185,18 +187,43 @@ class Requantizer:
         return out
 
 
-def _op_types(quantization: Quantization) -> tuple[str, ...] | None:
-    """Return the operator types that a mode quantises, None where that is any."""
-    known = {
+def _known(quantization: Quantization) -> tuple[str, ...] | None:
+    """Return the operator types that a mode can quantise, None for float16, which tells those that it cannot."""
+    return {
         "dynamic": quantizer.dynamic_op_types(),
         "static": quantizer.static_op_types(quantization.format),
         "int4": int4.OP_TYPES,
-    }
-    return quantization.op_types or known.get(quantization.mode)
+    }.get(quantization.mode)
+
+
+def _op_types(quantization: Quantization) -> tuple[str, ...] | None:
+    """Return the operator types that a mode quantises, None where that is any."""
+    return quantization.op_types or _known(quantization)
+
+
+def _require_op_types(quantization: Quantization) -> None:
+    known = _known(quantization)
+    if known is not None:
+        quantizer.require_op_types(quantization.op_types, known, quantization.mode)
+
+
+def _has_any(model: ir.Model, quantization: Quantization) -> bool:
+    """Say whether the mode could change anything: of a large tree ensemble each tool makes several copies in vain."""
+    found = {node.op_type for node in nodes(model)}
+    if quantization.mode == "float16":
+        return not quantization.keep_io or not found <= float16.held_op_types()
+    known = {*(_op_types(quantization) or ())}
+    return not found.isdisjoint(known | {"Gemm"} if "MatMul" in known else known)
+
+
+def _kept(model: ir.Model, quantization: Quantization) -> dict[str, int]:
+    """Return the nodes that stay in float when nothing is changed, counted by operator type."""
+    if quantization.mode == "float16":
+        return count_float16(model)[1]
+    return count_integer(model, _op_types(quantization) or ())[1]
 
 
 def _dynamic(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
-    quantizer.require_op_types(quantization.op_types, quantizer.dynamic_op_types(), "dynamic")
     op_types, left_out = _gemm_as_matmul(model, quantization.op_types, excluded, split_excluded=True)
     file = lay_out(model, scratch)
     out = scratch / "quantized" / "model.onnx"
@@ -216,7 +243,6 @@ def _float16(
 
 
 def _int4(model: ir.Model, quantization: Quantization, excluded: list[str], scratch: Path) -> _Made:
-    quantizer.require_op_types(quantization.op_types, int4.OP_TYPES, "int4")
     _, left_out = _gemm_as_matmul(model, quantization.op_types, excluded, split_excluded=False)
     proto = int4.quantize(lay_out(model, scratch), quantization.block_size, quantization.symmetric, left_out, scratch)
     model = ir.from_proto(proto)
@@ -308,7 +334,7 @@ def _left(
 
 
 def _why_left(left: Leftover, quantization: Quantization) -> str:
-    known = {*(_op_types(msgspec.structs.replace(quantization, op_types=None)) or ())}
+    known = {*(_known(quantization) or ())}
     if left.is_excluded:
         return EXCLUDED
     if left.op_type not in known:
@@ -322,9 +348,10 @@ def _why_left(left: Leftover, quantization: Quantization) -> str:
 
 def _unseen(static: Static | None) -> Iterator[Remark]:
     """Yield a warning of branches and loops that cannot be calibrated."""
-    then = "stays in float, and what reads its result knows no range of it"
     for why, names in static.missed.items() if static is not None else ():
-        yield Remark("uncalibrated-branch", f"{why} {', '.join(names)}: it {then}")
+        stay = "stay" if len(names) > 1 else "stays"
+        message = f"{', '.join(names)} {stay} in float, and what reads its result knows no range of it: {why}"
+        yield Remark("uncalibrated-branch", message)
 
 
 def _remarks(left: Sequence[Left], weights: int) -> Iterator[Remark]:

@@ -259,7 +259,7 @@ def _deliver(found: Found, base: Measured, mended: Mended | None, ws: Workspace)
 
 REPAIR = Stage(
     name="repair",
-    version=8,
+    version=9,
     params=RepairParams,
     facts=RepairFacts,
     run=run,

@@ -18,6 +18,8 @@ BAD = {
     "raises": "from depths import fall\n\n\ndef run(outputs, labels, inputs):\n    return fall(outputs)\n",
     "exits": "import sys\n\n\ndef run(outputs, labels, inputs):\n    sys.exit('enough')\n",
     "segfault": "import ctypes\n\n\ndef run(outputs, labels, inputs):\n    ctypes.string_at(0)\n",
+    "dies": "import ctypes\nimport numpy as np\n\n\ndef run(outputs, labels, inputs):\n"
+    "    return np.frombuffer((ctypes.c_double * 8).from_address(8)).sum()\n",
     "leaves": "import os\n\n\ndef run(outputs, labels, inputs):\n    os._exit(3)\n",
     "hangs": f"import time\n\n\ndef run(outputs, labels, inputs):\n{BUSY}    return 1.0\n",
     "gobbles": "def run(outputs, labels, inputs):\n    return bytearray(3_000_000_000)\n",
@@ -30,7 +32,8 @@ DEPTHS = "def fall(outputs):\n    raise ValueError('the bottom of ' + min(output
 REASONS = {
     "raises": ("user-code", "ValueError: the bottom of"),
     "exits": ("user-code", "SystemExit: enough"),
-    "segfault": ("crashed", "SIGSEGV"),
+    "segfault": ("crashed", "the stage was ended by SIGSEGV"),
+    "dies": ("crashed", "the stage was ended by SIGSEGV in numpy"),
     "leaves": ("crashed", "exit status 3"),
     "hangs": ("time-limit", f"exceeded its time limit of {SECONDS}"),
     "gobbles": ("user-code", "MemoryError"),
@@ -105,6 +108,13 @@ def test_failure_names_reason_stage_target_and_log(broken: Broken, name: str) ->
     assert f"asked for at {event['failure']['place']}\n" in told
 
 
+def test_a_crash_names_the_library_that_it_happened_in(broken: Broken) -> None:
+    found = {name: broken.first.event("action", action=f"{name}/validate@cpu")["failure"] for name in BAD}
+    assert {name: failure["tool"] for name, failure in found.items() if failure["code"] == "crashed"} == {
+        "segfault": None, "dies": "numpy", "leaves": None,
+    }  # fmt: skip
+
+
 @EACH
 def test_what_needs_the_failed_step_is_skipped(broken: Broken, name: str) -> None:
     package = broken.first.event("action", action=f"{name}/package")
@@ -162,6 +172,18 @@ def test_loader_and_metric_show_the_user_s_traceback(project: Project, stage: st
     assert "recipes/user.py" in failed[0]["failure"]["traceback"].splitlines()[1]
     assert "KeyError: 'nothing'" in done.err
     assert "/onnxbuild/" not in done.err
+
+
+def test_between_the_user_s_frames_and_those_of_a_library_that_is_watched_lie_none_of_ours(project: Project) -> None:
+    write_mlp(project)
+    user = "import onnxruntime\n\n\ndef call(*given, **named):\n    onnxruntime.InferenceSession('gone.onnx')\n"
+    project.write("recipes/user.py", user)
+    project.recipe("mlp", MLP.replace("metric: accuracy", "metric: {custom: user.py:call, higher_is_better: true}"))
+    failure = project.make("-j1").event("action", action="mlp/validate@cpu")["failure"]
+    frames = [line.split('"')[1] for line in failure["traceback"].splitlines() if line.startswith("  File")]
+    assert frames[0].endswith("recipes/user.py")
+    assert "/onnxruntime/" in frames[1]
+    assert not [frame for frame in frames if "onnxbuild/engine/" in frame]
 
 
 @pytest.mark.torch

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.project import MLP, Project, write_mlp
+from tests.project import MLP, Project, accept_mlp, write_mlp
 from tests.report.page_text import visible_text
 
 RECIPE = MLP + "variants:\n  fp32: {}\n  int8: {quantization: {mode: dynamic}, tolerance: {metric: {at_least: 90%}}}\n"
@@ -24,10 +24,7 @@ def read(project: Project) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def accepted_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = Project(tmp_path_factory.mktemp("accepted") / "project")
-    write_mlp(project)
-    project.recipe("mlp", RECIPE)
-    assert project.make().code == 0
-    assert project.run("accept", "mlp").code == 0
+    accept_mlp(project, RECIPE)
     return project.root
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from onnxbuild.stamp import cores, devices
 from tests.e2e.test_benchmark import facts_of
-from tests.project import MLP, Done, Project, write_mlp
+from tests.project import MLP, Done, Project, accept_mlp
 
 BENCHMARK = "benchmark: {batch: [1], min_seconds: 0.01, memory: false}\n"
 OPEN = MLP + "session: {auto: latency, graph_optimization: basic}\n" + BENCHMARK
@@ -32,10 +32,7 @@ ACCEPTED = {
 @pytest.fixture(scope="module")
 def accepted_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project = Project(tmp_path_factory.mktemp("session") / "project")
-    write_mlp(project)
-    project.recipe("mlp", OPEN)
-    assert project.make().code == 0
-    assert project.run("accept", "mlp").code == 0
+    accept_mlp(project, OPEN)
     return project.root
 
 

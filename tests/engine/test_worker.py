@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from onnxbuild.base.codec import decode
 from onnxbuild.engine import worker
+from onnxbuild.engine.child import Order
+from onnxbuild.engine.job import RESULT, JobResult
 
 NEW = "email.mime.audio"
 """A module of a package that a worker has; nothing else imports it."""
@@ -41,9 +44,10 @@ def serve(told: str) -> None:
 
     importlib.import_module = heard  # type: ignore[assignment]
     worker.OURS = frozenset({"onnxbuild", *({"email"} if told.endswith("closes") else ())})  # type: ignore[misc]
-    worker.read_order = lambda file: SimpleNamespace(
-        job=SimpleNamespace(user_code=file.name != "ours", closes=file.name == "closes")
-    )  # type: ignore[assignment,return-value]
+    worker.read_order = lambda file: Order(
+        SimpleNamespace(user_code=file.name != "ours", closes=file.name == "closes"),  # type: ignore[arg-type]
+        None,  # type: ignore[arg-type]
+    )
     worker.run_job = run_job  # type: ignore[assignment]
     worker.main([], owners=False)
 
@@ -74,3 +78,36 @@ def test_a_worker_learns_when_it_gets_a_job_and_not_of_user_code(tmp_path: Path,
     process.stdout.close()
     assert (NEW in names) == learns
     assert (told.read_text().split() if told.exists() else []) == names, "it learnt while it had no job"
+
+
+def serve_one_that_waits(gate: str) -> None:
+    """Be a worker whose job named `waits` runs until the test opens `gate`; all others are read from their files."""
+    read, run = worker.read_order, worker.run_job
+    waiting = Order(SimpleNamespace(user_code=True), None)  # type: ignore[arg-type]
+    worker.read_order = lambda file: waiting if file.name == "waits" else read(file)
+    worker.run_job = lambda order, owners: int(Path(gate).read_text()) if order is waiting else run(order, owners)
+    worker.main([], owners=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers fork")
+@pytest.mark.parametrize("content", [b"{", b'{"stage": "none"}', None], ids=["torn", "another's", "gone"])
+def test_a_job_that_cannot_be_read_fails_alone(tmp_path: Path, content: bytes | None) -> None:
+    gate, torn = tmp_path / "gate", tmp_path / "job.json"
+    os.mkfifo(gate)
+    if content is not None:
+        torn.write_bytes(content)
+    program = f"from tests.engine.test_worker import serve_one_that_waits; serve_one_that_waits({str(gate)!r})"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"waits\n{torn}\n")
+        told = [json.loads(process.stdout.readline()) for _ in range(3)]
+        assert [(one["job"], one.get("exit")) for one in told] == [("waits", None), (str(torn), None), (str(torn), 0)]
+        gate.write_text("42")
+        assert json.loads(process.stdout.readline()) == {"job": "waits", "exit": 42}
+        process.stdin.close()
+    failure = decode(torn.with_name(RESULT).read_bytes(), JobResult).failure
+    assert failure is not None
+    assert failure.message.startswith("unexpected error: ")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from pathlib import Path
+
 import ml_dtypes
 import numpy as np
 import onnx
@@ -12,6 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.base.digest import digest_file
+from onnxbuild.ir import model as model_module
 from onnxbuild.ir.model import INLINE_LIMIT, MODEL, WEIGHTS, add_metadata, read_model, read_model_file, write_model
 
 LARGE = 600
@@ -176,3 +181,19 @@ def test_dims_of_weights_are_written_once(tmp_path):
     write_model(read_model(tmp_path), tmp_path / "again")
     graph = onnx.load(tmp_path / "again" / MODEL, load_external_data=False).graph
     assert not {info.name for info in graph.value_info} & {tensor.name for tensor in graph.initializer}
+
+
+def test_before_a_large_file_is_read_models_that_are_done_with_leave_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(two_layers(), tmp_path)
+    gc.disable()
+    try:
+        done_with = weakref.ref(read_model(tmp_path).graph)
+        read_model(tmp_path)
+        assert done_with() is not None, "a graph is a ring of references: only a collection frees it"
+        monkeypatch.setattr(model_module, "LARGE", 0)
+        read_model(tmp_path)
+        assert done_with() is None
+    finally:
+        gc.enable()

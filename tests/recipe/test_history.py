@@ -150,6 +150,15 @@ def test_reading_is_bounded(repository: Path, monkeypatch: pytest.MonkeyPatch) -
     assert sizes(read_history(repository, [RECIPE])) == [2, 3]
 
 
+def test_what_git_tells_of_changes_is_bounded_in_bytes(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in range(40):
+        write(repository, f"recipes/{name}", "", "many" if name == 39 else "")
+    monkeypatch.setattr(history, "MOST_TOLD", 2000)
+    assert sizes(read_history(repository, [RECIPE])) == [80], "the lock as it is now is all that is told"
+    monkeypatch.undo()
+    assert sizes(read_history(repository, [RECIPE])) == [100, 90, 80]
+
+
 def test_odd_names_are_names(repository: Path) -> None:
     recipe = "recipes/[a]*/n\u00e9t: 1.yaml"
     write(repository, recipe, "a: 1\n")

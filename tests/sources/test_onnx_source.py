@@ -108,6 +108,25 @@ def test_branches_read_the_outer_graph(recipe):
     assert {"Relu", "Neg"} <= set(proved.facts.operators)
 
 
+def test_a_branch_with_an_output_that_has_no_name_is_refused_before_it_ends_the_runtime(recipe):
+    arm = helper.make_graph(
+        [helper.make_node("Relu", ["h"], ["a"]), helper.make_node("Neg", ["h"], ["b"])],
+        "arm",
+        [],
+        [value("a", None), value("b", None)],
+    )
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("If", ["yes"], ["", "y"], name="the/If", then_branch=arm, else_branch=arm),
+    ]
+    save(recipe, nodes, weights=[("w", WEIGHT), ("yes", np.array(True))])
+    with pytest.raises(StageFailure) as refused:
+        recipe.prove(SOURCE, [X], ["y"])
+    assert (refused.value.code, refused.value.node) == ("unsupported-model", "the/If")
+    assert "If 'the/If' leaves an output without a name" in refused.value.message
+    assert "name all outputs" in (refused.value.hint or "")
+
+
 def test_weights_in_constant_nodes_of_an_old_opset(recipe):
     constant = helper.make_node("Constant", [], ["w"], value=numpy_helper.from_array(WEIGHT))
     nodes = [constant, helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Softmax", ["h"], ["y"], axis=1)]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -163,3 +166,17 @@ def tensor(graph: ir.Model, name: str) -> np.ndarray:
     found = graph.graph.initializers[name].const_value
     assert found is not None
     return found.numpy()
+
+
+def printed_by_two_processes(script: str, folder: Path) -> list[str]:
+    """Return what a script prints in two processes that differ in hash seed and in the folder that each is given."""
+    return [
+        subprocess.run(
+            [sys.executable, "-c", script, str(folder / name)],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])},
+        ).stdout
+        for name, seed in (("a", "1"), ("somewhere/else", "2"))
+    ]

@@ -15,6 +15,7 @@ from onnxruntime.quantization import QuantFormat, quantize_dynamic, quantize_sta
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.bodies import localize
+from onnxbuild.stages import kept_calls
 from onnxbuild.stages import visits as visiting
 from onnxbuild.stages.visits import Visits, visit
 from tests.stages.models import FLOAT, delivered, floats, model, node, operators, outputs_of, value, weight
@@ -23,6 +24,7 @@ from tests.stages.test_quantize import branches, quantize, sqnr
 from tests.stages.test_quantizer_traps import Reader
 
 Call = dict[str, np.ndarray]
+BFLOAT16 = onnx.TensorProto.BFLOAT16
 
 
 def both(width: int = 8, rows: int = 3) -> list[Call]:
@@ -284,6 +286,50 @@ def test_nodes_in_branches_are_excluded_by_name(tmp_path: Path) -> None:
     assert [left.reason for left in facts.left] == ["excluded"]
 
 
+def apart() -> onnx.ModelProto:
+    """Branches that read a weight each, which nothing else does."""
+    arms = [
+        graph(arm, [node("MatMul", ["x", name], [f"{arm}_out"], name=f"{arm}/MatMul")], f"{arm}_out")
+        for arm, name in (("then", "w"), ("else", "u"))
+    ]
+    return model(
+        [
+            node("If", ["flag"], ["i"], name="if", then_branch=arms[0], else_branch=arms[1]),
+            node("MatMul", ["i", "v"], ["y"], name="head/MatMul"),
+        ],
+        [weight("w", 8, 8), weight("u", 8, 8), weight("v", 8, 4)],
+        inputs=[value("x", "batch", 8), value("flag", dtype=BOOL)],
+        outputs=[value("y", "batch", 4)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "calls", "mode", "exclude", "names"),
+    [
+        (apart, both(), "static", (), ["u", "v", "w"]),
+        (apart, both(), "static", ("then/MatMul",), ["u", "v", "w"]),
+        (apart, both(), "float16", ("then/MatMul",), ["u", "v", "w"]),
+        (decoder, both(64), "static", (), ["v", "w"]),
+        (decoder, both(64), "static", ("then/MatMul",), ["v", "w"]),
+        (decoder, both(64), "static", ("*/MatMul",), ["v", "w"]),
+        (decoder, both(64), "float16", ("then/MatMul",), ["v", "w", "w_2"]),  # in float16 it is `w`: these are two
+        (nested, floats("x", (4, 8)), "static", (), ["u", "w"]),
+        (nested, floats("x", (4, 8)), "static", ("even/MatMul",), ["u", "w"]),
+    ],
+)
+def test_weights_of_bodies_are_called_what_they_were(
+    tmp_path: Path, make: Any, calls: list[Call], mode: str, exclude: tuple[str, ...], names: list[str]
+) -> None:
+    _, ws = quantize(tmp_path, make(), calls, mode=mode, exclude=exclude)
+    delivered_names = {
+        name.removesuffix("_quantized")
+        for body in delivered(ws).graphs()
+        for name, one in body.initializers.items()
+        if one.const_value is not None and len(one.const_value.shape) > 1
+    }
+    assert sorted(delivered_names) == names
+
+
 def below(found: Visits, *path: str) -> Visits:
     for name in path:
         found = next(visits for body, visits in found.bodies if body.name == name)
@@ -330,12 +376,25 @@ def test_a_scan_is_walked_along_its_axes_and_directions(tmp_path: Path) -> None:
 
 
 def test_of_many_iterations_some_are_kept_from_all_over_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(visiting, "MOST_CALLS", 3)
+    monkeypatch.setattr(kept_calls, "MOST_CALLS", 3)
     found = visited(tmp_path, nested(last=6), floats("x", (4, 8)))
     assert [int(seen["i"]) for seen in below(found, "loop/Loop/body").calls] == [0, 4]
 
 
-def test_a_body_that_cannot_be_run_alone_is_said_and_the_rest_is_quantized(
+def test_the_calls_of_all_bodies_of_a_model_share_one_bound_in_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_calls, "MOST_BYTES", 1200)  # a state is 128 bytes: the loop sees 13, and its If as many
+    found = visited(tmp_path, nested(last=12), floats("x", (4, 8)))
+    body = below(found, "loop/Loop/body")
+    bodies = [body, below(body, "body/If/else_branch"), below(body, "body/If/then_branch")]
+    sizes = [sum(array.nbytes for call in one.calls for array in call.values()) for one in bodies]
+    assert 600 < sum(sizes) <= 1200
+    assert [len(one.calls) for one in bodies] == [2, 4, 3]
+    assert [int(seen["i"]) for seen in body.calls] == [0, 8]
+
+
+def test_a_model_that_cannot_be_run_leaves_out_its_bodies_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
@@ -346,7 +405,120 @@ def test_a_body_that_cannot_be_run_alone_is_said_and_the_rest_is_quantized(
     assert facts.quantized["MatMul"] == 2
     (warning,) = ws.warnings
     assert warning.code == "uncalibrated-branch"
-    assert "no kernel" in warning.message
+    assert warning.message.startswith("if/else_branch, if/then_branch stay in float")
+    assert "what it is in cannot be run (no kernel)" in warning.message
+
+
+def cast(source: str, target: str, dtype: int, name: str) -> onnx.NodeProto:
+    return node("Cast", [source], [target], name=name, to=dtype)
+
+
+def beside_a_loop(state: int, nodes: list[onnx.NodeProto], before: onnx.NodeProto) -> onnx.ModelProto:
+    """`decoder`, with a Loop before it whose state has the dtype `state` and whose body holds a weight."""
+    typed = [helper.make_tensor_value_info(name, state, None) for name in ("state", "next")]
+    body = helper.make_graph(
+        [*nodes, node("MatMul", ["f", "u"], ["p"], name="body/MatMul"), node("Identity", ["cond"], ["go"], name="go")],
+        "body",
+        [value("i", dtype=INT64), value("cond", dtype=BOOL), typed[0]],
+        [value("go", dtype=BOOL), typed[1]],
+    )
+    proto = decoder(8)
+    proto.graph.node[0].input[0] = "given"
+    around = [
+        before,
+        node("Loop", ["times", "", "first"], ["last"], name="loop", body=body),
+        cast("last", "given", FLOAT, "out"),
+    ]
+    for number, one in enumerate(around):
+        proto.graph.node.insert(number, one)
+    proto.graph.initializer.extend([weight("u", 8, 8, scale=0.3), array("times", 2, np.int64)])
+    return proto
+
+
+def narrow_loop() -> onnx.ModelProto:
+    """Its state is bfloat16, of which numpy has no arrays."""
+    up, down = cast("state", "f", FLOAT, "body/Up"), cast("p", "next", BFLOAT16, "body/Down")
+    return beside_a_loop(BFLOAT16, [up, down], cast("x", "first", BFLOAT16, "in"))
+
+
+def gathering_loop() -> onnx.ModelProto:
+    """It reads a sequence of the graph around it, of a type that is written nowhere."""
+    at = node("SequenceAt", ["seq", "zero"], ["a"], name="body/At")
+    nodes = [at, node("Add", ["a", "state"], ["f"], name="body/Add"), node("Relu", ["p"], ["next"], name="body/Relu")]
+    proto = beside_a_loop(FLOAT, nodes, node("Identity", ["x"], ["first"], name="in"))
+    proto.graph.node.insert(0, node("SequenceConstruct", ["x"], ["seq"], name="seq"))
+    proto.graph.initializer.append(array("zero", 0, np.int64))
+    return proto
+
+
+def failing_loop() -> onnx.ModelProto:
+    """It has float32 alone; the session that would run it is made to refuse by the test."""
+    nodes = [
+        node("Identity", ["state"], ["f"], name="body/Same"),
+        node("Relu", ["p"], ["next"], name="body/Relu"),
+    ]
+    return beside_a_loop(FLOAT, nodes, node("Identity", ["x"], ["first"], name="in"))
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (narrow_loop, "'state' goes into it in bfloat16"),
+        (gathering_loop, "sequences and the like go into it"),
+        (failing_loop, "it cannot be run alone (no kernel for body/Relu)"),
+    ],
+    ids=["bfloat16", "sequence", "no kernel"],
+)
+def test_a_body_that_cannot_be_run_alone_is_named_and_all_others_are_quantized(
+    tmp_path: Path, make: Any, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = visiting.run_call
+
+    def run_or_refuse(session: ort.InferenceSession, *call: Any) -> Any:
+        if make is failing_loop and "state" in {value.name for value in session.get_inputs()}:
+            raise StageFailure("model-does-not-run", "no kernel for body/Relu")
+        return run(session, *call)
+
+    monkeypatch.setattr(visiting, "run_call", run_or_refuse)
+    facts, ws = quantize(tmp_path, make(), both(8), mode="static")
+    assert (facts.quantized["MatMul"], facts.kept) == (4, {"MatMul": 1})
+    (warning,) = ws.warnings
+    assert warning.code == "uncalibrated-branch"
+    assert warning.message.startswith("loop/body stays in float")
+    assert why in warning.message
+    assert [left.bytes for left in facts.left] == [8 * 8 * 4]
+    assert min(sqnr(ws, call) for call in both(8)) > 15
+
+
+@pytest.mark.parametrize(("what", "why"), [("in", "'hb' goes into it in bfloat16"), ("out", "'t' comes out of it in")])
+def test_a_branch_with_bfloat16_at_its_edge_fails_the_static_tool_and_ours_names_value_and_dtype(
+    tmp_path: Path, what: str, why: str
+) -> None:
+    """The tool cannot hand over such a value, and says neither which it is nor where."""
+    kind = FLOAT if what == "in" else BFLOAT16
+    ends = [helper.make_tensor_value_info(name, kind, None) for name in ("t", "e")]
+    read = [cast("hb", "up", FLOAT, "then/Up")] if what == "in" else []
+    then = [*read, node("MatMul", ["up" if read else "h", "w"], ["t0"], name="then/MatMul"), cast("t0", "t", kind, "t")]
+    other = [node("Relu", ["h"], ["e0"], name="else/Relu"), cast("e0", "e", kind, "e")]
+    branches = [helper.make_graph(nodes, end.name, [], [end]) for nodes, end in zip((then, other), ends, strict=True)]
+    proto = model(
+        [
+            node("MatMul", ["x", "w"], ["h"], name="fc/MatMul"),
+            cast("h", "hb", BFLOAT16, "down"),
+            node("If", ["flag"], ["i"], name="if", then_branch=branches[0], else_branch=branches[1]),
+            cast("i", "y", FLOAT, "up"),
+        ],
+        [weight("w", 8, 8)],
+        inputs=[value("x", "batch", 8), value("flag", dtype=BOOL)],
+        outputs=[value("y", "batch", 8)],
+    )
+    facts, ws = quantize(tmp_path, proto, both(), mode="static")
+    assert (facts.quantized, facts.kept) == ({"MatMul": 1}, {"MatMul": 1})
+    (warning,) = ws.warnings
+    assert warning.message.startswith("if/then_branch stays in float")
+    assert why in warning.message
+    assert "`mode: dynamic` needs no ranges" in warning.message
+    assert min(sqnr(ws, call) for call in both()) > 15
 
 
 @pytest.mark.parametrize("calibrate", ["minmax", "percentile"])
@@ -372,8 +544,8 @@ def test_a_branch_that_a_sequence_goes_into_stays_in_float_and_that_is_said(tmp_
     facts, ws = quantize(tmp_path, proto, both(), mode="static", calibrate=calibrate)
     assert facts.quantized == {"MatMul": 1}
     (warning,) = ws.warnings
-    assert "sequences and the like go into if/then_branch" in warning.message
-    assert "else_branch" not in warning.message
+    assert warning.message.startswith("if/then_branch stays in float")
+    assert "sequences and the like go into it" in warning.message
 
 
 def test_a_sequence_that_a_loop_hands_on_needs_no_identity_which_opset_13_has_not(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from onnxbuild.recipe.types import (
     Pruning,
     Quantization,
 )
+from onnxbuild.stages import quantizing, static
 from onnxbuild.stages.optimize import OPTIMIZE, OptimizeParams
 from onnxbuild.stages.prune import PRUNE, PruneParams
 from onnxbuild.stages.quantize import QUANTIZE, QuantizeParams
@@ -166,6 +167,22 @@ def test_quantised(tmp_path: Path, name: str, mode: str) -> None:
         assert facts.changed
         assert facts.quantized
         assert "no-effect" not in codes
+
+
+@pytest.mark.parametrize("mode", MOST)
+def test_where_a_mode_knows_no_operator_no_tool_is_called(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lay_out(*_: object) -> Path:
+        raise AssertionError("of a large ensemble this would be another copy")
+
+    monkeypatch.setattr(quantizing, "lay_out", lay_out)
+    monkeypatch.setattr(static, "lay_out", lay_out)
+    make, calls = MODELS["trees"]
+    ws = workspace(tmp_path, make(), calls)
+    facts = QUANTIZE.run(QuantizeParams(quantization=Quantization(mode=mode)), ws)
+    assert (facts.changed, facts.kept) == (False, {"TreeEnsembleRegressor": 1} if mode == "float16" else {})
+    assert [warning.code for warning in ws.warnings] == ["no-effect"]
 
 
 @pytest.mark.parametrize("calibrate", ["entropy", "percentile", "distribution"])

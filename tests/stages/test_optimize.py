@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,6 +38,7 @@ from tests.stages.models import (
     node,
     operators,
     outputs_of,
+    printed_by_two_processes,
     value,
     weight,
     workspace,
@@ -395,15 +393,6 @@ for number, step in enumerate((OnnxscriptPass(), OnnxoptimizerPass(), OnnxslimPa
 
 @pytest.mark.slow
 def test_two_processes_in_two_folders_write_the_same_bytes(tmp_path: Path) -> None:
-    texts = [
-        subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(tmp_path / folder)],
-            check=True,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])},
-        ).stdout
-        for folder, seed in (("a", "1"), ("somewhere/else", "2"))
-    ]
+    texts = printed_by_two_processes(SCRIPT, tmp_path)
     assert len(texts[0].split()) == 4
     assert texts[0] == texts[1]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +28,7 @@ from tests.stages.models import (
     node,
     operators,
     outputs_of,
+    printed_by_two_processes,
     tensor,
     value,
     weight,
@@ -469,15 +467,6 @@ for mode in ("dynamic", "static", "float16", "int4"):
 
 @pytest.mark.slow
 def test_two_processes_in_two_folders_write_the_same_bytes(tmp_path: Path) -> None:
-    texts = [
-        subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(tmp_path / folder)],
-            check=True,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])},
-        ).stdout
-        for folder, seed in (("a", "1"), ("somewhere/else", "2"))
-    ]
+    texts = printed_by_two_processes(SCRIPT, tmp_path)
     assert len(texts[0].split()) == 4
     assert texts[0] == texts[1]
