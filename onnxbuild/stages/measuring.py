@@ -38,9 +38,9 @@ PROCESSES = 3
 """Fresh processes whose memory is looked at: from least to most, which more of them would only widen."""
 SETTINGS = ((True, True), (True, False), (False, True), (False, False))
 """Arena and memory pattern, on or off."""
-QUICK = 0.25
-"""Seconds for a process; where it takes longer, one is enough of the settings that are not the session's."""
-TOGETHER = 2_000_000_000
+QUICK = 0.4
+"""Seconds for a process; where it takes longer, one is timed, and one is looked at of each other setting."""
+TOGETHER = 4_000_000_000
 """Bytes that processes of which only the memory is looked at may come to, so as to run at once."""
 
 
@@ -155,18 +155,17 @@ class Bench:
             model, model=str(scratch / "trivial" / MODEL), calls=str(scratch / "trivial-call")
         )
         began = time.perf_counter()
-        prints = [measure_fresh(model, scratch) for _ in range(PROCESSES)]
-        count = PROCESSES if time.perf_counter() - began <= PROCESSES * QUICK else 1
+        prints = [measure_fresh(model, scratch)]
+        if quick := time.perf_counter() - began <= QUICK:
+            prints += [measure_fresh(model, scratch) for _ in range(PROCESSES - 1)]
         own = (self._session.cpu_arena is not False, self._session.memory_pattern is not False)
-        others = [setting for setting in SETTINGS if setting != own]
-        jobs = [trivial] * PROCESSES
-        for arena, pattern in others:
-            session = msgspec.structs.replace(self._session, cpu_arena=arena, memory_pattern=pattern)
-            jobs += [self._job(session, batch)] * count
-        found = measure_peaks(jobs, scratch, self._at_once(prints))
-        bases, rest = found[:PROCESSES], found[PROCESSES:]
-        peaks = {own: [each.peak for each in prints]}
-        peaks |= {setting: rest[n * count : (n + 1) * count] for n, setting in enumerate(others)}
+        jobs = {setting: [self._job(self._set(*setting), batch)] * (PROCESSES if quick else 1) for setting in SETTINGS}
+        jobs[own] = [model] * (PROCESSES - len(prints))
+        waiting = [trivial] * PROCESSES + [job for each in jobs.values() for job in each]
+        found = iter(measure_peaks(waiting, scratch, self._at_once(prints)))
+        bases = [next(found) for _ in range(PROCESSES)]
+        peaks = {setting: [next(found) for _ in each] for setting, each in jobs.items()}
+        peaks[own] += [each.peak for each in prints]
         held = self._arena(batch) if own[0] else None
         return _loading(prints), Memory(
             batch=batch,
@@ -179,6 +178,9 @@ class Bench:
             arena=held[0] if held is not None else None,
             in_use=held[1] if held is not None else None,
         )
+
+    def _set(self, arena: bool, pattern: bool) -> Session:
+        return msgspec.structs.replace(self._session, cpu_arena=arena, memory_pattern=pattern)
 
     def _at_once(self, prints: Sequence[Footprint]) -> int:
         """Return how many processes may run together, on a device too, whose memory is taken to be the model's."""
