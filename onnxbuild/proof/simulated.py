@@ -13,7 +13,8 @@ TIMED = ("speed", "latency", "memory")
 def judge_simulated(gate: GateResult, simulator: str, required: bool) -> GateResult:
     """Return a gate as a simulator can decide it: what it misses is missed, what it meets is unverified.
 
-    Its times and its memory are no device's. A provider that the recipe requires is one with a device.
+    What left a gate unverified before anything was measured is still told. Its times and its memory are no device's.
+    A provider that the recipe requires is one with a device.
     """
     if gate.gate == GATE and required:
         reason = f"the recipe requires it, and only {simulator} is here"
@@ -23,5 +24,7 @@ def judge_simulated(gate: GateResult, simulator: str, required: bool) -> GateRes
         return msgspec.structs.replace(gate, reason="; ".join(filter(None, (gate.reason, f"on {simulator}"))))
     measured = "" if gate.measured is None or timed else f" (measured {shown(gate, gate.measured)})"
     reason = f"{simulator} proves nothing of a device{measured}"
+    if gate.verdict is Verdict.UNVERIFIED and gate.reason is not None and gate.interval is None:
+        reason = f"{gate.reason}; {reason}"
     nothing = {"measured": None, "margin": None, "interval": None, "warning": None}
     return msgspec.structs.replace(gate, **nothing, verdict=Verdict.UNVERIFIED, reason=reason)

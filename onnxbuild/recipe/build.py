@@ -329,5 +329,6 @@ def build_package(draft: Draft) -> Package:
     formats = tuple(dict.fromkeys(raw.formats)) if raw.formats is not None else ("onnx",)
     if "onnx" not in formats:
         message = "`package.formats` must hold onnx: it is what is proved, and other formats are made from it"
-        draft.error("wrong-value", message, draft.value("package", "formats"), "package", hint="formats: [onnx, ort]")
+        hint = f"formats: [{', '.join(('onnx', *formats))}]"
+        draft.error("wrong-value", message, draft.value("package", "formats"), "package", hint=hint)
     return Package(metadata=metadata, portable=raw.portable is not False, formats=formats)

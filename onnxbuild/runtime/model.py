@@ -40,16 +40,21 @@ def load(
         verify_files(package)
     wanted = short_name(provider) if provider is not None else package.manifest["providers"][0]
     settings = package.manifest.get("provider_options", {}).get(wanted, {})
-    size = sum(file["bytes"] for file in package.manifest["files"].values())
-    options = session_options(package.manifest["session"], size, low_memory=low_memory)
     made = package.compiled_for(wanted) if compiled else None
     model = package.model if made is None else package.folder / made["file"]
+
+    def options(file: str) -> ort.SessionOptions:
+        size = package.bytes_of(Path(file).name)
+        return session_options(package.manifest["session"], size, low_memory=low_memory)
+
     fallback = str(package.model) if allow_fallback else None  # the CPU cannot run what another provider compiled
     try:
         session = open_session(str(model), options, wanted, settings, fallback=fallback)
     except ProviderError:
         raise
     except Exception as error:  # ONNX Runtime raises a dozen unrelated types
+        if not model.is_file():
+            raise PackageError(f"ONNX Runtime does not open {model}: it was delivered and is not there") from None
         if made is not None:
             raise PackageError(_refused(model, wanted, made, error)) from error
         if wanted != "cpu":

@@ -55,6 +55,10 @@ class Package:
     axes: Mapping[str, Axis]
     manifest: Mapping[str, Any]
 
+    def bytes_of(self, model: str) -> int:
+        """Return the bytes of the model in the file of this name, with its external data, without other formats'."""
+        return sum(file["bytes"] for name, file in self.manifest["files"].items() if name.startswith(model))
+
     def compiled_for(self, provider: str) -> Mapping[str, Any] | None:
         """Return what the manifest has of the model that a provider compiled ahead; None where it holds none."""
         found: Mapping[str, Any] | None = self.manifest.get("compiled", {}).get(provider)

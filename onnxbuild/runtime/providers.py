@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import onnxruntime as ort
 
@@ -55,7 +55,7 @@ def short_name(provider: str) -> str:
 
 def open_session(
     model: str,
-    options: ort.SessionOptions,
+    options: Callable[[str], ort.SessionOptions],
     provider: str,
     settings: Mapping[str, str],
     *,
@@ -63,17 +63,18 @@ def open_session(
 ) -> ort.InferenceSession:
     """Open a model on a provider with the provider's own `settings`; the CPU takes the nodes that it cannot.
 
+    `options` makes new ones for a model: a plug-in's devices are added to those that it is opened with.
     Raises ProviderError where it is not there, or is there and would not compute, unless `fallback` names the model
     that the CPU then opens.
     """
     try:
-        session = _open(model, options, provider, settings)
+        session = _open(model, options(model), provider, settings)
         check_provider(session, provider)
         session.disable_fallback()  # it would go to the CPU in the middle of a call too
     except Exception:  # ONNX Runtime raises a dozen unrelated types
         if fallback is None:
             raise
-        session = ort.InferenceSession(fallback, options, providers=[CPU])
+        session = ort.InferenceSession(fallback, options(fallback), providers=[CPU])
     return session
 
 

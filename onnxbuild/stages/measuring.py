@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from statistics import median
 import msgspec
 import numpy as np
 import onnxruntime as ort
+import psutil
 
 from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.data.calls import Call, read_calls, write_calls
@@ -185,7 +187,7 @@ class Bench:
     def _at_once(self, prints: Sequence[Footprint]) -> int:
         """Return how many processes may run together, on a device too, whose memory is taken to be the model's."""
         weights = sum(file.stat().st_size for file in self._work.inputs["model"].iterdir())
-        return max(1, min(cores(), TOGETHER // (max(each.peak for each in prints) + weights)))
+        return max(1, min(cores(), _room() // (max(each.peak for each in prints) + weights)))
 
     def opening(self, label: str, batch: int) -> Loading:
         """Measure in fresh processes what opening the model `label` takes."""
@@ -242,6 +244,12 @@ class Bench:
         wanted = {value.name for value in opened.get_inputs()}
         feeds = {name: np.array(array) for name, array in call.items() if name in wanted}
         return lambda: opened.run(names, feeds)
+
+
+def _room() -> int:
+    """Return the bytes that processes may come to together: the limit of an action is of all that it runs."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_DATA)
+    return TOGETHER if limit == resource.RLIM_INFINITY else min(TOGETHER, limit - psutil.Process().memory_info().rss)
 
 
 def _above(peaks: Sequence[int], bases: Sequence[int]) -> Estimate:

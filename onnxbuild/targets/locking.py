@@ -69,7 +69,7 @@ def describe_target(
         reverted=tuple(one.title for step in told for one in step.reverted),
         measured={gate_key(gate): gate.measured for gate in judgement.gates},
         limits={gate_key(gate): gate.limit for gate in judgement.gates},
-        metrics=dict(_metrics(target, traces)),
+        metrics=dict(_metrics(target, traces, outcomes)),
         placement=dict(_placement(target, outcomes)),
         sessions=_sessions(target, outcomes),
         latencies=dict(_latencies(target, outcomes)),
@@ -200,6 +200,11 @@ def _placement(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[
             yield provider, LockedPlacement(absent=facts.absent)
 
 
+def _simulated(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> frozenset[str]:
+    """Return the providers for whose device a simulator stands."""
+    return frozenset(p for p, placed in _placed(target, outcomes) if simulator_of(placed.devices) is not None)
+
+
 def _placed(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, PlaceFacts]]:
     for provider, name in target.placements.items():
         trace = outcomes[name].trace if name in outcomes else None
@@ -248,7 +253,7 @@ def _is_absent(provider: str, entry: LockedTarget) -> bool:
 
 
 def _benchmarks(target: TargetPlan, outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, BenchmarkFacts]]:
-    simulated = {provider for provider, placed in _placed(target, outcomes) if simulator_of(placed.devices) is not None}
+    simulated = _simulated(target, outcomes)
     for provider, name in target.benchmarks.items():
         trace = outcomes[name].trace if name in outcomes else None
         if trace is not None and provider not in simulated:
@@ -305,8 +310,13 @@ def _versions(traces: Mapping[str, Trace]) -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def _metrics(target: TargetPlan, traces: Mapping[str, Trace]) -> Iterator[tuple[str, LockedMetric]]:
+def _metrics(
+    target: TargetPlan, traces: Mapping[str, Trace], outcomes: Mapping[str, Outcome]
+) -> Iterator[tuple[str, LockedMetric]]:
+    simulated = _simulated(target, outcomes)
     for provider, names in target.validations.items():
+        if provider in simulated:  # a device may compute otherwise
+            continue
         trace = traces.get(names[-1])
         metric = msgspec.json.decode(trace.facts, type=ValidateFacts).metric if trace is not None else None
         if metric is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,7 @@ def test_what_a_simulator_says_is_unverified_everywhere(project: Project, compil
     assert "simulator" in lock["placement"]["qnn"]["absent"]
     assert set(lock["output"]) == {"model.onnx"}, "what was compiled belongs to one device"
     assert not [name for name in lock["latencies"] if name.endswith("@qnn")]
+    assert set(lock["metrics"]) == {"cpu"}, "a device may compute otherwise"
     (project.root / "recipes/mlp.lock.json").unlink()
 
 
@@ -175,6 +177,9 @@ def test_the_runtime_opens_what_was_compiled(delivered: Path):
     np.testing.assert_allclose(load(delivered, provider="qnn").run(x=x)["y"], plain, atol=0.05)
     with pytest.raises(PackageError, match=r"model\.onnx"):
         load(delivered, provider="qnn", compiled=False)
+    (delivered / "model.qnn.onnx").unlink()
+    with pytest.raises(PackageError, match=r"model\.qnn\.onnx: it was delivered and is not there$"):
+        load(delivered, provider="qnn")
 
 
 @needs_qnn
@@ -184,6 +189,8 @@ def test_the_runtime_says_for_what_a_refused_file_was_compiled(delivered: Path):
     with pytest.raises(PackageError, match=r"which was compiled for .* on .*compiled=False"):
         load(delivered, provider="qnn")
     assert load(delivered, provider="qnn", compiled=False).run(x=x)["y"].shape == (1, 4)
+    with warnings.catch_warnings(action="error"):
+        assert load(delivered, provider="qnn", allow_fallback=True).provider == "CPUExecutionProvider"
 
 
 def spoil(file: Path, change: Callable[[bytes], bytes]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from onnxbuild.ort.facts import Device, simulator_of
@@ -37,6 +38,16 @@ def test_times_say_nothing(name: str, verdict: Verdict):
     found = judge_simulated(gate(name, 7.5, verdict), "my simulator", required=False)
     assert (found.verdict, found.measured) == (Verdict.UNVERIFIED, None)
     assert "7.5" not in (found.reason or "")
+
+
+def test_what_left_a_gate_unverified_before_is_still_told():
+    for name, reason in (("speed", "'fp32' failed"), ("tolerance.y.atol", "random data proves nothing")):
+        before = msgspec.structs.replace(gate(name, None, Verdict.UNVERIFIED), reason=reason)
+        found = judge_simulated(before, "my simulator", required=False)
+        assert reason in (found.reason or "")
+        assert "my simulator" in (found.reason or "")
+    undecided = msgspec.structs.replace(before, gate="latency", reason="undecided: 7.5 ms", interval=(7.0, 8.0))
+    assert "7.5" not in (judge_simulated(undecided, "my simulator", required=False).reason or "")
 
 
 def test_what_is_required_is_a_device():

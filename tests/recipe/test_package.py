@@ -18,7 +18,7 @@ def test_compiled_stands_beside_onnx(project: ProjectFiles):
     [
         ("{formats: [onnx, compiled]}", "not-portable", 7, 27, "portable: false"),
         ("{formats: [onnx, compiled], portable: true}", "not-portable", 7, 48, "portable: false"),
-        ("{formats: [compiled], portable: false}", "wrong-value", 7, 20, "[onnx, ort]"),
+        ("{formats: [compiled], portable: false}", "wrong-value", 7, 20, "[onnx, compiled]"),
     ],
 )
 def test_compiled_is_tied_to_a_device(

@@ -100,6 +100,22 @@ def test_prepacking_is_off_for_a_large_model() -> None:
         session_options({}, 1_000_000_000).get_session_config_entry(entry)
 
 
+@pytest.mark.parametrize(("name", "is_counted"), [("model.onnx.data", True), ("model.ort", False)])
+def test_what_lies_beside_the_model_does_not_make_it_large(
+    delivered: Path, monkeypatch: pytest.MonkeyPatch, name: str, is_counted: bool
+) -> None:
+    sizes: list[int] = []
+    monkeypatch.setattr(
+        "onnxbuild.runtime.model.session_options",
+        lambda session, size, **rest: sizes.append(size) or session_options(session, size, **rest),
+    )
+    package = read_package(delivered / "mlp/default")
+    package.manifest["files"][name] = {"bytes": 2_000_000_000}
+    monkeypatch.setattr("onnxbuild.runtime.model.read_package", lambda _: package)
+    load(package.folder)
+    assert (sizes[0] > 2_000_000_000) is is_counted
+
+
 def test_providers_are_those_that_recipes_name() -> None:
     assert PROVIDERS == RECIPES_PROVIDERS
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import psutil
 import pytest
 
 from onnxbuild.data.calls import read_calls, write_calls
@@ -226,6 +227,19 @@ def test_processes_whose_memory_is_looked_at_run_at_once_where_they_fit(
     bench_of(tmp_path, Session(cpu_arena=False)).fresh(4, True)
     assert timed == [1] * measuring.PROCESSES, "what is timed runs alone"
     assert seen == [most]
+
+
+def test_what_runs_at_once_fits_into_the_limit_of_its_action(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is of all that an action runs, and what it could run one by one is not to break it."""
+    monkeypatch.setattr(measuring, "cores", lambda: 8)
+    bench, own = bench_of(tmp_path), psutil.Process().memory_info().rss
+    prints = [Footprint(cold=1, first=1, warm=1, first_warm=1, peak=400_000_000)]
+    fitting = []
+    for room in (0, 0.5, 1.5, 3.5, 99):
+        limit = own + int(room * 500_000_000)
+        monkeypatch.setattr(measuring.resource, "getrlimit", lambda _, limit=limit: (limit, limit))
+        fitting.append(bench._at_once(prints))
+    assert fitting == [1, 1, 1, 4, 8]
 
 
 def test_what_a_library_prints_is_no_part_of_the_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
