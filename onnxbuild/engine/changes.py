@@ -109,7 +109,9 @@ def _json(value: object) -> str:
 
 
 def _hardware_text(old: str, new: str) -> str:
-    """Say what of a hardware class differs: the model, or else the instruction sets."""
+    """Say what of a hardware class differs: whether there is one, the model, or else the instruction sets."""
+    if not old or not new:
+        return "what it delivers now depends on the CPU" if new else "what it delivers no longer depends on the CPU"
     (was, _, had), (model, _, has) = old.partition("; "), new.partition("; ")
     if was != model:
         return f"the CPU is another: {_shown(model or None)}, not {_shown(was or None)}"

@@ -51,15 +51,18 @@ def is_built(target: TargetFacts) -> bool:
 
 
 def final_accuracy(target: TargetFacts) -> tuple[StepFacts, tuple[ProviderAccuracy, ...]] | None:
-    """Return the last step whose model was validated, and what was measured, by provider."""
+    """Return the last step whose model was validated, and what was measured, by provider, on simulators last."""
     for step in reversed(target.steps):
         if step.accuracy:
-            return step, step.accuracy
+            return step, tuple(sorted(step.accuracy, key=lambda each: target.simulator(each.provider) is not None))
     return None
 
 
 def final_metric(target: TargetFacts) -> tuple[MetricMeasure, Bound | None] | None:
-    """Return the metric of the delivered model, on the first provider, and its limit; None before it is built."""
+    """Return the metric of the delivered model and its limit; None before it is built.
+
+    It is that on the first provider, of those that no simulator stands for if there is one.
+    """
     found = final_accuracy(target)
     if found is None or not is_built(target):
         return None

@@ -15,6 +15,13 @@ def text(label: str, old: object, new: object) -> str:
     return change.text
 
 
+@pytest.mark.parametrize(("is_new", "told"), [(True, "now depends"), (False, "no longer depends")])
+def test_what_becomes_portable_or_ceases_to_be_tells_of_no_other_cpu(is_new: bool, told: str) -> None:
+    lines: list[tuple[Component, ...]] = [(), (Component("hardware", "Fast 1; avx"),)]
+    (change,) = manifest_changes(*(lines if is_new else lines[::-1]))
+    assert change.text == f"what it delivers {told} on the CPU"
+
+
 AGE = {"name": "age", "dtype": "float32", "shape": ["rows"]}
 CITY = {"name": "city", "dtype": "string", "shape": ["rows", 1]}
 

@@ -6,7 +6,7 @@ import msgspec
 
 from onnxbuild.ort.facts import Assignment, Device, Placed
 from onnxbuild.proof.timing import Loading
-from onnxbuild.report.facts import BenchmarkedProvider, CompiledModel, ProviderPlacement, ReportFacts
+from onnxbuild.report.facts import BenchmarkedProvider, CompiledModel, ProviderAccuracy, ProviderPlacement, ReportFacts
 from onnxbuild.report.render import render_recipe
 from onnxbuild.report.summary import index_facts, speed_sentence
 from onnxbuild.stages.compile import CompileFacts
@@ -54,6 +54,24 @@ def test_what_is_not_delivered_says_why() -> None:
     assert "openvino | nothing onnxruntime-ep-openvino 1.8.1 offers no CPU on this machine" in text
     uncompiled = msgspec.structs.replace(report(), targets=report().targets[:2])
     assert "Compiled models" not in visible_text(render_recipe(uncompiled))
+
+
+def test_what_a_simulator_computed_is_told_as_its_own_and_after_what_is_real() -> None:
+    def both(device: Device) -> ReportFacts:
+        facts = compiled(device)
+        *before, step = (each for each in facts.targets[1].steps if each.accuracy)
+        (real,) = (each for each in step.accuracy if each.provider == "cpu")
+        assert real.facts.metric is not None
+        worse = msgspec.structs.replace(real.facts, metric=msgspec.structs.replace(real.facts.metric, model=0.125))
+        step = msgspec.structs.replace(step, accuracy=(ProviderAccuracy("qnn", worse), real))
+        own = msgspec.structs.replace(facts.targets[1], steps=(*before, step))
+        return msgspec.structs.replace(facts, targets=(facts.targets[0], own))
+
+    doubt = "That is a simulator, which proves nothing of a device."
+    for device, first in ((NPU, True), (SIMULATOR, False)):
+        text = " ".join(visible_text(render_recipe(both(device))).split())
+        assert (doubt in text) is not first
+        assert (index_facts((both(device),)).rows[1].metric_model == 0.125) is first
 
 
 def test_times_of_a_simulator_are_no_devices() -> None:

@@ -42,6 +42,7 @@ class Accuracy:
     measures: Table
     histograms: tuple[Histogram, ...]
     more: str
+    doubt: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def _provider(target: TargetFacts, provider: str) -> Accuracy:
     budgets = [_output_budget(name, tolerance.outputs[name], measured) for name in names if name in tolerance.outputs]
     budgets.sort(key=lambda b: -(b.used[-1] if b.used and b.used[-1] is not None else 0.0))
     more = len(budgets) - MOST_OUTPUTS
+    simulator = target.simulator(provider)
     budgets = [*_metric_budget(tolerance.metric, last, measured), *budgets[:MOST_OUTPUTS]]
     return Accuracy(
         provider=provider,
@@ -78,6 +80,7 @@ def _provider(target: TargetFacts, provider: str) -> Accuracy:
         measures=_measures_table(measured),
         histograms=tuple(_histograms(measured, names, tolerance)),
         more=f"{numbers.plural(more, 'more output')} with a tolerance in the table of measures." if more > 0 else "",
+        doubt="" if simulator is None else f"That is {simulator}, which proves nothing of a device. ",
     )
 
 
