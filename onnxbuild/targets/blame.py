@@ -55,7 +55,7 @@ def source_of(culprit: Culprit) -> str:
 
 def share(use: float | str) -> str:
     """Return how often a tolerance is used up: "0.41x", "3.2x", in words where it is not finite."""
-    return f"{use:.3g}x" if isinstance(use, float | int) else "infinitely much"
+    return f"{use:.3g}x" if isinstance(use, float | int) else "infinitely many times"
 
 
 def growth(culprit: Culprit) -> str:

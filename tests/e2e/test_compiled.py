@@ -228,6 +228,20 @@ def test_a_model_of_which_nothing_compiles_fails_and_says_what_mends_it(tmp_path
 
 
 @needs_qnn
+def test_a_share_that_was_counted_on_qnn_alone_is_missed_and_the_cpu_knows_nothing_of_it(tmp_path: Path):
+    project = Project(tmp_path / "share")
+    write_mlp(project)
+    limits = "tolerance: {outputs: {y: {atol: 1.0e-9, share: 99%}}}"
+    project.recipe("mlp", f"{ONE_ROW}providers: {{cpu: {{}}, qnn: {{{limits}}}}}\n")
+    done = project.make()
+    assert done.code == 1, done.err
+    gate = done.event("gate", gate="tolerance.y.atol", provider="qnn")
+    assert gate["verdict"] == "failed"
+    assert "first missed after canonicalize" in gate["reason"]
+    assert "on the cpu" not in gate["reason"]
+
+
+@needs_qnn
 def test_a_backend_that_does_not_load_is_no_success(tmp_path: Path):
     project = Project(tmp_path / "backend")
     write_mlp(project)
