@@ -153,7 +153,7 @@ def _target(
         gates=() if judgement is None else judgement.gates,
         steps=_steps(plan, whole, outcomes),
         placements=tuple(_placements(plan, outcomes)),
-        compiled=tuple(_compiled(plan, outcomes)),
+        compiled=tuple(_compiled(plan, outcomes, is_delivered=package is not None and not failed)),
         data=_facts(plan.evaluation, outcomes, DataFacts),
         reference=_facts(plan.reference, outcomes, ReferenceFacts),
         output=f"{folder}/model.onnx" if package is not None and not failed else None,
@@ -265,11 +265,12 @@ def _placements(plan: TargetPlan, outcomes: Outcomes) -> Iterator[ProviderPlacem
             yield ProviderPlacement(provider, msgspec.structs.replace(facts, profile=timeless))
 
 
-def _compiled(plan: TargetPlan, outcomes: Outcomes) -> Iterator[CompiledModel]:
+def _compiled(plan: TargetPlan, outcomes: Outcomes, *, is_delivered: bool) -> Iterator[CompiledModel]:
     for provider, action in plan.compiled.items():
         facts = _facts(action, outcomes, CompileFacts)
         if facts is not None:
-            yield CompiledModel(provider, facts, compiled_file(provider) if facts.absent is None else None)
+            file = compiled_file(provider) if is_delivered and facts.absent is None else None
+            yield CompiledModel(provider, facts, file)
 
 
 def _time(action: Action, outcomes: Outcomes) -> dict[str, float]:

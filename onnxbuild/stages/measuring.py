@@ -156,10 +156,8 @@ class Bench:
         trivial = msgspec.structs.replace(
             model, model=str(scratch / "trivial" / MODEL), calls=str(scratch / "trivial-call")
         )
-        began = time.perf_counter()
-        prints = [measure_fresh(model, scratch)]
-        if quick := time.perf_counter() - began <= QUICK:
-            prints += [measure_fresh(model, scratch) for _ in range(PROCESSES - 1)]
+        prints = self._timed(model)
+        quick = len(prints) == PROCESSES
         own = (self._session.cpu_arena is not False, self._session.memory_pattern is not False)
         jobs = {setting: [self._job(self._set(*setting), batch)] * (PROCESSES if quick else 1) for setting in SETTINGS}
         jobs[own] = [model] * (PROCESSES - len(prints))
@@ -191,8 +189,14 @@ class Bench:
 
     def opening(self, label: str, batch: int) -> Loading:
         """Measure in fresh processes what opening the model `label` takes."""
-        job = self._job(self._session, batch, label)
-        return _loading([measure_fresh(job, self._work.scratch) for _ in range(PROCESSES)])
+        return _loading(self._timed(self._job(self._session, batch, label)))
+
+    def _timed(self, job: FreshJob) -> list[Footprint]:
+        """Return what fresh processes measure one after the other: one of them where it takes long."""
+        began = time.perf_counter()
+        first = measure_fresh(job, self._work.scratch)
+        more = PROCESSES - 1 if time.perf_counter() - began <= QUICK else 0
+        return [first, *(measure_fresh(job, self._work.scratch) for _ in range(more))]
 
     def _job(self, session: Session, batch: int, label: str = "model") -> FreshJob:
         calls = self._work.scratch / f"call-{batch}"

@@ -232,13 +232,16 @@ def test_a_share_that_was_counted_on_qnn_alone_is_missed_and_the_cpu_knows_nothi
     project = Project(tmp_path / "share")
     write_mlp(project)
     limits = "tolerance: {outputs: {y: {atol: 1.0e-9, share: 99%}}}"
-    project.recipe("mlp", f"{ONE_ROW}providers: {{cpu: {{}}, qnn: {{{limits}}}}}\n")
+    project.recipe("mlp", f"{ONE_ROW}providers: {{cpu: {{}}, qnn: {{{limits}}}}}\n{COMPILED}")
     done = project.make()
     assert done.code == 1, done.err
     gate = done.event("gate", gate="tolerance.y.atol", provider="qnn")
     assert gate["verdict"] == "failed"
     assert "first missed after canonicalize" in gate["reason"]
     assert "on the cpu" not in gate["reason"]
+    (target,) = json.loads((project.root / "reports/mlp.json").read_text())["targets"]
+    assert target["compiled"][0]["facts"]["parts"] == 1
+    assert target["compiled"][0].get("file") is None
 
 
 @needs_qnn

@@ -50,6 +50,11 @@ def test_what_is_delivered_and_what_it_saves() -> None:
 
 
 def test_what_is_not_delivered_says_why() -> None:
+    facts = compiled(NPU)
+    kept = msgspec.structs.replace(facts.targets[1].compiled[0], file=None)
+    failed = msgspec.structs.replace(facts.targets[1], compiled=(kept,))
+    page = render_recipe(msgspec.structs.replace(facts, targets=(facts.targets[0], failed)))
+    assert "qnn v2.51 | nothing the target is not delivered | 50 kB" in " ".join(visible_text(page).split())
     text = " ".join(visible_text(render_recipe(report())).split())
     assert "openvino | nothing onnxruntime-ep-openvino 1.8.1 offers no CPU on this machine" in text
     uncompiled = msgspec.structs.replace(report(), targets=report().targets[:2])

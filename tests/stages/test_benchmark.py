@@ -229,6 +229,22 @@ def test_processes_whose_memory_is_looked_at_run_at_once_where_they_fit(
     assert seen == [most]
 
 
+@pytest.mark.parametrize(("quick", "times"), [(float("inf"), measuring.PROCESSES), (0, 1)])
+def test_what_is_slow_to_open_is_opened_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: float, times: int
+) -> None:
+    monkeypatch.setattr(measuring, "QUICK", quick)
+    asked: list[str] = []
+
+    def measure(job: FreshJob, scratch: Path) -> Footprint:
+        asked.append(job.model)
+        return Footprint(cold=len(asked) * 1_000_000, first=1, warm=1, first_warm=1, peak=1)
+
+    monkeypatch.setattr(measuring, "measure_fresh", measure)
+    assert bench_of(tmp_path).opening("other", 4).cold == (times + 1) / 2
+    assert len(asked) == times
+
+
 def test_what_runs_at_once_fits_into_the_limit_of_its_action(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is of all that an action runs, and what it could run one by one is not to break it."""
     monkeypatch.setattr(measuring, "cores", lambda: 8)

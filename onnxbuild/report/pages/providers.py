@@ -163,14 +163,14 @@ def _compiled(target: TargetFacts) -> Table | None:
 def _compiled_cells(target: TargetFacts, model: CompiledModel) -> tuple[Cell, ...]:
     facts, blank = model.facts, Cell(numbers.NONE)
     name = Cell(model.provider, note=", ".join(facts.sdk))
-    if model.file is None:
-        return name, Cell("nothing", note=facts.absent or ""), blank, blank, blank, blank, blank
+    if facts.absent is not None:
+        return name, Cell("nothing", note=facts.absent), blank, blank, blank, blank, blank
     timed = next((each.facts for each in target.benchmarks if each.provider == model.provider), None)
     loadings = (timed.loading, timed.plain_loading) if timed is not None else (None, None)
     left = ", ".join(f"{operator} {count:,}" for operator, count in facts.left.items())
     return (
         name,
-        Cell(model.file, code=True),
+        Cell(model.file, code=True) if model.file is not None else Cell("nothing", note="the target is not delivered"),
         Cell(numbers.size(facts.bytes), sort=str(facts.bytes)),
         Cell(numbers.count(facts.parts)),
         Cell(name=left or "nothing", fold=200),
