@@ -56,17 +56,18 @@ def load(
         if not model.is_file():
             raise PackageError(f"ONNX Runtime does not open {model}: it was delivered and is not there") from None
         if made is not None:
-            raise PackageError(_refused(model, wanted, made, error)) from error
+            raise PackageError(_refused(model, wanted, made, settings, error)) from error
         if wanted != "cpu":
             raise ProviderError(f"'{wanted}' does not open {package.model}: {error}; {HINT}") from error
         raise PackageError(f"ONNX Runtime does not open {package.model}: {error}") from error
     return Model(package, session)
 
 
-def _refused(file: Path, provider: str, made: Mapping[str, Any], error: Exception) -> str:
+def _refused(file: Path, provider: str, made: Mapping[str, Any], settings: Mapping[str, str], error: Exception) -> str:
     sdk = f", version {made['sdk']}" if made["sdk"] else ""
+    told = f", with {', '.join(f'{name} {value}' for name, value in settings.items())}," if settings else ""
     return (
-        f"'{provider}' does not open {file}, which was compiled for {made['device']}{sdk} on {made['tied_to']}: "
+        f"'{provider}' does not open {file}, which was compiled for {made['device']}{sdk}{told} on {made['tied_to']}: "
         f"{error}; load(..., compiled=False) has it compile the model here"
     )
 
