@@ -82,7 +82,11 @@ def test_what_a_simulator_computed_is_told_as_its_own_and_after_what_is_real() -
 def test_times_of_a_simulator_are_no_devices() -> None:
     text = " ".join(visible_text(render_recipe(compiled(SIMULATOR))).split())
     assert "6 of 7 nodes run on it, on a simulator, which proves nothing of a device" in text
-    assert "That is a simulator; no device is as fast or as slow." in text
+    doubt = "That is a simulator; no device is as fast or as slow."
+    assert f"rounds in turns. {doubt}" in text, "what was measured in turns with another variant"
+    assert text.count(doubt) == 2
+    assert "qnn batch 8, on a simulator |" in text, "memory"
+    assert "qnn on a simulator | 4 ms" in text, "loading"
     for device, latencies, gone in ((NPU, 1, ()), (SIMULATOR, 0, ("qnn",))):
         row = index_facts((compiled(device),)).rows[1]
         assert (len(row.latencies), row.unverified_providers) == (latencies, gone)

@@ -56,7 +56,9 @@ def latency(target: TargetFacts) -> LatencySection | None:
     if not target.benchmarks and target.versus is None:
         return None
     parts = tuple(_part(target, measured) for measured in target.benchmarks)
-    return LatencySection(parts, _against(target.variant, target.versus) if target.versus is not None else None)
+    if target.versus is None:
+        return LatencySection(parts, None)
+    return LatencySection(parts, _against(target.variant, target.versus, target.simulator(target.versus.provider)))
 
 
 def memory_table(target: TargetFacts) -> Table | None:
@@ -69,7 +71,7 @@ def memory_table(target: TargetFacts) -> Table | None:
         used = f"of it {numbers.size(memory.in_use)} in use at once" if memory.in_use is not None else ""
         peaks = {(one.arena, one.pattern): _peak(one) for one in memory.settings}
         cells = (
-            Cell(measured.provider, note=f"batch {memory.batch}"),
+            Cell(measured.provider, note=_beside(f"batch {memory.batch}", target.simulator(measured.provider))),
             *(peaks.get(setting, Cell(numbers.NONE)) for setting in _SETTINGS),
             Cell(numbers.size(memory.arena), note=used),
             Cell(numbers.size(memory.base), note="the process itself"),
@@ -94,7 +96,7 @@ def loading_table(target: TargetFacts) -> Table | None:
         if loading is not None:
             times = (loading.cold, loading.first, loading.warm, loading.first_warm)
             cells = (Cell(numbers.NONE if value is None else milliseconds(value)) for value in times)
-            rows.append(Row((Cell(measured.provider), *cells)))
+            rows.append(Row((Cell(measured.provider, note=_beside("", target.simulator(measured.provider))), *cells)))
     if not rows:
         return None
     columns = (
@@ -162,6 +164,10 @@ def _doubt(simulator: str | None) -> str:
     return "" if simulator is None else f" That is {simulator}; no device is as fast or as slow."
 
 
+def _beside(note: str, simulator: str | None) -> str:
+    return ", ".join(filter(None, (note, f"on {simulator}" if simulator is not None else "")))
+
+
 def _cells(latency: Latency) -> tuple[Cell, ...]:
     end = scale_end([latency.curve])
     ticks = ((0.0, "0"), (latency.p50.value, "p50"))
@@ -186,7 +192,7 @@ def _estimate(estimate: Estimate) -> Cell:
     return Cell(milliseconds(estimate.value), title=title, sort=str(estimate.value))
 
 
-def _against(variant: str, facts: VersusFacts) -> Against:
+def _against(variant: str, facts: VersusFacts, simulator: str | None) -> Against:
     versus = facts.versus
     curves = [versus.own.curve, versus.other.curve]
     end = scale_end(curves)
@@ -197,7 +203,7 @@ def _against(variant: str, facts: VersusFacts) -> Against:
         (OWN, f"{variant}, p50 {milliseconds(versus.own.p50.value)}"),
         (OTHER, f"{facts.other}, p50 {milliseconds(versus.other.p50.value)}"),
     )
-    return Against(versus_sentence(variant, facts.other, versus), chart, legend)
+    return Against(versus_sentence(variant, facts.other, versus) + _doubt(simulator), chart, legend)
 
 
 def _where(target: TargetFacts, measured: BenchmarkedProvider) -> tuple[tuple[str, str], ...]:
