@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import onnx
 import onnxruntime as ort
@@ -168,13 +169,17 @@ def test_deliveries_of_targets_that_went_away_are_told_and_cleaned(mlp: Project)
     ]
     (mlp.root / "recipes/gone.yaml").unlink()
     (mlp.root / "build/mlp/mine").mkdir()
+    mlp.write("build/gone/notes.txt", "mine")
+    shutil.copytree(mlp.root / "build/gone/default", mlp.root / "build/gone/.default.new.1")  # another make delivers
+    shutil.copytree(mlp.root / "build/gone/default", mlp.root / "build/prod/v1")  # and here somebody keeps a copy
     assert "note build/gone/default is of no target any more" in mlp.make().out
     assert "recipes/gone.lock.json:1:1: warning[stale-lock]" in mlp.run("check").err
     assert mlp.run("check", "mlp").err == ""
     cleaned = mlp.run("clean", "gone", "mlp:old")
     assert (cleaned.code, cleaned.err) == (0, "")
-    assert sorted(p.name for p in mlp.root.glob("build/*/*")) == ["kept", "mine", "new"]
+    assert sorted(p.name for p in mlp.root.glob("build/*/*")) == [
+        ".default.new.1", "kept", "mine", "new", "notes.txt", "v1",
+    ]  # fmt: skip
     assert not (mlp.root / "reports/gone.html").exists()
-    assert not (mlp.root / "build/gone").exists()
     assert "of no target" not in mlp.make("--force").out
     assert mlp.run("clean", "gone").code == 2
