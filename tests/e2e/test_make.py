@@ -183,3 +183,17 @@ def test_deliveries_of_targets_that_went_away_are_told_and_cleaned(mlp: Project)
     assert not (mlp.root / "reports/gone.html").exists()
     assert "of no target" not in mlp.make("--force").out
     assert mlp.run("clean", "gone").code == 2
+
+
+def test_a_model_whose_inputs_became_float16_is_proved_and_delivered(mlp: Project) -> None:
+    mlp.recipe(
+        "mlp",
+        MLP + "quantization: {mode: float16, keep_io: false}\nbenchmark: {min_seconds: 0.01, memory: false}\n"
+        "tolerance: {outputs: {y: {atol: 0.05}}}\npackage: {formats: [onnx, ort]}\n",
+    )
+    done = mlp.make()
+    assert (done.code, done.err) == (0, "")
+    manifest = json.loads((mlp.root / "build/mlp/default/manifest.json").read_text())
+    assert [value["dtype"] for value in (*manifest["inputs"], *manifest["outputs"])] == ["float16", "float16"]
+    session = ort.InferenceSession(mlp.root / "build/mlp/default/model.onnx")
+    assert session.get_inputs()[0].type == "tensor(float16)"
