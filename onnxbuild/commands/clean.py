@@ -82,6 +82,8 @@ def _chosen(root: Path, patterns: Sequence[str]) -> list[Path]:
 
 def _delivered(output: Path) -> list[Path]:
     """Return the targets' folders below `output`, or `output` when there is nothing else: what is not ours stays."""
+    if not output.is_dir():
+        return []
     ours = [folder for folder in output.glob("*/*/") if is_delivery(folder)]
     ours += [folder for pattern in ("*/.*.new.*", "*/.*.old.*") for folder in output.glob(pattern)]
     files = (file for file in output.rglob("*") if file.is_symlink() or not file.is_dir())

@@ -83,7 +83,7 @@ class Watch:
         result |= {*findings.folders(), *findings.globs(), *findings.misses()}
         result |= {*findings.places(result)}
         for name in sorted(item.name for item in result if not _is_text(item.name)):
-            message = f"user code reads {ascii(name)}, a name that is not UTF-8 and cannot be recorded"
+            message = f"user code reads {name!a}, a name that is not UTF-8 and cannot be recorded"
             raise StageFailure("name-not-text", message, hint="rename it")
         if self._started or self._journal.names(Sight.IMPORTED):
             packages, code = findings.modules(Packages(owners if owners is not None else module_owners()))

@@ -416,6 +416,12 @@ def test_clean_spares_copies_and_follows_no_links_to_them(built: Project, call: 
     assert (build / "mlp/plain").exists() is (call == ["link"])
 
 
+def test_clean_leaves_a_file_where_outputs_belong(project: Project) -> None:
+    project.write("build", "mine")
+    assert project.run("clean").out == ""
+    assert (project.root / "build").read_text() == "mine"
+
+
 def test_clean_empties_folders_that_are_links_to_another_place(project: Project, tmp_path: Path) -> None:
     write_mlp(project)
     project.recipe("mlp", MLP)
