@@ -35,6 +35,8 @@ _KINDS = {
     ort.OrtHardwareDeviceType.GPU: "GPU",
     ort.OrtHardwareDeviceType.NPU: "NPU",
 }
+_MAKERS = {0x1002: "AMD", 0x10DE: "NVIDIA", 0x8086: "Intel"}
+"""By PCI vendor id, which is all that ONNX Runtime tells of a GPU on Linux."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def _device(device: ort.OrtEpDevice, entry: ProviderEntry) -> Device:
     name = device.ep_metadata.get("FULL_DEVICE_NAME", device.device.metadata.get("Description", ""))
     return Device(
         kind=_KINDS.get(device.device.type, "other"),
-        vendor=device.device.vendor,
+        vendor=device.device.vendor or _MAKERS.get(device.device.vendor_id, ""),
         name=name if simulator is None else simulator.name,
         library=device.ep_metadata.get("version", ""),
         simulated=simulator is not None,

@@ -7,6 +7,7 @@ import platform
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -51,6 +52,17 @@ def test_the_cpu_is_there():
     found = present("cpu")
     assert not isinstance(found, Absent)
     assert found[0].kind == "CPU"
+
+
+def test_a_device_without_words_has_its_makers_name(monkeypatch: pytest.MonkeyPatch):
+    """As WebGPU lists an H200 on Linux."""
+    gpu = providers.ort.OrtHardwareDeviceType.GPU
+    metadata = {"Discrete": "1", "pci_bus_id": "0000:00:06.0"}
+    hardware = SimpleNamespace(type=gpu, vendor="", vendor_id=4318, device_id=9013, metadata=metadata)
+    listed = SimpleNamespace(ep_name="WebGpuExecutionProvider", device=hardware, ep_metadata={"version": "0.4.0"})
+    monkeypatch.setattr(providers.ort, "get_ep_devices", lambda: [listed])
+    (found,) = providers.devices_of(TABLE["webgpu"])
+    assert (found.title, found.library) == ("GPU NVIDIA", "0.4.0")
 
 
 def test_a_provider_that_the_build_lacks(model: Path):
