@@ -11,7 +11,7 @@ from typing import TextIO
 
 from onnxbuild.base.annotations import workflow_command
 from onnxbuild.base.diagnostics import Diagnostic
-from onnxbuild.base.render import render
+from onnxbuild.base.render import printable, render
 from onnxbuild.base.units import format_duration
 from onnxbuild.engine.events import (
     STOPPED,
@@ -170,16 +170,15 @@ class Console:
             word = {DecisionKind.RESTORE: restored, DecisionKind.RUN: "would run"}.get(event.decision, "")
             self.say(f"{word:9} {event.action:44} {_about(event.estimate):>8}  {reasons}")
         for warning in event.warnings:
-            self.say(f"          {self._paint('warning', 'yellow')} {warning.message} [{warning.code}]")
+            self.say(f"          {self._paint('warning', 'yellow')} {printable(warning.message)} [{warning.code}]")
 
     def _failure(self, event: ActionDone) -> None:
         failure = event.failure
         lines = [f"{self._paint('failed', 'red')}    {event.action}"]
         if failure is not None:
             where = "".join(f" ({kind} {name})" for kind, name in (("node", failure.node),) if name)
-            lines.append(f"          {failure.message}{where} [{failure.code}]")
-            if failure.traceback:
-                lines += [f"          {line}" for line in failure.traceback.rstrip().splitlines()]
+            said = f"{failure.message}{where} [{failure.code}]\n{failure.traceback or ''}"
+            lines += [f"          {printable(line)}" for line in said.rstrip().splitlines()]
             if failure.hint:
                 lines.append(f"          {self._paint('hint', 'bold')} {failure.hint}")
             if failure.place:
@@ -218,7 +217,7 @@ class Console:
         where = f"  {event.output}" if event.output else ""
         bad = [gate for gate in self._gates.get(event.target, ()) if gate.verdict != "passed"]
         why = "".join(f"; {reason}" for reason in (event.reason, *(gate.reason for gate in bad)) if reason)
-        line = f"{word:9} {event.target}{where}{why}"
+        line = f"{word:9} {event.target}{where}{printable(why)}"
         if event.verdict == "passed":
             self.say(line)
         else:
@@ -228,7 +227,7 @@ class Console:
         if event.hint:
             self.say(f"          {self._paint('hint', 'bold')} {event.hint}")
         for warning in warnings:
-            self.say(f"          {self._paint('warning', 'yellow')} {warning.message} [{warning.code}]")
+            self.say(f"          {self._paint('warning', 'yellow')} {printable(warning.message)} [{warning.code}]")
 
     def _end(self, event: RunEnded) -> None:
         took = format_duration(event.seconds)

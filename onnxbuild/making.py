@@ -98,10 +98,11 @@ def _check_names(actions: Iterable[str], plan: Plan) -> None:
 
 
 def _stopped_by(judgement: Judgement) -> str | None:
-    """Return which action failed, and with what, where that left the target without gates."""
+    """Return in a line which action failed, and with what, where that left the target without gates."""
     if judgement.failure is None:
         return None
-    return f"{judgement.failed_action} failed: {judgement.failure.message} [{judgement.failure.code}]"
+    first, *more = judgement.failure.message.splitlines() or [""]
+    return f"{judgement.failed_action} failed: {first}{' …' if more else ''} [{judgement.failure.code}]"
 
 
 @dataclass

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import get_args
 
 from onnxbuild.base.diagnostics import Severity
 from onnxbuild.commands.table import VERBS
+from onnxbuild.engine.events import Event
 from onnxbuild.recipe.load import load_recipes
 from onnxbuild.recipe.project import load_project
 from onnxbuild.recipe.raw import RawProject, RawRecipe
@@ -29,6 +31,13 @@ def test_two_commands_head_the_readme() -> None:
 def test_every_command_is_in_the_readme() -> None:
     table = README.split("## Commands")[1]
     assert [verb for verb in VERBS if f"onnxbuild {verb}" not in table and f"`{verb}`" not in table] == []
+
+
+def test_every_event_that_is_written_is_in_the_readme() -> None:
+    told = README.split("`--events FILE` writes")[1].split("\n\n")[0]
+    tags = [kind.__struct_config__.tag for kind in get_args(Event) if kind.__struct_config__.tag is not None]
+    assert [tag for tag in tags if f"`{tag}`" not in told] == []
+    assert len(tags) > 8
 
 
 def test_the_readmes_recipe_is_well_formed(tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ def user_frames(doing: str) -> Iterator[None]:
     except StageFailure:
         raise
     except (Exception, SystemExit) as error:
-        text = _traceback_from_user(error)
-        summary = "".join(traceback.format_exception_only(error)).strip()
+        text = _as_text(_traceback_from_user(error))
+        summary = _as_text("".join(traceback.format_exception_only(error)).strip())
         raise StageFailure("user-code", f"{doing} raised {summary}", traceback=text) from None
 
 
@@ -82,6 +82,11 @@ def _traceback_from_user(error: BaseException) -> str:
         cause.stack = traceback.StackSummary.from_list([f for f in cause.stack if _is_not_ours(f.filename)])
         cause = cause.__cause__ or cause.__context__
     return "".join(told.format())
+
+
+def _as_text(said: str) -> str:
+    """Return what was said as text that can be written: the name of a file may be no UTF-8."""
+    return said.encode("utf-8", "backslashreplace").decode()
 
 
 def _first_frame(frame: TracebackType | None, wanted: Callable[[str], bool]) -> TracebackType | None:

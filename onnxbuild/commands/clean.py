@@ -13,7 +13,7 @@ from onnxbuild.recipe.load import load_recipes
 from onnxbuild.recipe.project import find_root, load_project
 from onnxbuild.recipe.select import matches
 from onnxbuild.store.store import PARTS
-from onnxbuild.targets.deliver import is_manifest
+from onnxbuild.targets.deliver import is_delivery
 from onnxbuild.targets.stale import stale_deliveries
 
 EXAMPLES = """\
@@ -42,11 +42,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         folders = [*_delivered(root / project.output), *_drawn(root / project.reports)]
         if arguments.all:
             store = (root / project.store).resolve()
-            folders += [root / ".onnxbuild", *(_stored(store) if root in store.parents else [])]
+            folders += [*_whole(root / ".onnxbuild"), *(_stored(store) if root in store.parents else [])]
     for folder in folders:
-        if folder.is_dir():
+        if folder.is_dir() and not folder.is_symlink():
             shutil.rmtree(folder)
-        elif folder.exists():
+        elif folder.exists() or folder.is_symlink():
             folder.unlink()
         else:
             continue
@@ -64,18 +64,14 @@ def _chosen(root: Path, patterns: Sequence[str]) -> list[Path]:
     variants: dict[str, list[str] | None] = dict.fromkeys(loaded.order)
     variants |= {recipe.name: [target.variant for target in recipe.targets] for recipe in loaded.recipes}
     output, reports = root / project.output, root / project.reports
-    stale = [
-        (pattern, recipe, variant)
-        for pattern in patterns
-        for recipe, variant in stale_deliveries(output, variants)
-        if matches(pattern, recipe, variant)
-    ]
-    folders = [output / recipe / variant for _, recipe, variant in stale]
-    gone = dict.fromkeys(recipe for _, recipe, _ in stale if recipe not in variants)
-    emptied = [recipe for recipe in gone if {*(output / recipe).iterdir()} <= {*folders}]
-    folders += [page for recipe in emptied for page in _drawn(reports) if page.stem == recipe]
-    folders += [output / recipe for recipe in emptied]
-    hits = {pattern for pattern, _, _ in stale}
+    stale = [*stale_deliveries(output, variants)]
+    chosen = [(recipe, variant) for recipe, variant in stale if any(matches(p, recipe, variant) for p in patterns)]
+    folders = [output / recipe / variant for recipe, variant in chosen]
+    left = {recipe for recipe, variant in stale if (recipe, variant) not in chosen}
+    gone = dict.fromkeys(recipe for recipe, _ in chosen if recipe not in variants and recipe not in left)
+    folders += [page for page in _drawn(reports) if page.stem in gone]
+    folders += [output / recipe for recipe in gone if {*(output / recipe).iterdir()} <= {*folders}]
+    hits = {p for p in patterns if any(matches(p, recipe, variant) for recipe, variant in chosen)}
     live = [(recipe, variant) for recipe, names in variants.items() for variant in (names or (None,))]
     rest = [p for p in patterns if p not in hits or any(matches(p, recipe, variant) for recipe, variant in live)]
     if rest:
@@ -86,10 +82,17 @@ def _chosen(root: Path, patterns: Sequence[str]) -> list[Path]:
 
 def _delivered(output: Path) -> list[Path]:
     """Return the targets' folders below `output`, or `output` when there is nothing else: what is not ours stays."""
-    ours = [file.parent for file in output.glob("*/*/manifest.json") if is_manifest(file)]
+    if not output.is_dir():
+        return []
+    ours = [folder for folder in output.glob("*/*/") if is_delivery(folder)]
     ours += [folder for pattern in ("*/.*.new.*", "*/.*.old.*") for folder in output.glob(pattern)]
-    files = (file for file in output.rglob("*") if not file.is_dir())
-    return [output] if all(set(ours) & set(file.parents) for file in files) else sorted(ours)
+    files = (file for file in output.rglob("*") if file.is_symlink() or not file.is_dir())
+    return _whole(output) if all(set(ours) & set(file.parents) for file in files) else sorted(ours)
+
+
+def _whole(folder: Path) -> list[Path]:
+    """Return a folder, or all that is in it where it is a link to another place: the link stays."""
+    return sorted(folder.iterdir()) if folder.is_symlink() and folder.is_dir() else [folder]
 
 
 def _stored(store: Path) -> list[Path]:

@@ -63,8 +63,9 @@ class Watch:
     def found(self, declared: Declared, owners: Owners | None = None) -> tuple[tuple[Discovered, ...], list[Remark]]:
         """Return what was discovered, less what is declared, and remarks.
 
-        Raises StageFailure when there is more than a trace can hold (`too-many-reads`), or when something outside the
-        project was read and `declared.strict` forbids it (`read-outside-project`).
+        Raises StageFailure when there is more than a trace can hold (`too-many-reads`) or a name that it cannot
+        (`name-not-text`), or when something outside the project was read and `declared.strict` forbids it
+        (`read-outside-project`).
         """
         code: set[str] = set()
         packages: set[Discovered] = set()
@@ -81,6 +82,9 @@ class Watch:
             )
         result |= {*findings.folders(), *findings.globs(), *findings.misses()}
         result |= {*findings.places(result)}
+        for name in sorted(item.name for item in result if not _is_text(item.name)):
+            message = f"user code reads {name!a}, a name that is not UTF-8 and cannot be recorded"
+            raise StageFailure("name-not-text", message, hint="rename it")
         if self._started or self._journal.names(Sight.IMPORTED):
             packages, code = findings.modules(Packages(owners if owners is not None else module_owners()))
         outside = outside_reads(result - packages, code, findings.matched, self._territory)
@@ -120,6 +124,10 @@ class Watch:
                 "unseen-reads",
                 f"user code {_listed(unseen)}, and which files that reads is not seen; name them under `reads`",
             )
+
+
+def _is_text(name: str) -> bool:
+    return name.encode(errors="replace").decode() == name
 
 
 _MEND_OUTSIDE = "keep such files in the project, or name them under `reads` of the source"

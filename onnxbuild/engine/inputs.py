@@ -51,7 +51,8 @@ class Inputs:
             entries = [e.name for e in (self.root / name).iterdir() if e not in self._hidden]
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return digest_bytes(encode(sorted(name for name in entries if name != "__pycache__")))
+        texts = (name.encode(errors="backslashreplace").decode() for name in entries if name != "__pycache__")
+        return digest_bytes(encode(sorted(texts)))  # a name may be no UTF-8
 
     def match(self, pattern: str) -> list[str]:
         """Return the names of all files that a glob matches, sorted; `pattern` may lead out of the project."""

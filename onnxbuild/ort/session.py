@@ -92,15 +92,24 @@ def draw_anew() -> None:
     ort.set_seed(20_261_125)
 
 
+def feed_of(session: ort.InferenceSession, call: Call) -> dict[str, np.ndarray]:
+    """Return what of a call a session takes; float32 is rounded where float16 goes in (`keep_io: false`)."""
+    wanted = {value.name: value.type for value in session.get_inputs()}
+    return {name: _rounded(array, wanted[name]) for name, array in call.items() if name in wanted}
+
+
+def _rounded(array: np.ndarray, wanted: str) -> np.ndarray:
+    return array.astype(np.float16) if wanted == "tensor(float16)" and array.dtype == np.float32 else array
+
+
 def run_call(session: ort.InferenceSession, call: Call, without: Collection[str] = ()) -> dict[str, np.ndarray]:
     """Run one call and return the outputs by name, but those in `without`.
 
     Raises StageFailure (`model-does-not-run`).
     """
     names = [value.name for value in session.get_outputs() if value.name not in without]
-    wanted = {value.name for value in session.get_inputs()}
     try:
-        values = session.run(names, {name: array for name, array in call.items() if name in wanted})
+        values = session.run(names, feed_of(session, call))
     except Exception as error:  # as above
         raise StageFailure("model-does-not-run", f"ONNX Runtime fails: {error}", tool="onnxruntime") from None
     return dict(zip(names, values, strict=True))

@@ -17,7 +17,7 @@ from onnxbuild.plan.searches import add_auto, add_blame, add_repair, proofs_of
 from onnxbuild.plan.selection import select
 from onnxbuild.plan.target_action import keyed_source, source_files, target_action
 from onnxbuild.plan.validations import add_validations
-from onnxbuild.recipe.types import OutputTolerance, Provider, Recipe, Target
+from onnxbuild.recipe.types import Input, OutputTolerance, Provider, Recipe, Target
 from onnxbuild.stages.package import PackageParams
 from onnxbuild.stages.place import PlaceParams
 from onnxbuild.stages.reference import ReferenceParams
@@ -84,7 +84,7 @@ def _plan_target(drafts: Drafts, target: Target, limits: dict[str, OutputToleran
                 PackageParams(
                     package=msgspec.structs.replace(target.package, formats=formats),
                     session=target.session,
-                    inputs=target.inputs,
+                    inputs=_delivered_inputs(target),
                     outputs=target.outputs,
                     axes=target.dynamic_axes,
                     opset=target.opset,
@@ -114,3 +114,13 @@ def _plan_target(drafts: Drafts, target: Target, limits: dict[str, OutputToleran
 def _place(target: Target, provider: Provider, inputs: dict[str, Ref]) -> Action:
     params = PlaceParams(provider=provider.name, options=provider.options, session=target.session)
     return target_action(target, "place", params, inputs)
+
+
+def _delivered_inputs(target: Target) -> tuple[Input, ...]:
+    """Return the inputs of what is delivered: as declared, unless float16 may change them (`keep_io: false`)."""
+    wanted = target.quantization
+    if wanted is None or wanted.mode != "float16" or wanted.keep_io:
+        return target.inputs
+    return tuple(
+        msgspec.structs.replace(each, dtype="float16") if each.dtype == "float32" else each for each in target.inputs
+    )

@@ -101,7 +101,7 @@ def load_recipes(
         hint = "write one, or start with `onnxbuild init`"
         diagnostics.append(Diagnostic(code="no-recipes", message=f"no recipe matches {project.recipes}", hint=hint))
     asked = [one for one in found if one.read.name in chosen]
-    diagnostics += _inherited(asked)
+    diagnostics += _inherited(asked, reader)
     for one in found:
         diagnostics += _own(one) if one.read.name in chosen else _left_out(one)
     recipes = tuple(
@@ -150,6 +150,10 @@ class _Reader:
             return ()
         return self._read_settings()[1].diagnostics if (self._root / FILE).is_file() else ()
 
+    def project_line(self, place: Place | None) -> str | None:
+        """Return the line of onnxbuild.yaml at a place."""
+        return self._read_settings()[1].line(place)
+
     def _read_settings(self) -> tuple[Defaults, Problems]:
         if self._settings is None:
             from onnxbuild.recipe.settings import read_project
@@ -196,7 +200,7 @@ def _own(one: _Found) -> list[Diagnostic]:
     return [d for d in one.problems.diagnostics if d.place is None or d.place.file != FILE]
 
 
-def _inherited(found: Sequence[_Found]) -> list[Diagnostic]:
+def _inherited(found: Sequence[_Found], reader: _Reader) -> list[Diagnostic]:
     """Return what is wrong with the project's defaults in some recipes, each once with the recipes it is wrong in."""
     recipes: dict[Diagnostic, list[str]] = {}
     for one in found:
@@ -204,7 +208,11 @@ def _inherited(found: Sequence[_Found]) -> list[Diagnostic]:
             if diagnostic.place is not None and diagnostic.place.file == FILE:
                 recipes.setdefault(diagnostic, []).append(one.read.file)
     return [
-        msgspec.structs.replace(diagnostic, note="; ".join(filter(None, (diagnostic.note, _default_of(files)))))
+        msgspec.structs.replace(
+            diagnostic,
+            context=reader.project_line(diagnostic.place),
+            note="; ".join(filter(None, (diagnostic.note, _default_of(files)))),
+        )
         for diagnostic, files in sorted(recipes.items(), key=lambda item: item[0].place or Place("", 0, 0))
     ]
 

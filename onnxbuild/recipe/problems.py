@@ -25,13 +25,13 @@ class Problems:
         self, code: str, message: str, place: Place | None, *, note: str | None = None, hint: str | None = None
     ) -> None:
         """Add an error at `place`."""
-        self._add(Diagnostic(code=code, message=message, place=place, context=self._line(place), note=note, hint=hint))
+        self._add(Diagnostic(code=code, message=message, place=place, context=self.line(place), note=note, hint=hint))
 
     def warning(
         self, code: str, message: str, place: Place | None, *, note: str | None = None, hint: str | None = None
     ) -> None:
         """Add a warning at `place`."""
-        context = self._line(place)
+        context = self.line(place)
         self._add(
             Diagnostic(
                 code=code, message=message, place=place, context=context, note=note, hint=hint,
@@ -55,12 +55,13 @@ class Problems:
         nowhere = Place("", 0, 0)
         return tuple(sorted(self._found.values(), key=lambda d: d.place or nowhere))
 
-    def _add(self, diagnostic: Diagnostic) -> None:
-        self._found.setdefault((diagnostic.code, diagnostic.message, diagnostic.place), diagnostic)
-
-    def _line(self, place: Place | None) -> str | None:
+    def line(self, place: Place | None) -> str | None:
+        """Return the line of a place, to be shown with it; None where it is not known or too long."""
         if place is None:
             return None
         lines = self._lines.get(place.file, [])
         line = lines[place.line - 1] if 0 < place.line <= len(lines) else None
         return line if line is None or len(line) <= _LONGEST_CONTEXT else None
+
+    def _add(self, diagnostic: Diagnostic) -> None:
+        self._found.setdefault((diagnostic.code, diagnostic.message, diagnostic.place), diagnostic)

@@ -38,10 +38,10 @@ def remedy(path: tuple[str | int, ...], value: Any) -> str | None:
     last, above = (path[-1] if path else ""), (path[-2] if len(path) > 1 else "")
     if last == "passes" and isinstance(value, dict):
         return "begin each pass with a `-` of its own"
-    if value is None or isinstance(value, dict | list):
+    if value is None or isinstance(value, dict | list | bool):
         return None
     if above == "dynamic_axes":
-        return f"write `{last}: {{max: {value}}}`"
+        return f"write `{last}: {{max: {value}}}`" if isinstance(value, int) else None
     if above in ("inputs", "outputs", "variants"):  # names of the user's, whatever they mean elsewhere
         return None
     if (last in ("mode", "quantization")) and value in ("int8", "uint8"):

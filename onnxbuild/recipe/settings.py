@@ -67,7 +67,8 @@ def _check_paths(raw: RawProject, root: Node, problems: Problems) -> None:
         path = getattr(raw, key)
         if path is not None and (path.startswith(("/", "~")) or ".." in path.split("/")):
             message = f"`{key}` must be a path inside the project, not '{path}'"
-            problems.error("path-outside", message, value_place(root, (key,)), hint="make it relative")
+            hint = f"write one from the project's root on, such as `{key}: {getattr(Project(root=''), key)}`"
+            problems.error("path-outside", message, value_place(root, (key,)), hint=hint)
     for key in ("reports", "output", "store"):
         path = getattr(raw, key)
         if path is not None and os.path.normpath(path) in (".", "recipes", ".git"):

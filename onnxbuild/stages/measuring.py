@@ -22,7 +22,7 @@ from onnxbuild.ir.trivial import write_trivial_model
 from onnxbuild.ort.arena import measure_arena
 from onnxbuild.ort.facts import simulator_of
 from onnxbuild.ort.providers import Absent, open_on
-from onnxbuild.ort.session import run_call
+from onnxbuild.ort.session import feed_of, run_call
 from onnxbuild.proof.estimates import latency_of, middle_of, versus_of
 from onnxbuild.proof.sampling import alternate, collect, warm_up
 from onnxbuild.proof.timing import Estimate, Latency, Loading, Memory, Setting, TimeLimit, Versus
@@ -245,8 +245,7 @@ class Bench:
         call = self._call(batch)
         run_call(opened, call)  # says what is wrong, once
         names = [value.name for value in opened.get_outputs()]
-        wanted = {value.name for value in opened.get_inputs()}
-        feeds = {name: np.array(array) for name, array in call.items() if name in wanted}
+        feeds = {name: np.array(array) for name, array in feed_of(opened, call).items()}
         return lambda: opened.run(names, feeds)
 
 

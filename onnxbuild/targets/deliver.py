@@ -123,13 +123,16 @@ def misdelivery(folder: Path, manifest: dict[str, Any], inputs: Inputs) -> str |
     return "something else is delivered"
 
 
-def is_manifest(file: Path) -> bool:
-    """Tell whether a file is a manifest that was delivered with a target."""
+def is_delivery(folder: Path) -> bool:
+    """Tell whether a folder is what was delivered there: no link to it, and no copy under another name."""
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads((folder / MANIFEST).read_bytes())
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and {"format", "recipe", "variant", "verdict"} <= set(content)
+    if not isinstance(content, dict) or not {"format", "recipe", "variant", "verdict"} <= set(content):
+        return False
+    named = (content["recipe"], content["variant"]) == (folder.parent.name, folder.name)
+    return named and not folder.is_symlink()
 
 
 @contextmanager

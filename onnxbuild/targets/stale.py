@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from onnxbuild.targets.deliver import MANIFEST, is_manifest
+from onnxbuild.targets.deliver import is_delivery
 
 
 def stale_deliveries(
@@ -21,5 +21,5 @@ def stale_deliveries(
         if known is None:
             continue
         for delivery in sorted(folder.glob("*/")):
-            if delivery.name not in known and is_manifest(delivery / MANIFEST):
+            if delivery.name not in known and is_delivery(delivery):
                 yield folder.name, delivery.name

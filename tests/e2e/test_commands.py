@@ -402,6 +402,40 @@ def test_clean_spares_what_it_did_not_make(built: Project) -> None:
     assert files(built.root / "build") == {"other/notes.txt", "data/v1/manifest.json"}
 
 
+@pytest.mark.parametrize("call", [[], ["link"], ["mlp"]])
+def test_clean_spares_copies_and_follows_no_links_to_them(built: Project, call: list[str]) -> None:
+    build = built.root / "build"
+    shutil.copytree(build / "mlp/plain", build / "mlp/copy")
+    (build / "mlp/latest").symlink_to("copy")
+    (build / "link").symlink_to("other")
+    assert built.run("clean", *call).code == (2 if call == ["link"] else 0)
+    assert (build / "mlp/copy/model.onnx").exists()
+    assert (build / "link").is_symlink()
+    assert (build / "mlp/latest").is_symlink()
+    assert (build / "other/default").exists() is bool(call)
+    assert (build / "mlp/plain").exists() is (call == ["link"])
+
+
+def test_clean_leaves_a_file_where_outputs_belong(project: Project) -> None:
+    project.write("build", "mine")
+    assert project.run("clean").out == ""
+    assert (project.root / "build").read_text() == "mine"
+
+
+def test_clean_empties_folders_that_are_links_to_another_place(project: Project, tmp_path: Path) -> None:
+    write_mlp(project)
+    project.recipe("mlp", MLP)
+    for name in ("build", ".onnxbuild"):
+        (tmp_path / "scratch" / name).mkdir(parents=True)
+        (project.root / name).symlink_to(tmp_path / "scratch" / name)
+    assert project.make().code == 0
+    done = project.run("clean", "--all")
+    assert (done.code, done.err) == (0, "")
+    assert (project.root / "build").is_symlink()
+    assert files(tmp_path / "scratch") == set()
+    assert project.make().code == 0
+
+
 @pytest.mark.parametrize("key", ["output", "reports", "store"])
 @pytest.mark.parametrize("folder", [".", "./recipes/", ".git"])
 def test_project_s_own_folders_are_no_place_for_outputs(

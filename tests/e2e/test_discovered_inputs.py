@@ -202,3 +202,48 @@ def test_what_a_subprocess_reads_is_seen_under_reads(copy: Project) -> None:
     assert make(copy, "a").ran == ["a/data"]
     copy.write("recipes/text/b.txt", "2")
     assert make(copy, "a").ran == ["a/data"]
+
+
+ODD = """\
+import os
+import numpy as np
+
+
+def load():
+    folder = os.path.dirname(__file__)
+    for name in sorted(os.listdir(folder)):
+        if WHEN and name.startswith("odd"):
+            THEN(os.path.join(folder, name))
+    return {"x": np.ones((4, 8), np.float32)}
+
+
+def raise_(name):
+    raise ValueError(os.path.relpath(name, ".."))
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "then", "told"),
+    [
+        ("False", "print", None),
+        ("True", "open", "user code reads 'recipes/odd\\udcff', a name that is not UTF-8 and cannot be recorded"),
+        ("True", "raise_", "the loader 'load' raised ValueError: recipes/odd\\udcff"),
+    ],
+)
+def test_a_file_name_that_is_no_text_is_the_user_s_matter(
+    tmp_path: Path, when: str, then: str, told: str | None
+) -> None:
+    project = Project(tmp_path)
+    write_mlp(project)
+    Path(str(project.root) + "/recipes/odd\udcff").write_text("x")
+    code = ODD.replace("WHEN", when).replace("THEN", then)
+    project.write(
+        "recipes/load.py", code + "\n\ndef raise_(name):\n    raise ValueError(os.path.relpath(name, '..'))\n"
+    )
+    project.recipe("mlp", MLP.replace("{data: data/test.npz, metric: accuracy}", "{data: {loader: load.py:load}}"))
+    done = project.make()
+    failure = done.event("action", stage="data")["failure"]
+    assert (failure and failure["message"]) == told
+    assert done.code == (0 if told is None else 1)
+    assert done.event("action", stage="data")["decision"] == "run"
+    assert told is not None or project.make().out.startswith("Nothing to do")

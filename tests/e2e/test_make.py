@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import onnx
 import onnxruntime as ort
@@ -168,13 +169,31 @@ def test_deliveries_of_targets_that_went_away_are_told_and_cleaned(mlp: Project)
     ]
     (mlp.root / "recipes/gone.yaml").unlink()
     (mlp.root / "build/mlp/mine").mkdir()
+    mlp.write("build/gone/notes.txt", "mine")
+    shutil.copytree(mlp.root / "build/gone/default", mlp.root / "build/gone/.default.new.1")  # another make delivers
+    shutil.copytree(mlp.root / "build/gone/default", mlp.root / "build/prod/v1")  # and here somebody keeps a copy
     assert "note build/gone/default is of no target any more" in mlp.make().out
     assert "recipes/gone.lock.json:1:1: warning[stale-lock]" in mlp.run("check").err
     assert mlp.run("check", "mlp").err == ""
     cleaned = mlp.run("clean", "gone", "mlp:old")
     assert (cleaned.code, cleaned.err) == (0, "")
-    assert sorted(p.name for p in mlp.root.glob("build/*/*")) == ["kept", "mine", "new"]
+    assert sorted(p.name for p in mlp.root.glob("build/*/*")) == [
+        ".default.new.1", "kept", "mine", "new", "notes.txt", "v1",
+    ]  # fmt: skip
     assert not (mlp.root / "reports/gone.html").exists()
-    assert not (mlp.root / "build/gone").exists()
     assert "of no target" not in mlp.make("--force").out
     assert mlp.run("clean", "gone").code == 2
+
+
+def test_a_model_whose_inputs_became_float16_is_proved_and_delivered(mlp: Project) -> None:
+    mlp.recipe(
+        "mlp",
+        MLP + "quantization: {mode: float16, keep_io: false}\nbenchmark: {min_seconds: 0.01, memory: false}\n"
+        "tolerance: {outputs: {y: {atol: 0.05}}}\npackage: {formats: [onnx, ort]}\n",
+    )
+    done = mlp.make()
+    assert (done.code, done.err) == (0, "")
+    manifest = json.loads((mlp.root / "build/mlp/default/manifest.json").read_text())
+    assert [value["dtype"] for value in (*manifest["inputs"], *manifest["outputs"])] == ["float16", "float16"]
+    session = ort.InferenceSession(mlp.root / "build/mlp/default/model.onnx")
+    assert session.get_inputs()[0].type == "tensor(float16)"

@@ -60,6 +60,8 @@ def test_problems_of_the_project_file(project: ProjectFiles, text: str, code: st
         column,
     )
     assert [d.code for d in project.found()] == [code, "unknown-key"]
+    if code == "path-outside":
+        assert found.hint == "write one from the project's root on, such as `output: build`"
 
 
 def test_a_broken_recipe_that_is_not_selected_is_a_warning(project: ProjectFiles):

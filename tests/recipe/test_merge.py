@@ -113,6 +113,7 @@ def test_a_wrong_default_is_said_once_with_the_recipes_it_is_wrong_in_and_its_pa
     assert (missing.code, str(missing.place)) == ("missing-path", "onnxbuild.yaml:2:23")
     assert missing.message == "there is no file or folder 'd/rows.npz' beside onnxbuild.yaml"
     assert missing.hint == "paths in onnxbuild.yaml start from its own folder: recipes/d/rows.npz"
+    assert (missing.context, opset.context) == ("  calibration: {data: d/rows.npz}", "  opset: 99")
     for one in (missing, opset):
         assert one.note is not None
         assert one.note.startswith("as a default of recipes/a.yaml and 1 more; ")

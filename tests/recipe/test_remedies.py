@@ -42,6 +42,15 @@ def test_the_hint_is_the_edit_in_what_every_recipe_has(project: ProjectFiles, be
     assert project.only().hint == hint
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("{max: 64}", "hello"), ("{max: 64}", "true"), ("outputs: [y]", "outputs: [y]\nquantization: true")],
+)
+def test_no_edit_is_made_up(project: ProjectFiles, before: str, after: str):
+    project.recipe(SMALLEST.replace(before, after))
+    assert project.only().hint is None
+
+
 @pytest.mark.parametrize("shape", ["[rows]", "[rows, 2, 3]", "[4, rows]", "[4, 4]"])
 def test_an_estimator_takes_rows_of_columns(project: ProjectFiles, shape: str):
     text = SMALLEST.replace("framework: torch", "framework: sklearn").replace("batch", "rows")
