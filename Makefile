@@ -24,9 +24,8 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 # It wants the distribution onnxruntime, which would overwrite the files of onnxruntime-gpu, so it is no extra.
 $(VENV)/.qnn: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt onnxruntime-qnn || \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt onnxruntime-qnn && touch $@ || \
 		echo "onnxruntime-qnn could not be installed: tests of compiled models will be skipped"
-	@touch $@
 
 clean:
 	rm -rf $(VENV) build .onnxbuild
