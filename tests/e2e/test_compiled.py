@@ -13,20 +13,14 @@ import numpy as np
 import onnx
 import pytest
 
-from onnxbuild.ort.facts import simulator_of
-from onnxbuild.ort.providers import Absent, present
 from onnxbuild.recipe.providers import COMPILING, TABLE
 from onnxbuild.runtime import PackageError, load
+from tests.here import apart, needs, probe, simulates
 from tests.project import MLP, ONE_ROW, Done, Project, write_mlp
 
-QNN, OPENVINO = present("qnn"), present("openvino")
-needs_qnn = pytest.mark.skipif(
-    isinstance(QNN, Absent), reason=f"no qnn here: {QNN.why if isinstance(QNN, Absent) else ''}"
-)
-needs_simulator = pytest.mark.skipif(
-    isinstance(QNN, Absent) or simulator_of(QNN) is None, reason="this machine has a Qualcomm device, or no qnn"
-)
-without_openvino = pytest.mark.skipif(not isinstance(OPENVINO, Absent), reason="openvino is here")
+needs_qnn = needs("qnn")
+needs_simulator = pytest.mark.skipif(not simulates("qnn"), reason="this machine has a Qualcomm device, or no qnn")
+without_openvino = pytest.mark.skipif(probe("openvino").present, reason="openvino is here")
 COMPILED = "package: {formats: [onnx, compiled], portable: false}\n"
 NEAR = "tolerance: {outputs: {y: {atol: 0.05}}}"  # it computes in float16
 
@@ -167,6 +161,7 @@ def test_nothing_is_chosen_by_a_simulators_times(tmp_path: Path):
 
 
 @needs_qnn
+@apart
 def test_the_runtime_opens_what_was_compiled(delivered: Path):
     x = np.linspace(-1, 1, 8, dtype=np.float32).reshape(1, 8)
     plain = load(delivered).run(x=x)["y"]
@@ -183,6 +178,7 @@ def test_the_runtime_opens_what_was_compiled(delivered: Path):
 
 
 @needs_qnn
+@apart
 def test_the_runtime_says_for_what_a_refused_file_was_compiled(delivered: Path):
     x = np.ones((1, 8), np.float32)
     spoil(delivered / "model.qnn.onnx", lambda content: b"of another device" + content[17:])
@@ -205,6 +201,7 @@ def spoil(file: Path, change: Callable[[bytes], bytes]) -> None:
 
 
 @needs_qnn
+@apart
 def test_the_cpu_never_gets_what_another_compiled(delivered: Path, monkeypatch: pytest.MonkeyPatch):
     """Where the provider is gone, the fall-back opens the model that every machine can run."""
     from onnxbuild.runtime import providers
@@ -259,11 +256,9 @@ def test_a_backend_that_does_not_load_is_no_success(tmp_path: Path):
     assert "libQnnNothing.so" in failure["message"]
 
 
-@pytest.mark.parametrize("name", [name for name in COMPILING if name != "qnn"])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in COMPILING if name != "qnn"])
+@apart
 def test_every_provider_that_compiles_and_is_here_is_tried(tmp_path: Path, name: str):
-    found = present(name)
-    if isinstance(found, Absent):
-        pytest.skip(f"no {name} here: {found.why}")
     project = Project(tmp_path / "here")
     write_mlp(project)
     rough = "tolerance: {outputs: {y: {atol: 0.5}}}"  # of values up to 16, in bfloat16 where the CPU has it
@@ -280,6 +275,7 @@ def test_every_provider_that_compiles_and_is_here_is_tried(tmp_path: Path, name:
 
 
 @without_openvino
+@apart
 def test_a_provider_that_is_not_here_delivers_nothing_compiled(tmp_path: Path):
     project = Project(tmp_path / "absent")
     write_mlp(project)

@@ -16,8 +16,8 @@ import pytest
 import yaml
 from onnx import TensorProto, numpy_helper
 
-from onnxbuild.ort.providers import Absent, present
 from tests.e2e.conftest import RECIPES, Examples
+from tests.here import probe
 
 pytestmark = [
     pytest.mark.torch,
@@ -50,7 +50,7 @@ def read_targets() -> dict[str, dict[str, Any]]:
 
 TARGETS = read_targets()
 ALL = pytest.mark.parametrize("target", TARGETS)
-ABSENT = {p for recipe in TARGETS.values() for p in recipe.get("providers", ()) if isinstance(present(p), Absent)}
+ABSENT = {p for recipe in TARGETS.values() for p in recipe.get("providers", ()) if not probe(p).present}
 """Providers of the examples that this machine has no device of: a target that asks for one is unverified."""
 
 

@@ -11,18 +11,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from onnxbuild.ort.providers import Absent, present
 from onnxbuild.runtime import load
+from tests.here import apart, needs
 from tests.project import MLP, Done, Project, write_mlp
 
-CUDA = present("cuda")
-TENSORRT = present("tensorrt") if not isinstance(CUDA, Absent) else CUDA
-needs_cuda = pytest.mark.skipif(
-    isinstance(CUDA, Absent), reason=f"no cuda here: {CUDA.why if isinstance(CUDA, Absent) else ''}"
-)
-needs_tensorrt = pytest.mark.skipif(
-    isinstance(TENSORRT, Absent), reason=f"no tensorrt here: {TENSORRT.why if isinstance(TENSORRT, Absent) else ''}"
-)
+needs_cuda, needs_tensorrt = needs("cuda"), needs("tensorrt")
 EXACT = "{min_nodes: 100%, options: {use_tf32: 0}}"
 VARIANTS = """\
 variants:
@@ -138,6 +131,7 @@ def test_a_session_is_tuned_on_the_device(project: Project):
 
 
 @needs_cuda
+@apart
 def test_the_runtime_computes_on_the_device(project: Project, built: Done):
     model = load(project.root / "build/mlp/fp32", provider="cuda")
     cpu = load(project.root / "build/mlp/fp32", provider="cpu")

@@ -10,16 +10,13 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from onnxbuild.ort.providers import Absent, present
 from onnxbuild.recipe.providers import TABLE
 from onnxbuild.runtime import load
 from onnxbuild.stamp import devices
+from tests.here import apart, needs, simulates
 from tests.project import MLP, ONE_ROW, Done, Project, write_mlp
 
-OPENVINO = present("openvino")
-needs_openvino = pytest.mark.skipif(
-    isinstance(OPENVINO, Absent), reason=f"no openvino here: {OPENVINO.why if isinstance(OPENVINO, Absent) else ''}"
-)
+needs_openvino = needs("openvino")
 without_gpu = pytest.mark.skipif(bool(devices()), reason="this machine has a GPU, so cuda may be there")
 PRECISE = "options: {load_config: {CPU: {INFERENCE_PRECISION_HINT: f32}}}"
 
@@ -128,30 +125,23 @@ def test_nodes_and_kernels_on_the_cpu(project: Project):
     assert volatile["mlp/place@cpu"]["time"] == {"CPUExecutionProvider": 1.0}
 
 
-@pytest.fixture(scope="module")
-def here(project: Project) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(project.run("doctor", "--format", "json").out)["providers"]
-    return found
-
-
-@pytest.mark.parametrize("name", [name for name in TABLE if name != "cpu"])
-def test_a_provider_that_is_here_gets_nodes_and_is_measured(project: Project, here: dict[str, Any], name: str):
-    if not here[name]["present"]:
-        pytest.skip(f"no {name} here: {here[name]['why']}")
+@pytest.mark.parametrize("name", [pytest.param(name, marks=needs(name)) for name in TABLE if name != "cpu"])
+@apart
+def test_a_provider_that_is_here_gets_nodes_and_is_measured(project: Project, name: str):
     rough = "{tolerance: {outputs: {y: {atol: 0.2, rtol: 0.2}}}}"
     recipe, rows = (ONE_ROW, 1) if name == "qnn" else (MLP, 3)
     project.recipe("mlp", f"{recipe}providers: {{{name}: {rough}, cpu: {{}}}}\n")
     done = project.make()
     assert done.code == 0, done.out
     found = gates(done)
-    verdict = "unverified" if all(device["simulated"] for device in here[name]["devices"]) else "passed"
+    verdict = "unverified" if simulates(name) else "passed"
     assert {found[gate, name]["verdict"] for gate in ("placement", "tolerance.y.atol")} == {verdict}
     facts = json.loads((project.root / "reports/mlp.json").read_text())["targets"][0]["placements"][0]["facts"]
-    assert facts["got"][0] == here[name]["name"]
+    assert facts["got"][0] == TABLE[name].full_name
     assert facts["devices"]
     assert facts["agreement"][0]["elements"] > 0
     model = load(project.root / "build/mlp/default", provider=name)
-    assert model.provider == here[name]["name"]
+    assert model.provider == TABLE[name].full_name
     assert model.run(x=np.ones((rows, 8), np.float32))["y"].shape == (rows, 4)
 
 

@@ -13,15 +13,13 @@ from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.compiled import interface_of, read_parts
 from onnxbuild.ort.compiling import compile_on, nothing_compiled
 from onnxbuild.ort.facts import Device
-from onnxbuild.ort.providers import Absent, present
+from onnxbuild.ort.providers import Absent
 from onnxbuild.recipe.providers import TABLE, Plugin, ProviderEntry
 from onnxbuild.recipe.types import Session
+from tests.here import apart, needs
 
 CPU = "CPUExecutionProvider"
-QNN = present("qnn")
-needs_qnn = pytest.mark.skipif(
-    isinstance(QNN, Absent), reason=f"no qnn here: {QNN.why if isinstance(QNN, Absent) else ''}"
-)
+needs_qnn = needs("qnn")
 
 
 def write(folder: Path, operators: Sequence[str], size: int | str = 4) -> Path:
@@ -48,6 +46,7 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 
 
 @needs_qnn
+@apart
 def test_what_is_left_stands_between_what_was_compiled(tmp_path: Path):
     model, out = write(tmp_path, ["Relu", "Erf", "Relu"]), tmp_path / "out.onnx"
     devices = compile_on(model, out, "qnn", {}, Session())
@@ -61,6 +60,7 @@ def test_what_is_left_stands_between_what_was_compiled(tmp_path: Path):
 
 
 @needs_qnn
+@apart
 def test_a_provider_that_takes_no_node_says_why(tmp_path: Path):
     with pytest.raises(StageFailure) as caught:
         compile_on(write(tmp_path, ["Erf"]), tmp_path / "out.onnx", "qnn", {}, Session())

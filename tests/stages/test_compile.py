@@ -15,18 +15,15 @@ from onnxbuild.base.diagnostics import StageFailure
 from onnxbuild.ir.canonical import canonicalize
 from onnxbuild.ir.model import MODEL, WEIGHTS, write_model
 from onnxbuild.ort import compiling
-from onnxbuild.ort.providers import Absent, Opened, open_on, present
+from onnxbuild.ort.providers import Absent, Opened, open_on
 from onnxbuild.recipe.types import Axis, Session
 from onnxbuild.stages import compile as stage
 from onnxbuild.stages.compile import COMPILE, CompileParams
 from onnxbuild.stages.stage import Workspace
+from tests.here import apart, needs
 
 SIZE = 600
 PARAMS = CompileParams(provider="qnn", session=Session())
-QNN = present("qnn")
-needs_qnn = pytest.mark.skipif(
-    isinstance(QNN, Absent), reason=f"no qnn here: {QNN.why if isinstance(QNN, Absent) else ''}"
-)
 
 
 @pytest.fixture
@@ -50,7 +47,8 @@ def work(tmp_path: Path) -> Workspace:
     return Workspace({"model": tmp_path / "in"}, {}, tmp_path / "out", tmp_path / "scratch", tmp_path)
 
 
-@needs_qnn
+@needs("qnn")
+@apart
 def test_all_of_it_is_in_one_file(work: Workspace):
     assert (work.inputs["model"] / WEIGHTS).exists()
     facts = COMPILE.run(PARAMS, work)
