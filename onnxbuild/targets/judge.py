@@ -59,7 +59,7 @@ def has_missed(judgement: Judgement | None) -> bool:
 
 
 class Judge:
-    """Judges targets as soon as the outcomes they need are there; each once."""
+    """Judges targets as soon as the outcomes they need are there, alike whoever is asked first."""
 
     def __init__(self, plan: Plan, outcomes: Mapping[str, Outcome]) -> None:
         self._plans = {target.target.name: target for target in plan.targets}
@@ -74,8 +74,8 @@ class Judge:
             self._asked.append(name)
             judgement = self._judge(self._plans[name])
             self._asked.pop()
-            if judgement is None:
-                return None
+            if judgement is None or self._asked:  # asked for by another's ratio: in a circle, not yet its own verdict
+                return judgement
             self._judged[name] = judgement
         return self._judged[name]
 
