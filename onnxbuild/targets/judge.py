@@ -66,18 +66,22 @@ class Judge:
         self._actions = plan.actions
         self._outcomes = outcomes
         self._judged: dict[str, Judgement] = {}
+        self._meanwhile: dict[str, Judgement] = {}
         self._asked: list[str] = []
 
     def judgement(self, name: str) -> Judgement | None:
         """Return the judgement of a target, or None while an outcome is missing or after a cancellation."""
-        if name not in self._judged:
-            self._asked.append(name)
-            judgement = self._judge(self._plans[name])
-            self._asked.pop()
-            if judgement is None or self._asked:  # asked for by another's ratio: in a circle, not yet its own verdict
-                return judgement
-            self._judged[name] = judgement
-        return self._judged[name]
+        for known in (self._judged, self._meanwhile):
+            if name in known:
+                return known[name]
+        self._asked.append(name)
+        judgement = self._judge(self._plans[name])
+        self._asked.pop()
+        if judgement is not None:
+            (self._meanwhile if self._asked else self._judged)[name] = judgement
+        if not self._asked:
+            self._meanwhile.clear()  # what was found for another's ratio is in a circle not yet its own verdict
+        return judgement
 
     def forget(self, name: str) -> None:
         """Judge the target afresh next time, because one of its actions is made again."""
